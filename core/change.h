@@ -1,0 +1,129 @@
+/*
+ * Changes: what one save became. A change is a list of operations that take effect together; it is
+ * the unit of atomicity (one LevelDB batch), of order (one seq in its feed) and of history.
+ *
+ * Every operation has an id (lamport, actor). Registers are multi-value: an operation names in
+ * `preds` the operations whose effect it replaces, that is, those its author saw. What it did not see
+ * stays beside it as a sibling. The shown sibling is the one with the highest (hlc, lamport, actor);
+ * since only concurrent writes are ever siblings, a wrong clock cannot beat a causally later write.
+ *
+ * A node is alive while it has tokens. Each change to a node carries one OP_TOUCH, whose id becomes a
+ * token and replaces the tokens in its preds; OP_DELETE removes the tokens in its preds and adds none.
+ * So a delete takes away only what its author saw, and a concurrent edit wins over it.
+ *
+ * Wire form of a change (varints as in core/bytes.h; `op` draws one operation):
+ *
+ *   u8 version = 1
+ *   varint lamport            of the first operation
+ *   varint hlc                milliseconds << 16 | counter
+ *   varint actor_count, then 8 bytes each (big-endian): every actor but the author named below
+ *   varint dep_count, then (varint actor_index, varint seq) each: heads of the other feeds of this
+ *                             stream which advanced since the author's previous change
+ *   varint op_count, then op_count times:
+ *     u8 kind | 0x80 if the node is that of the previous operation
+ *     [16 bytes node]
+ *     varint lamport - (previous operation's lamport + 1)
+ *     varint pred_count, then (varint actor_index, varint lamport) each
+ *     fields by kind:
+ *       TOUCH DELETE UNRAW     nothing
+ *       MOVE                   u8 node_kind, 16 bytes parent, bytes name
+ *       SET                    bytes path, u8 value_kind, bytes value, varint ord_actor_index,
+ *                              varint ord_lamport (0 = this operation's own id; index then absent)
+ *       UNSET                  bytes path
+ *       RAW LAYOUT MEMBER      bytes value
+ *       EXEC                   u8 0 or 1
+ *   actor_index 0 is the author, i + 1 the i-th of the table.
+ */
+#ifndef BLAZE_CORE_CHANGE_H
+#define BLAZE_CORE_CHANGE_H
+
+#include "core/arena.h"
+#include "core/id.h"
+
+enum op_kind {
+	OP_TOUCH = 1,  /**< the node was changed by its author; its token */
+	OP_MOVE = 2,   /**< create, rename, move: parent and name of the node */
+	OP_DELETE = 3, /**< takes away the tokens in preds */
+	OP_SET = 4,    /**< one JSON field */
+	OP_UNSET = 5,  /**< removes one JSON field */
+	OP_RAW = 6,    /**< the whole value: text, binary, a symlink's target, JSON that does not parse */
+	OP_UNRAW = 7,  /**< the value is JSON fields again */
+	OP_LAYOUT = 8, /**< the text whose formatting, key order and whitespace the fields are shown in */
+	OP_EXEC = 9,   /**< the owner-executable bit */
+	OP_MEMBER = 10 /**< a device joins; value is its certificate (stream `auth` only) */
+};
+
+enum node_kind {
+	NODE_NONE = 0,
+	NODE_DIR = 1,
+	NODE_RECORD = 2,
+	NODE_SYMLINK = 3
+};
+
+enum value_kind {
+	VALUE_TEXT = 1,  /**< a JSON value's source text: scalar or array, exactly as written */
+	VALUE_OBJECT = 2 /**< an object is here; its members are fields of their own */
+};
+
+/* Limits, checked when decoding. */
+#define CHANGE_OPS_MAX 1000000
+#define CHANGE_PREDS_MAX 65536
+#define CHANGE_ACTORS_MAX 4096
+#define CHANGE_NAME_BYTES_MAX 4096
+#define CHANGE_PATH_BYTES_MAX (1 << 20)
+/** A record's largest content; a larger file stays on its device. */
+#define RECORD_BYTES_MAX (64u << 20)
+
+struct op {
+	enum op_kind kind;
+	struct id node;
+	uint64_t lamport; /**< with the change's author, the operation's id */
+	struct opid *preds;
+	size_t pred_count;
+	enum node_kind node_kind; /**< MOVE */
+	struct id parent;	  /**< MOVE */
+	struct slice name;	  /**< MOVE */
+	struct slice path;	  /**< SET, UNSET: see core/doc.h */
+	enum value_kind value_kind; /**< SET */
+	struct slice value;	  /**< SET, RAW, LAYOUT, MEMBER */
+	struct opid ord;	  /**< SET: the field's place among fields the layout lacks; 0 = own id */
+	bool exec;		  /**< EXEC */
+};
+
+/** A growing list of operations with the memory they point at. Zero-initialise. */
+struct ops {
+	struct op *items;
+	size_t count;
+	size_t cap;
+	struct arena arena;
+};
+
+/** Appends a zeroed operation. The pointer is valid until the next ops_add. */
+struct op *ops_add(struct ops *ops, enum op_kind kind, const struct id *node, uint64_t lamport);
+/** Room for n preds in the arena, set on op (the list's last operation). */
+struct opid *ops_preds(struct ops *ops, struct op *op, size_t n);
+void ops_fini(struct ops *ops);
+
+struct dep {
+	uint64_t actor;
+	uint64_t seq;
+};
+
+struct change {
+	uint64_t actor; /**< the author; not on the wire, the feed says it */
+	uint64_t hlc;
+	struct dep *deps; /**< in ops.arena */
+	size_t dep_count;
+	struct ops ops;
+};
+
+void change_encode(const struct change *c, struct buf *out);
+/**
+ * Decodes a change by actor. The operations' slices borrow from `bytes`; preds and deps are in the
+ * arena. Lamports are strictly increasing and below 2^62. -EBADMSG when malformed, and *ret is
+ * then empty. Free with change_fini().
+ */
+int change_decode(struct slice bytes, uint64_t actor, struct change *ret);
+void change_fini(struct change *c);
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * One database on this device: the façade of core. Opens the store, turns edits into changes, applies
+ * the changes of others, tells what is missing where.
+ *
+ * Threads: every function may be called from any thread, unless it says otherwise. A transaction
+ * holds the database's lock from db_begin() to db_commit() or db_abort(): CPU work and one LevelDB
+ * batch, never I/O on a network, never a reply. Observers are called after the unlock.
+ */
+#ifndef BLAZE_CORE_DB_H
+#define BLAZE_CORE_DB_H
+
+#include "core/change.h"
+#include "core/doc.h"
+#include "core/keys.h"
+#include "core/store.h"
+
+struct db;
+struct txn;
+
+/** Time from outside, so that a simulator can run the same code. NULL functions mean the system's. */
+struct db_env {
+	uint64_t (*now_ms)(void *ctx);
+	void *ctx;
+};
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+/** The directory of a database: holds `format`, `store/`, `ballast`. Creates it; -EEXIST if there. */
+int db_create(const char *dir, const char *name, const struct keys *keys, struct why *why);
+/** As db_create(), from what db_welcome() said on another device. */
+int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why);
+/**
+ * -ENOENT no such database, -EBUSY another process has it open, -EBADMSG damaged or foreign,
+ * -EPROTONOSUPPORT made by a newer version (nothing is touched then), -ENOSPC full disk.
+ * keys must outlive the db. Call after the last fork.
+ */
+int db_open(const char *dir, const struct keys *keys, const struct db_env *env, struct db **ret,
+	    struct why *why);
+/** Seals what is not sealed yet, closes the store. No thread may use it any more. */
+void db_close(struct db *db);
+
+const char *db_name(const struct db *db);
+struct id db_id(const struct db *db);
+uint64_t db_actor(const struct db *db);
+struct id db_root(const struct db *db);
+
+/* ---- watching ------------------------------------------------------------------------------- */
+
+/** Called after a commit, without the lock; must only enqueue or wake. */
+struct db_observer {
+	void (*changed)(void *ctx);
+	void *ctx;
+	struct db_observer *next; /**< the db's */
+};
+
+void db_observe(struct db *db, struct db_observer *o);
+/** Returns when no call of o is running any more. */
+void db_unobserve(struct db *db, struct db_observer *o);
+
+/** Counts commits; with db_wait_change() the way to wait for anything. */
+uint64_t db_generation(struct db *db);
+/** Waits until the generation is not `seen` or monotonic deadline_ms passed. Returns the generation. */
+uint64_t db_wait_change(struct db *db, uint64_t seen, uint64_t deadline_ms);
+
+/* ---- transactions --------------------------------------------------------------------------- */
+
+struct node_info {
+	struct id id;
+	enum node_kind kind;
+	bool visible;	      /**< alive, and every directory up to the root is too */
+	struct id parent;
+	char *name;	      /**< as shown: escaped, and told apart from siblings of the same name */
+	uint64_t size;	      /**< of the rendered content, or of a symlink's target */
+	bool exec;
+	uint64_t modified_ms; /**< wall clock of the last change of content, from its author */
+	uint64_t author;      /**< of the last change */
+	struct opid rev;      /**< the last token: changes whenever the node does */
+	uint32_t conflicts;   /**< values that lost and were not reviewed */
+	bool raw;	      /**< content is shown as a whole value, not as JSON fields */
+};
+
+void node_info_fini(struct node_info *n);
+
+/**
+ * The layer above that mirrors nodes in the same batch (fs/): called under the lock, during the
+ * transaction, for every node whose projection changed: shown name, place, visibility, content, exec.
+ */
+struct db_view {
+	void (*node_changed)(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
+	/** After unlock of a transaction in which node_changed was called; must only enqueue. */
+	void (*committed)(void *ctx);
+	void *ctx;
+};
+
+/** Attach before any other thread uses db. NULL detaches. */
+void db_set_view(struct db *db, const struct db_view *view);
+
+struct txn *db_begin(struct db *db);
+/** Store access that sees this transaction's own writes; for fs' own keys (prefix 'L', see store.h). */
+struct store_txn *db_store(struct txn *t);
+/**
+ * Writes one batch: the changes made, and all else put into db_store(). -EIO, -ENOSPC: nothing was
+ * done, the caller must undo what it keeps in memory. Always ends the transaction.
+ */
+int db_commit(struct txn *t);
+void db_abort(struct txn *t);
+/** Wall clock of the transaction, ms. */
+uint64_t txn_now_ms(const struct txn *t);
+/** Whether a remote envelope is being applied (node_changed callbacks may ask). */
+bool txn_is_remote(const struct txn *t);
+
+/** -ENOENT when the node was never seen. Free with node_info_fini(). */
+int db_node(struct txn *t, const struct id *node, struct node_info *ret);
+/** The id a node created at (parent, name) gets: the same on every device that creates it there. */
+void db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
+	       struct id *ret);
+/**
+ * Creates the node at (parent, name), or moves it there, or revives it. -EXDEV when the node exists
+ * in another stream; -ELOOP when it would be inside itself.
+ */
+int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
+		const char *name);
+/** Whether a node below parent belongs to the stream that node belongs to. */
+bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_parent);
+/**
+ * A save. base: the content the saving program had read, NULL = the current one. 1 = changed,
+ * 0 = nothing to do, -EFBIG above RECORD_BYTES_MAX. The node must exist (db_put_node).
+ */
+int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes);
+/** 1 changed, 0 not. */
+int db_put_exec(struct txn *t, const struct id *node, bool exec);
+/** Takes away what this device has seen of the node (and, for a directory, of all below it). */
+int db_delete(struct txn *t, const struct id *node);
+/** The node's current bytes: one Get. Cleared first. -ENOENT. */
+int db_read(struct txn *t, const struct id *node, struct buf *ret);
+/** The node's content as a document, to be a later save's base. */
+int db_doc(struct txn *t, const struct id *node, struct doc **ret);
+/** Children of a directory in no order. fn gets borrowed infos; visible ones only. */
+int db_children(struct txn *t, const struct id *dir, void (*fn)(void *ctx, const struct node_info *n),
+		void *ctx);
+
+/** fsync: everything committed before this call survives a power cut. Not within a transaction. */
+int db_sync(struct db *db);
+
+/* ---- members and peers ---------------------------------------------------------------------- */
+
+/** Everything a new device needs to join: ids, name, keys, certificates. Secret. */
+void db_welcome(struct db *db, struct buf *out);
+/** Admits a device: a change in the stream `auth`. 0 also if it is a member already. */
+int db_admit(struct db *db, const struct slice cert);
+/** -ENOENT when no such member. */
+int db_member(struct db *db, uint64_t actor, struct device *ret);
+/** All members but this device. Returns the count; *ret is the caller's to free. */
+size_t db_peers(struct db *db, struct device **ret);
+/** Where a peer was last reached ("host:port"), "" unknown. */
+void db_peer_endpoint(struct db *db, uint64_t actor, char out[256]);
+int db_set_peer_endpoint(struct db *db, uint64_t actor, const char *endpoint);
+/** Small settings of this device only, such as "listen". *ret is the caller's; -ENOENT. */
+int db_get_setting(struct db *db, const char *key, char **ret);
+int db_set_setting(struct db *db, const char *key, const char *value);
+
+/* ---- truth about sync ----------------------------------------------------------------------- */
+
+struct db_stats {
+	uint64_t record_count;	    /**< visible records */
+	uint64_t change_count;	    /**< changes made on this device, ever */
+	uint64_t pending_count;	    /**< made here, not yet held by every other device */
+	uint64_t pending_bytes;	    /**< their size, as far as known */
+	uint64_t conflict_count;    /**< records with values to review */
+	uint64_t held_back_count;   /**< envelopes received that cannot be applied yet */
+	size_t peer_count;
+};
+
+void db_get_stats(struct db *db, struct db_stats *ret);
+/** Changes made here that this peer has not acknowledged. */
+uint64_t db_peer_behind(struct db *db, uint64_t peer);
+/** Whether every change of this device up to now is acknowledged by every peer (true without peers). */
+bool db_is_acked(struct db *db);
+/** Visible records with conflicts or with a name ending in .json whose content is not JSON. */
+void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n, const char *path),
+		 void *ctx);
+
+/* ---- history -------------------------------------------------------------------------------- */
+
+struct history_entry {
+	uint64_t time_ms;
+	uint64_t author;
+	const char *author_name;
+	char rev[20];	     /**< short id of the change */
+	const char *summary; /**< "created", "priority 2 → 1, status …", "42 bytes", "renamed to …" */
+};
+
+/** Oldest first. -ENOENT when there never was such a node. */
+int db_history(struct db *db, const struct id *node,
+	       void (*fn)(void *ctx, const struct history_entry *e), void *ctx);
+/** Resolves a '/'-separated path of shown names. -ENOENT. deleted: also finds what was deleted last. */
+int db_resolve(struct db *db, const char *path, bool deleted, struct id *ret);
+
+/* ---- for core/sync.c ------------------------------------------------------------------------ */
+
+struct feed_pos {
+	struct id stream;
+	uint64_t actor;
+	uint64_t seq;
+};
+
+/** What is applied here, sorted by (stream, actor). Returns the count; *ret is the caller's. */
+size_t db_have(struct db *db, struct feed_pos **ret);
+/** Seals this device's loose changes into envelopes. Cheap when there are none. */
+int db_seal(struct db *db);
+/**
+ * The first envelope at or after arrival number *cursor (advanced past it) whose last seq is above
+ * what vv says. 1 = found; 0 = no more.
+ */
+int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv, size_t vv_count,
+		     struct feed_pos *ret_pos, struct buf *ret);
+/**
+ * Applies an envelope. 1 applied, 0 had it already, -EAGAIN something it depends on is missing,
+ * -EBADMSG forged, damaged or malformed, -EACCES not a member, -EIO/-ENOSPC store.
+ */
+int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope);
+/** What a device told it holds. 1 if news. */
+int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size_t count);
+/** What is known of what a device holds. Returns the count; *ret is the caller's. */
+size_t db_get_acked(struct db *db, uint64_t device, struct feed_pos **ret);
+
+#endif

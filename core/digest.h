@@ -1,0 +1,25 @@
+/* BLAKE2b-256 with a domain, and random bytes for keys and nonces. */
+#ifndef BLAZE_CORE_DIGEST_H
+#define BLAZE_CORE_DIGEST_H
+
+#include "core/id.h"
+
+#define DIGEST_BYTES 32
+
+/** Must run before anything else of core; safe to repeat. Ends the process if libsodium cannot start. */
+void digest_init(void);
+/** BLAKE2b-256 over domain (a C string) and the parts, each preceded by its length. */
+void digest(uint8_t out[DIGEST_BYTES], const char *domain, const struct slice *parts, size_t count);
+/** The first 16 bytes of digest(). */
+struct id digest_id(const char *domain, const struct slice *parts, size_t count);
+/** From the system's generator. */
+void random_bytes(void *out, size_t len);
+/** Overwrites a secret; never optimised away. */
+void wipe(void *p, size_t len);
+/** Constant time. */
+bool secret_eq(const void *a, const void *b, size_t len);
+/** URL-safe base64 without padding. */
+void base64_encode(struct slice in, struct buf *out);
+int base64_decode(const char *text, size_t len, struct buf *out);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * The content of one record as a CRDT: JSON fields, a raw value, a layout. Knows neither names nor
+ * nodes nor the store.
+ *
+ * State
+ *   fields   multi-value registers keyed by path. A path is the concatenation of its object keys, each
+ *            as varint length + decoded key bytes (WTF-8, no normalisation), so that an object's
+ *            members are exactly the paths that its own path is a prefix of. The empty path is the root.
+ *            Objects are VALUE_OBJECT at their own path; scalars and arrays are VALUE_TEXT with their
+ *            source text (arrays merge as a whole for now).
+ *   raw      multi-value register of the whole bytes. While it has any sibling, the raw winner is
+ *            what is shown; the fields stay underneath.
+ *   layout   multi-value register of a JSON text, of which only formatting matters.
+ *
+ * Which kind is shown where two disagree: at a path, the sibling with the highest (hlc, lamport,
+ * actor) wins; a scalar at a path and live fields beneath it compare by that same order, the highest
+ * of the subtree against the scalar's, and the loser stays underneath.
+ *
+ * Rendering is a pure function of the state (P3): the layout winner's text, in which each value that
+ * differs (compared without insignificant whitespace) is replaced by the field's source text, fields
+ * that are gone are cut out with their separator, and fields the layout lacks are inserted after the
+ * last member of their object, in the order of `ord`, spaced like their neighbours.
+ *
+ * doc_diff() closes the loop (P1): it takes a save apart into operations, renders the result, and
+ * where the rendering is not byte for byte the save, it adds an OP_LAYOUT with the save's bytes. What
+ * is not a JSON text with unique keys, valid UTF-8 and at most DOC_DEPTH_MAX levels becomes OP_RAW.
+ */
+#ifndef BLAZE_CORE_DOC_H
+#define BLAZE_CORE_DOC_H
+
+#include "core/change.h"
+
+struct doc;
+
+#define DOC_DEPTH_MAX 64
+
+struct doc *doc_create(void);
+void doc_destroy(struct doc *d);
+struct doc *doc_clone(const struct doc *d);
+
+/**
+ * Appends the state to `out`. `rendered` is doc_render()'s output for this very state: texts equal
+ * to it (the shown raw value, a fresh layout) are not stored a second time.
+ */
+void doc_encode(const struct doc *d, struct slice rendered, struct buf *out);
+/** The inverse; copies what it keeps. -EBADMSG when malformed. */
+int doc_decode(struct slice state, struct slice rendered, struct doc **ret);
+
+/**
+ * Applies one operation (SET, UNSET, RAW, UNRAW, LAYOUT; others are ignored). Operations arrive in
+ * causal order; in which order concurrent ones arrive makes no difference to the state. Applying one
+ * twice makes none either.
+ */
+void doc_apply(struct doc *d, const struct op *op, struct opid id, uint64_t hlc);
+
+void doc_render(const struct doc *d, struct buf *out);
+
+/** What doc_diff() needs to give ids to the operations it makes. */
+struct doc_stamp {
+	uint64_t actor;
+	uint64_t hlc;
+	uint64_t *lamport; /**< last one used; incremented for each operation */
+};
+
+/**
+ * Appends to `ops` what turns base's rendering into `bytes`, as seen by a program that read base.
+ * json: the record's name says it is JSON. Adds nothing when the bytes are those of base's rendering,
+ * or when base is new and bytes are empty and json is false (an OP_RAW of nothing is then added, so
+ * that the record exists). Returns true if it added anything.
+ */
+bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
+	      const struct doc_stamp *stamp, struct ops *ops);
+
+enum doc_mode {
+	DOC_EMPTY, /**< nothing was ever written */
+	DOC_RAW,
+	DOC_JSON
+};
+
+enum doc_mode doc_mode(const struct doc *d);
+
+/** One value that lost against the shown one. Slices borrow from the doc. */
+struct doc_loser {
+	struct slice path; /**< empty and raw = true: the whole value */
+	bool raw;
+	struct slice value; /**< empty for an object */
+	struct opid id;
+	uint64_t hlc;
+};
+
+/** Calls fn for every sibling that is not shown and whose value differs from the shown one. */
+void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
+size_t doc_conflict_count(const struct doc *d);
+
+/** "a.b.c" for people, from an encoded path; keys with a dot or control are JSON-quoted. */
+void doc_path_text(struct slice path, struct buf *out);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * What is known about the other devices right now: written by net, read by fs and cli. Thread-safe.
+ */
+#ifndef BLAZE_CORE_STATUS_H
+#define BLAZE_CORE_STATUS_H
+
+#include "core/keys.h"
+
+enum peer_state {
+	PEER_OFFLINE,
+	PEER_CONNECTING,
+	PEER_SYNCING, /**< connected; one side still lacks changes */
+	PEER_SYNCED
+};
+
+#define ENDPOINT_BYTES_MAX 255
+
+struct peer_status {
+	uint64_t actor;
+	char name[DEVICE_NAME_BYTES_MAX + 1];
+	char label[DEVICE_LABEL_BYTES];
+	enum peer_state state;
+	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< where it was dialled or came from; "" if never */
+	int64_t rtt_us;		 /**< -1 unknown */
+	int64_t clock_skew_ms;	 /**< peer minus us; 0 unknown */
+	uint64_t last_seen_ms;	 /**< wall clock; 0 never */
+	uint64_t up_bytes;	 /**< since start, on the wire */
+	uint64_t down_bytes;
+	char last_error[128];	 /**< why the last attempt failed; "" if it did not */
+};
+
+struct status;
+
+struct status *status_create(void);
+void status_destroy(struct status *s);
+/** Applies edit to the entry of actor under the lock, creating it. */
+void status_edit(struct status *s, uint64_t actor, void (*edit)(struct peer_status *p, void *ctx),
+		 void *ctx);
+/** false when there is no entry. */
+bool status_get(struct status *s, uint64_t actor, struct peer_status *ret);
+/** "A:P" this device listens on; "" when it does not. */
+void status_set_listen(struct status *s, const char *endpoint);
+void status_get_listen(struct status *s, char out[ENDPOINT_BYTES_MAX + 1]);
+const char *peer_state_name(enum peer_state state);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * An ordered byte map with atomic batches that survives crashes: LevelDB, and nothing else, lives here.
+ *
+ * What this layer adds to LevelDB, because LevelDB alone loses acknowledged data:
+ *   - After any write error the handle is closed and reopened and the batch re-applied, before anything
+ *     is acknowledged again; whatever was written since the last successful sync is written again too.
+ *     A store that cannot be healed refuses writes, and goes on reading.
+ *   - store_sync() is a barrier for everything written before it, also across a log rotation: every
+ *     live log file is flushed, not just the current one.
+ *   - Opening never creates; a missing CURRENT is an error, not an empty database. All checksums are
+ *     verified.
+ *   - A ballast file is kept beside the store and given up when the disk is full, so that a full disk
+ *     can still be opened and cleaned.
+ *
+ * Key prefixes (1 byte), who owns them, and what follows:
+ *   m name                      core/db: database settings        L ...   fs/: the local namespace
+ *   M actor8                    core/member: certificates         P actor8, s... core/db: peers, settings
+ *   n node16                    core/node: place, tokens, kind    d parent16 name  core/node: children
+ *   s node16                    core/db: document state           r node16         rendered content
+ *   t stream16 lamport8 actor8  core/tree: moves of directories   h node16 hlc8 lamport8 actor8  history
+ *   c stream16 actor8 seq8      core/feed: loose changes          e stream16 actor8 seq8  sealed envelopes
+ *   f stream16 actor8           core/feed: heads                  q arrival8  order of envelopes
+ *   v device8 stream16 actor8   core/feed: what devices acknowledged
+ *
+ * Threads: any. Batches are atomic; the caller orders them.
+ */
+#ifndef BLAZE_CORE_STORE_H
+#define BLAZE_CORE_STORE_H
+
+#include "core/bytes.h"
+#include "core/why.h"
+
+struct store;
+
+int store_create(const char *dir, struct why *why);
+/** -ENOENT, -EBUSY, -EBADMSG, -ENOSPC as db_open(). */
+int store_open(const char *dir, struct store **ret, struct why *why);
+void store_close(struct store *s);
+/** Everything written before this call is on stable storage. -EIO, -ENOSPC. */
+int store_sync(struct store *s);
+/** 0, or the error that makes the store refuse writes. */
+int store_health(struct store *s);
+
+/* ---- transactions: pending writes over the store, read back before they are written ---------- */
+
+struct store_txn;
+
+struct store_txn *store_begin(struct store *s);
+void store_put(struct store_txn *t, struct slice key, struct slice value);
+void store_delete(struct store_txn *t, struct slice key);
+/** 0 and the value (buffer cleared first), -ENOENT, -EIO when damaged. */
+int store_get(struct store_txn *t, struct slice key, struct buf *ret);
+/** Whether anything was put or deleted. */
+bool store_is_dirty(const struct store_txn *t);
+/**
+ * Calls fn for each key with the prefix that is >= from (if from.len), in order, pending writes
+ * included, until fn returns false. Slices are borrowed for the call. -EIO when damaged.
+ */
+int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
+	       bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
+/** Writes everything as one batch, or nothing, and ends the transaction. */
+int store_commit(struct store_txn *t);
+void store_abort(struct store_txn *t);
+
+/** A read of what is committed, without a transaction. */
+int store_read(struct store *s, struct slice key, struct buf *ret);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * What one peer still needs: the sync engine of one connection. Sans I/O: complete, authenticated
+ * messages in; messages out. It knows neither sockets nor encryption; net/ carries its messages.
+ *
+ * Messages (first byte is the type; varints; `vv` = varint count, then per feed 16 bytes stream,
+ * 8 bytes actor, varint seq):
+ *
+ *   HELLO 1     varint version, 16 bytes database id, varint wall clock ms, bytes endpoint
+ *   DIGEST 2    32 bytes: digest of the sender's sorted vv. Equal digests: in sync, nothing more to say.
+ *   HAVE 3      vv: everything the sender has applied. Answers a DIGEST that differs; also sent when
+ *               an envelope could not be applied, to be sent the missing ones again.
+ *   ENVELOPE 4  16 bytes stream, 8 bytes actor, the sealed envelope (core/envelope.h)
+ *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
+ *   PING 6, PONG 7   8 bytes, echoed
+ *
+ * Envelopes go out in the order they were applied here, which is a causal order.
+ */
+#ifndef BLAZE_CORE_SYNC_H
+#define BLAZE_CORE_SYNC_H
+
+#include "core/bytes.h"
+
+struct db;
+struct sync;
+
+#define SYNC_VERSION 1
+/** Largest message; net refuses more before it allocates. */
+#define SYNC_MESSAGE_BYTES_MAX (80u << 20)
+
+struct sync_options {
+	struct db *db;
+	uint64_t peer;	      /**< actor of the authenticated peer */
+	const char *endpoint; /**< told to the peer so that it can dial us; "" = none. Copied */
+	uint64_t now_ms;      /**< wall clock */
+};
+
+/** What the engine learnt; net copies it into core/status.h. */
+struct sync_info {
+	bool hello;	       /**< the peer's HELLO came */
+	bool in_sync;	       /**< both sides hold the same changes, as far as told */
+	int64_t clock_skew_ms;
+	const char *endpoint;  /**< the peer's own, "" = none; borrowed */
+};
+
+struct sync *sync_create(const struct sync_options *options);
+void sync_destroy(struct sync *s);
+
+/**
+ * Handles one message of the peer. < 0: the connection has to be closed (-EBADMSG malformed, -EPROTO
+ * out of place or another version or database, -EIO our store failed). Net thread only.
+ */
+int sync_receive(struct sync *s, struct slice message);
+/**
+ * Puts the next message into *out (cleared first) and returns 1, or returns 0 when there is nothing
+ * to say now. Call it again whenever the database changed, a message came, or there is room again.
+ */
+int sync_next(struct sync *s, struct buf *out);
+void sync_get_info(const struct sync *s, struct sync_info *ret);
+/** Asks for the round-trip time: queues a PING carrying now_us. The answer's age comes out of sync_pong. */
+void sync_ping(struct sync *s, uint64_t now_us);
+/** Returns true once per PONG, with the time its PING carried. */
+bool sync_pong(struct sync *s, uint64_t *ret_sent_us);
+
+#endif

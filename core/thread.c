@@ -1,0 +1,111 @@
+/* The only user of pthread.h. */
+#include "core/thread.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void must(int r, const char *what)
+{
+	if (r) {
+		(void)fprintf(stderr, "blaze: %s: %s\n", what, strerror(r));
+		abort();
+	}
+}
+
+void mutex_init(struct mutex *m)
+{
+	must(pthread_mutex_init(&m->m, NULL), "mutex_init");
+}
+
+void mutex_fini(struct mutex *m)
+{
+	must(pthread_mutex_destroy(&m->m), "mutex_fini");
+}
+
+void mutex_lock(struct mutex *m)
+{
+	must(pthread_mutex_lock(&m->m), "mutex_lock");
+}
+
+void mutex_unlock(struct mutex *m)
+{
+	must(pthread_mutex_unlock(&m->m), "mutex_unlock");
+}
+
+void cond_init(struct cond *c)
+{
+	pthread_condattr_t attr;
+
+	must(pthread_condattr_init(&attr), "condattr_init");
+	must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC), "condattr_setclock");
+	must(pthread_cond_init(&c->c, &attr), "cond_init");
+	must(pthread_condattr_destroy(&attr), "condattr_destroy");
+}
+
+void cond_fini(struct cond *c)
+{
+	must(pthread_cond_destroy(&c->c), "cond_fini");
+}
+
+void cond_wait(struct cond *c, struct mutex *m)
+{
+	must(pthread_cond_wait(&c->c, &m->m), "cond_wait");
+}
+
+bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms)
+{
+	struct timespec at = {
+		.tv_sec = (time_t)(deadline_ms / 1000),
+		.tv_nsec = (long)(deadline_ms % 1000) * 1000000,
+	};
+	int r = pthread_cond_timedwait(&c->c, &m->m, &at);
+
+	if (r == ETIMEDOUT)
+		return false;
+	must(r, "cond_wait_until");
+	return true;
+}
+
+void cond_broadcast(struct cond *c)
+{
+	must(pthread_cond_broadcast(&c->c), "cond_broadcast");
+}
+
+void thread_start(struct thread *t, const char *name, void *(*run)(void *arg), void *arg)
+{
+	sigset_t all;
+	sigset_t old;
+
+	(void)sigfillset(&all);
+	must(pthread_sigmask(SIG_SETMASK, &all, &old), "sigmask");
+	must(pthread_create(&t->t, NULL, run, arg), "thread_start");
+	must(pthread_sigmask(SIG_SETMASK, &old, NULL), "sigmask");
+	(void)pthread_setname_np(t->t, name);
+	t->running = true;
+}
+
+void thread_join(struct thread *t)
+{
+	if (t->running)
+		must(pthread_join(t->t, NULL), "thread_join");
+	t->running = false;
+}
+
+void thread_detach(const char *name, void *(*run)(void *arg), void *arg)
+{
+	struct thread t;
+
+	thread_start(&t, name, run, arg);
+	must(pthread_detach(t.t), "thread_detach");
+}
+
+uint64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

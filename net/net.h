@@ -1,0 +1,76 @@
+/*
+ * Moves messages between this database and those of other devices. Owns the network thread, which
+ * alone touches libwebsockets; every function here may be called from any other thread.
+ *
+ * On the wire: WebSocket (path /blaze/1, subprotocol "blaze1", binary messages, no extensions), inside
+ * it Noise (net/noise.h), inside it records of at most 32 KiB (net/channel.h), inside them the messages
+ * of core/sync.h.
+ */
+#ifndef BLAZE_NET_NET_H
+#define BLAZE_NET_NET_H
+
+#include "core/db.h"
+#include "core/status.h"
+#include "core/why.h"
+
+struct net;
+
+struct net_options {
+	struct db *db;
+	const struct keys *keys;
+	struct status *status;
+	/** "address:port" to listen on, port 0 = any; NULL = do not listen, only dial. IPv6 in brackets. */
+	const char *listen;
+};
+
+/** Binds (so that a used port is reported here) and starts the thread. Call after the last fork. */
+int net_start(const struct net_options *options, struct net **ret, struct why *why);
+/** Says BYE to the peers, stops the thread. NULL is allowed. */
+void net_stop(struct net *n);
+/** Starts listening later on, or does nothing when it listens already. */
+int net_listen(struct net *n, const char *address, struct why *why);
+/** The address really bound, as "address:port"; "" when not listening. */
+void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1]);
+
+/* ---- pairing -------------------------------------------------------------------------------- */
+
+#define INVITE_TTL_MS (10 * 60 * 1000)
+
+/**
+ * Makes a one-use invitation and appends its link to *link: "blaze:pair#v1.SECRET.DEVICE.EXPIRY.ADDR[,ADDR…]"
+ * (secret and device id base64url, expiry in seconds of wall clock). Starts listening on all addresses
+ * if it did not. *ret_id names the invitation.
+ */
+int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_id, struct why *why);
+
+enum invite_state {
+	INVITE_WAITING,
+	INVITE_DONE,	/**< ret_device and ret_code are filled */
+	INVITE_WRONG,	/**< somebody tried with a wrong secret: void now */
+	INVITE_EXPIRED,
+	INVITE_UNKNOWN
+};
+
+/** Waits until the invitation is no longer INVITE_WAITING, or until monotonic deadline_ms. */
+enum invite_state net_invite_wait(struct net *n, uint64_t id, uint64_t deadline_ms,
+				  struct device *ret_device, char ret_code[16]);
+void net_invite_cancel(struct net *n, uint64_t id);
+
+struct pair_result {
+	struct device peer;
+	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< the one that answered */
+	char code[16];	    /**< "4839 2170": the same on both devices unless someone is in between */
+	struct buf welcome; /**< for db_join() */
+};
+
+/**
+ * Joins with a link: connects, proves the secret, exchanges certificates. Blocks, up to timeout_ms; uses no
+ * other part of net and needs no database. On failure why says which of "not a pairing link", "expired
+ * N minutes ago", "already used", "not known there", "wrong", "cannot reach ADDR: reason" it was and
+ * what to do; the code is -EKEYREJECTED for all that concern trust, -EINVAL for no link,
+ * -ECONNREFUSED or -ETIMEDOUT when nobody answers.
+ */
+int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
+		  struct pair_result *ret, struct why *why);
+
+#endif
