@@ -12,6 +12,7 @@
 #include "core/db.h"
 
 #include <sys/stat.h>
+#include <sys/types.h>
 
 struct vfs;
 struct vfs_handle; /**< an open file */
