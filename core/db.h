@@ -206,6 +206,8 @@ struct feed_pos {
 
 /** What is applied here, sorted by (stream, actor). Returns the count; *ret is the caller's. */
 size_t db_have(struct db *db, struct feed_pos **ret);
+/** What is applied here and survives a power cut, sorted; as of the last db_sync(). Caller frees. */
+size_t db_durable(struct db *db, struct feed_pos **ret);
 /** Seals this device's loose changes into envelopes. Cheap when there are none. */
 int db_seal(struct db *db);
 /**

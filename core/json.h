@@ -2,8 +2,9 @@
  * A lossless JSON scanner: it reports where each token stands in the source text and changes nothing.
  *
  * Strict RFC 8259, in a loop with an explicit stack. A UTF-8 byte order mark in front is allowed.
- * Rejected, and thus kept as text by core/doc: duplicate keys in one object, lone surrogates, invalid
- * UTF-8, more than DOC_DEPTH_MAX levels, anything after the value.
+ * Rejected, and thus kept as text by core/doc: duplicate keys (decoded) in one object, lone
+ * surrogates, invalid UTF-8, more than DOC_DEPTH_MAX levels of objects and arrays, more than
+ * CHANGE_OPS_MAX members, anything after the value. All this holds inside arrays too.
  */
 #ifndef BLAZE_CORE_JSON_H
 #define BLAZE_CORE_JSON_H
@@ -53,7 +54,13 @@ struct json_error {
 int json_scan(struct slice text, struct json *ret, struct json_error *error);
 void json_fini(struct json *j);
 
-/** Whether two values' source texts are the same value: equal but for whitespace between tokens. */
+/**
+ * Whether two values' source texts are the same value: equal but for whitespace between tokens. Both
+ * are the text of one JSON value, without whitespace around it.
+ */
 bool json_same(struct slice a, struct slice b);
+
+/** A hash for tables of keys. Give it a seed an author of keys cannot know, such as an address. */
+uint64_t json_key_hash(struct slice key, uint64_t seed);
 
 #endif

@@ -13,8 +13,9 @@
  *     can still be opened and cleaned.
  *
  * Key prefixes (1 byte), who owns them, and what follows:
- *   m name                      core/db: database settings        L ...   fs/: the local namespace
- *   M actor8                    core/member: certificates         P actor8, s... core/db: peers, settings
+ *   m name                      core/db: the database's basics    L ...   fs/: the local namespace
+ *   M actor8                    core/member: certificates         S name  core/db: settings
+ *   p node16                    core/tree: nodes with problems
  *   n node16                    core/node: place, tokens, kind    d parent16 name  core/node: children
  *   s node16                    core/db: document state           r node16         rendered content
  *   t stream16 lamport8 actor8  core/tree: moves of directories   h node16 hlc8 lamport8 actor8  history

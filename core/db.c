@@ -1,0 +1,532 @@
+/*
+ * Creating, opening and closing a database; its lock, its clock, its observers, its settings.
+ *
+ * A database's directory:
+ *   format    "blaze database 1\n<database id>\n": says what this is before LevelDB touches anything
+ *   lock      flock(2)ed by the process that has it open
+ *   store/    LevelDB          ballast   see core/store.h
+ *
+ * Store keys of its own: "m name", "m key" (the root key), "m counters", and 's' + setting names.
+ */
+#include "core/db_i.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FORMAT_WORD "blaze database"
+#define FORMAT_VERSION 1
+#define HLC_AHEAD_MS_MAX 60000
+
+/* ---- lock, clock, observers -------------------------------------------------------------------- */
+
+void db_lock(struct db *db)
+{
+	mutex_lock(&db->lock);
+}
+
+void db_unlock_changed(struct db *db)
+{
+	db->generation++;
+	cond_broadcast(&db->changed);
+	mutex_unlock(&db->lock);
+	mutex_lock(&db->observers_lock);
+	for (struct db_observer *o = db->observers; o; o = o->next)
+		o->changed(o->ctx);
+	mutex_unlock(&db->observers_lock);
+}
+
+void db_observe(struct db *db, struct db_observer *o)
+{
+	mutex_lock(&db->observers_lock);
+	o->next = db->observers;
+	db->observers = o;
+	mutex_unlock(&db->observers_lock);
+}
+
+void db_unobserve(struct db *db, struct db_observer *o)
+{
+	mutex_lock(&db->observers_lock);
+	for (struct db_observer **p = &db->observers; *p; p = &(*p)->next) {
+		if (*p == o) {
+			*p = o->next;
+			break;
+		}
+	}
+	mutex_unlock(&db->observers_lock);
+}
+
+uint64_t db_generation(struct db *db)
+{
+	db_lock(db);
+	uint64_t g = db->generation;
+	mutex_unlock(&db->lock);
+	return g;
+}
+
+uint64_t db_wait_change(struct db *db, uint64_t seen, uint64_t deadline_ms)
+{
+	db_lock(db);
+	while (db->generation == seen && cond_wait_until(&db->changed, &db->lock, deadline_ms))
+		;
+	uint64_t g = db->generation;
+	mutex_unlock(&db->lock);
+	return g;
+}
+
+uint64_t db_tick(const struct db *db, uint64_t now_ms)
+{
+	uint64_t now = now_ms << 16;
+	uint64_t limit = (now_ms + HLC_AHEAD_MS_MAX) << 16;
+
+	if (now > db->hlc)
+		return now;
+	return db->hlc + 1 < limit ? db->hlc + 1 : now;
+}
+
+static uint64_t system_now_ms(void *ctx)
+{
+	struct timespec now;
+
+	(void)ctx;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *db_name(const struct db *db)
+{
+	return db->name;
+}
+
+struct id db_id(const struct db *db)
+{
+	return db->id;
+}
+
+uint64_t db_actor(const struct db *db)
+{
+	return db->actor;
+}
+
+struct id db_root(const struct db *db)
+{
+	return db->root;
+}
+
+void db_set_view(struct db *db, const struct db_view *view)
+{
+	db_lock(db);
+	db->view = view ? *view : (struct db_view){0};
+	mutex_unlock(&db->lock);
+}
+
+/* ---- creating ---------------------------------------------------------------------------------- */
+
+static struct id root_of(const struct id *db)
+{
+	const struct slice part = SLICE(db->b, sizeof(db->b));
+
+	return digest_id("blaze root", &part, 1);
+}
+
+static int write_format(const char *dir, const struct id *id, struct why *why)
+{
+	AUTO(free_ptr) char *path = xasprintf("%s/format", dir);
+	AUTO(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char hex[ID_HEX_BYTES];
+
+	id_hex(id, hex);
+	if (fd < 0 || dprintf(fd, "%s %d\n%s\n", FORMAT_WORD, FORMAT_VERSION, hex) < 0 || fsync(fd) != 0)
+		return why_set(why, -errno, "cannot write '%s': %s", path, strerror(errno));
+	return 0;
+}
+
+/* What a welcome says; a new database is a welcome to itself. */
+struct seed {
+	struct id id;
+	struct slice name;
+	uint8_t root_key[DIGEST_BYTES];
+	struct slice certs[1024];
+	size_t cert_count;
+};
+
+static void seed_root(struct store_txn *t, const struct seed *seed)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct opid first = {.lamport = 1};
+	struct node root = {.id = root_of(&seed->id), .kind = NODE_DIR, .place = first, .visible = true};
+
+	node_touch(&root, NULL, 0, first);
+	root.indexed = true;
+	node_encode(&root, &value);
+	store_put(t, key_node(&key, 'n', &root.id), buf_slice(&value));
+	node_fini(&root);
+}
+
+static int seed_store(const char *dir, const struct seed *seed, struct why *why)
+{
+	struct store *s = NULL;
+	int r = store_open(dir, &s, why);
+
+	if (r < 0)
+		return r;
+	struct store_txn *t = store_begin(s);
+	store_put(t, SLICE_STR("m name"), seed->name);
+	store_put(t, SLICE_STR("m key"), SLICE(seed->root_key, sizeof(seed->root_key)));
+	for (size_t i = 0; i < seed->cert_count; i++) {
+		AUTO(buf_fini) struct buf key = {0};
+		struct device d;
+
+		r = device_from_cert(seed->certs[i], &d);
+		if (r < 0)
+			break;
+		buf_u8(&key, 'M');
+		buf_be64(&key, d.actor);
+		store_put(t, buf_slice(&key), seed->certs[i]);
+	}
+	seed_root(t, seed);
+	if (r == 0)
+		r = store_commit(t);
+	else
+		store_abort(t);
+	if (r == 0)
+		r = store_sync(s);
+	if (r < 0)
+		(void)why_set(why, r, "cannot write the new database in '%s': %s", dir, strerror(-r));
+	store_close(s);
+	return r;
+}
+
+static int create_from(const char *dir, const struct seed *seed, struct why *why)
+{
+	if (mkdir(dir, 0700) != 0)
+		return why_set(why, -errno, "cannot create the directory '%s': %s", dir, strerror(errno));
+	int r = store_create(dir, why);
+	if (r == 0)
+		r = seed_store(dir, seed, why);
+	if (r == 0) /* last: without it the directory is not a database */
+		r = write_format(dir, &seed->id, why);
+	return r;
+}
+
+int db_create(const char *dir, const char *name, const struct keys *keys, struct why *why)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(free_ptr) struct seed *seed = xcalloc(1, sizeof(*seed));
+
+	random_bytes(seed->id.b, sizeof(seed->id.b));
+	random_bytes(seed->root_key, sizeof(seed->root_key));
+	seed->name = SLICE_STR(name);
+	keys_cert(keys, &cert);
+	seed->certs[seed->cert_count++] = buf_slice(&cert);
+	int r = create_from(dir, seed, why);
+	wipe(seed->root_key, sizeof(seed->root_key));
+	return r;
+}
+
+static int parse_welcome(struct slice welcome, struct seed *seed)
+{
+	struct reader r = reader_init(welcome);
+
+	if (reader_u8(&r) != 1)
+		return -EPROTO;
+	seed->id = id_read(&r);
+	seed->name = reader_bytes(&r, 255);
+	reader_copy(&r, seed->root_key, sizeof(seed->root_key));
+	uint64_t count = reader_varint_max(&r, countof(seed->certs) - 1);
+	for (uint64_t i = 0; i < count; i++)
+		seed->certs[seed->cert_count++] = reader_bytes(&r, DEVICE_CERT_BYTES_MAX);
+	return reader_finish(&r);
+}
+
+int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(free_ptr) struct seed *seed = xcalloc(1, sizeof(*seed));
+	int r = parse_welcome(welcome, seed);
+
+	if (r < 0)
+		return why_set(why, r, "the other device's welcome is not understood; is it a newer Blaze?");
+	keys_cert(keys, &cert);
+	seed->certs[seed->cert_count++] = buf_slice(&cert);
+	r = create_from(dir, seed, why);
+	wipe(seed->root_key, sizeof(seed->root_key));
+	return r;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static int read_format(const char *dir, struct id *ret, struct why *why)
+{
+	AUTO(free_ptr) char *path = xasprintf("%s/format", dir);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[128] = "";
+	char hex[64] = "";
+	int version = 0;
+
+	if (fd < 0 && errno == ENOENT)
+		return why_set(why, access(dir, F_OK) == 0 ? -EBADMSG : -ENOENT,
+			       "'%s' is not a Blaze database; create one with: blaze init NAME", dir);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return why_set(why, -EIO, "cannot read '%s': %s", path, strerror(errno));
+	if (sscanf(text, FORMAT_WORD " %d\n%63s", &version, hex) < 1)
+		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed", path);
+	if (version > FORMAT_VERSION)
+		return why_set(why, -EPROTONOSUPPORT,
+			       "the database in '%s' has format %d, this program knows %d; install a newer "
+			       "Blaze (nothing was changed)",
+			       dir, version, FORMAT_VERSION);
+	if (version != FORMAT_VERSION || !id_from_hex(hex, ret))
+		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed", path);
+	return 0;
+}
+
+static int take_lock(struct db *db, struct why *why)
+{
+	AUTO(free_ptr) char *path = xasprintf("%s/lock", db->dir);
+
+	db->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (db->lock_fd < 0)
+		return why_set(why, -errno, "cannot open '%s': %s", path, strerror(errno));
+	if (flock(db->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return why_set(why, -EBUSY, "'%s' is in use by another process", db->dir);
+	return 0;
+}
+
+static int load_basics(struct db *db)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_read(db->store, SLICE_STR("m name"), &value);
+
+	if (r < 0)
+		return r;
+	db->name = xstrdup(buf_str(&value));
+	r = store_read(db->store, SLICE_STR("m key"), &value);
+	if (r < 0)
+		return r;
+	if (value.len != sizeof(db->root_key))
+		return -EBADMSG;
+	memcpy(db->root_key, value.data, value.len);
+	wipe(value.data, value.len);
+	db->arrival = 1;
+	r = store_read(db->store, SLICE_STR("m counters"), &value);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	struct reader c = reader_init(buf_slice(&value));
+	db->record_count = reader_varint(&c);
+	db->arrival = reader_varint(&c);
+	return reader_finish(&c);
+}
+
+/* What checksums cannot see: a log file that vanished takes the newest changes of a feed with it. */
+static int check_feeds(struct db *db, struct why *why)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+
+		if (f->sealed == f->seq)
+			continue;
+		feed_key(&key, 'c', &f->stream, f->actor);
+		buf_be64(&key, f->seq);
+		if (store_read(db->store, buf_slice(&key), &value) < 0)
+			return why_set(why, -EBADMSG,
+				       "the store in '%s' is damaged: a change made here is missing; restore it "
+				       "from a backup, or pair this device again",
+				       db->dir);
+	}
+	return 0;
+}
+
+static int load(struct db *db, struct why *why)
+{
+	int r = load_basics(db);
+
+	if (r == 0) {
+		db->root = root_of(&db->id);
+		db->root_stream = feed_stream_id(db, "root", &db->root);
+		db->auth_stream = feed_stream_id(db, "auth", &db->root);
+		db->lamport = 1;
+		r = feed_load(db);
+	}
+	if (r == 0)
+		r = member_load(db);
+	if (r < 0)
+		return why_set(why, -EBADMSG,
+			       "the store in '%s' is damaged; restore the directory from a backup, or move it "
+			       "away and pair this device again",
+			       db->dir);
+	r = check_feeds(db, why);
+	if (r == 0 && !member_find(db, db->actor))
+		return why_set(why, -EACCES,
+			       "this device's key is not a member of '%s'; was device.key replaced?",
+			       db->name);
+	return r;
+}
+
+static void db_free(struct db *db)
+{
+	store_close(db->store);
+	for (size_t i = 0; i < db->member_count; i++)
+		member_fini(&db->members[i]);
+	for (size_t i = 0; i < db->acked_count; i++)
+		free(db->acked[i].pos);
+	free(db->members);
+	free(db->acked);
+	free(db->feeds);
+	free(db->durable);
+	wipe(db->root_key, sizeof(db->root_key));
+	cond_fini(&db->changed);
+	mutex_fini(&db->lock);
+	mutex_fini(&db->observers_lock);
+	close_fd(&db->lock_fd);
+	free(db->name);
+	free(db->dir);
+	free(db);
+}
+
+int db_open(const char *dir, const struct keys *keys, const struct db_env *env, struct db **ret,
+	    struct why *why)
+{
+	struct db *db = xcalloc(1, sizeof(*db));
+
+	digest_init();
+	db->lock_fd = -1;
+	db->dir = xstrdup(dir);
+	db->keys = keys;
+	db->actor = keys_device(keys)->actor;
+	db->env = env ? *env : (struct db_env){0};
+	if (!db->env.now_ms)
+		db->env.now_ms = system_now_ms;
+	mutex_init(&db->observers_lock);
+	mutex_init(&db->lock);
+	cond_init(&db->changed);
+	int r = read_format(dir, &db->id, why);
+	if (r == 0)
+		r = take_lock(db, why);
+	if (r == 0)
+		r = store_open(dir, &db->store, why);
+	if (r == 0)
+		r = load(db, why);
+	if (r == 0)
+		r = db_sync(db);
+	if (r < 0) {
+		db_free(db);
+		return r;
+	}
+	*ret = db;
+	return 0;
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	(void)db_seal(db);
+	db_free(db);
+}
+
+int db_sync(struct db *db)
+{
+	db_lock(db);
+	struct feed_pos *now = xcalloc(db->feed_count, sizeof(*now));
+	size_t n = 0;
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+
+		now[n++] = (struct feed_pos){.stream = f->stream, .actor = f->actor, .seq = f->seq};
+	}
+	mutex_unlock(&db->lock);
+
+	int r = store_sync(db->store);
+
+	db_lock(db);
+	if (r < 0) {
+		free(now);
+		mutex_unlock(&db->lock);
+		return r;
+	}
+	bool news = n != db->durable_count || (n && memcmp(now, db->durable, n * sizeof(*now)) != 0);
+	free(db->durable);
+	db->durable = now;
+	db->durable_count = n;
+	if (news)
+		db_unlock_changed(db);
+	else
+		mutex_unlock(&db->lock);
+	return 0;
+}
+
+size_t db_durable(struct db *db, struct feed_pos **ret)
+{
+	db_lock(db);
+	size_t n = db->durable_count;
+	*ret = xmemdup(db->durable, n * sizeof(*db->durable));
+	mutex_unlock(&db->lock);
+	return n;
+}
+
+/* ---- settings ---------------------------------------------------------------------------------- */
+
+static void setting_key(struct buf *key, const char *name)
+{
+	buf_u8(key, 'S');
+	buf_append(key, name, strlen(name));
+}
+
+int db_get_setting(struct db *db, const char *key, char **ret)
+{
+	AUTO(buf_fini) struct buf k = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	setting_key(&k, key);
+	int r = store_read(db->store, buf_slice(&k), &value);
+	if (r == 0)
+		*ret = xstrdup(buf_str(&value));
+	return r;
+}
+
+int db_set_setting(struct db *db, const char *key, const char *value)
+{
+	AUTO(buf_fini) struct buf k = {0};
+	struct txn *t = db_begin(db);
+
+	setting_key(&k, key);
+	store_put(t->store, buf_slice(&k), SLICE_STR(value));
+	return db_commit(t);
+}
+
+static void endpoint_key(uint64_t actor, char out[40])
+{
+	(void)snprintf(out, 40, "endpoint.%016llx", (unsigned long long)actor);
+}
+
+void db_peer_endpoint(struct db *db, uint64_t actor, char out[256])
+{
+	char key[40];
+	char *value = NULL;
+
+	out[0] = 0;
+	endpoint_key(actor, key);
+	if (db_get_setting(db, key, &value) == 0)
+		(void)snprintf(out, 256, "%s", value);
+	free(value);
+}
+
+int db_set_peer_endpoint(struct db *db, uint64_t actor, const char *endpoint)
+{
+	char key[40];
+
+	endpoint_key(actor, key);
+	return db_set_setting(db, key, endpoint);
+}

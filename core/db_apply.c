@@ -1,0 +1,119 @@
+/* Applying what other devices sent: verify, decrypt, decode, and only then touch anything. */
+#include "core/db_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool deps_are_here(const struct db *db, const struct id *stream, const struct change *c)
+{
+	for (size_t i = 0; i < c->dep_count; i++) {
+		const struct feed *f = feed_find(db, stream, c->deps[i].actor);
+
+		if (!f || f->seq < c->deps[i].seq)
+			return false;
+	}
+	return true;
+}
+
+static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slice bytes)
+{
+	struct change c = {0};
+	int r = change_decode(bytes, f->actor, &c);
+
+	if (r < 0)
+		return r;
+	if (!deps_are_here(t->db, &f->stream, &c))
+		r = -EAGAIN;
+	for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
+		const struct op *op = &c.ops.items[i];
+		struct stamp stamp = {.hlc = c.hlc, .id = {.lamport = op->lamport, .actor = f->actor}};
+
+		r = tree_apply(t, &f->stream, op, stamp);
+		if (op->lamport > t->lamport)
+			t->lamport = op->lamport;
+		if (op->lamport > f->lamport)
+			f->lamport = op->lamport;
+	}
+	if (r == 0) {
+		txn_history(t, &c, &f->stream, seq);
+		/* A clock far ahead is not followed: it would spread to every device for ever. */
+		if (c.hlc > t->hlc && c.hlc >> 16 <= t->now_ms + 60000)
+			t->hlc = c.hlc;
+		f->seq = seq;
+	}
+	change_fini(&c);
+	return r;
+}
+
+/* 1 when it is the feed's next, 0 when it is old, -EAGAIN when something is missing before it. */
+static int is_next(const struct feed *f, const struct envelope_range *range)
+{
+	uint64_t have = f ? f->seq : 0;
+
+	if (range->seq_first + range->count - 1 <= have)
+		return 0;
+	return range->seq_first == have + 1 ? 1 : -EAGAIN;
+}
+
+static int apply_body(struct txn *t, struct feed *f, const struct envelope_range *range,
+		      struct slice body)
+{
+	struct reader r = reader_init(body);
+	int err = 0;
+
+	for (uint64_t i = 0; err == 0 && i < range->count; i++) {
+		struct slice bytes = reader_bytes(&r, body.len);
+
+		err = r.bad ? -EBADMSG : apply_change(t, f, range->seq_first + i, bytes);
+	}
+	return err == 0 ? reader_finish(&r) : err;
+}
+
+static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor, struct slice envelope)
+{
+	AUTO(buf_fini) struct buf body = {0};
+	struct db *db = t->db;
+	struct envelope_range range;
+	int r = envelope_range(envelope, &range);
+
+	if (r < 0)
+		return r;
+	const struct member *m = member_find(db, actor);
+	const struct feed *have = feed_find(db, stream, actor);
+	if (!m)
+		return -EACCES;
+	r = is_next(have, &range);
+	if (r <= 0)
+		return r;
+	/* Our own feed, longer than we know it: this store is an old copy, and a peer refills it. */
+	if (actor == db->actor && have && have->sealed != have->seq)
+		return 0;
+	struct envelope_place at = {.root_key = db->root_key, .stream = *stream, .actor = actor};
+	if (have)
+		memcpy(at.prev, have->head, sizeof(at.prev));
+	r = envelope_open(&at, m->device.sign_pk, envelope, &body);
+	if (r < 0)
+		return r;
+	/* The transaction's feed may move when another is added: none is, while changes are applied. */
+	struct feed *f = txn_feed(t, stream, actor);
+	r = apply_body(t, f, &range, buf_slice(&body));
+	if (r == 0)
+		feed_arrive(t, f, range.seq_first, range.count, envelope);
+	return r < 0 ? r : 1;
+}
+
+int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope)
+{
+	struct txn *t = db_begin(db);
+	t->remote = true;
+	int r = apply_locked(t, stream, actor, envelope);
+
+	if (r == -EAGAIN || r == -EACCES)
+		db->held_back++;
+	if (r <= 0) {
+		db_abort(t);
+		return r;
+	}
+	r = db_commit(t);
+	return r < 0 ? r : 1;
+}

@@ -1,0 +1,267 @@
+/* Edits made on this device: each becomes operations of the change its transaction makes. */
+#include "core/db_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static struct stamp stamp_of(const struct txn *t, const struct op *op)
+{
+	return (struct stamp){.hlc = t->hlc, .id = {.lamport = op->lamport, .actor = t->db->actor}};
+}
+
+/* Applies the draft's last operation here. */
+static int apply_last(struct txn *t, const struct id *stream)
+{
+	struct ops *ops = &txn_draft(t, stream)->ops;
+	const struct op *op = &ops->items[ops->count - 1];
+
+	return tree_apply(t, stream, op, stamp_of(t, op));
+}
+
+static void copy_tokens(struct txn *t, const struct id *stream, struct op *op, const struct node *n)
+{
+	struct opid *preds = ops_preds(&txn_draft(t, stream)->ops, op, n->token_count);
+
+	if (n->token_count)
+		memcpy(preds, n->tokens, n->token_count * sizeof(*preds));
+}
+
+/* Every change to a node renews its token, once. */
+static int touch(struct txn *t, const struct id *stream, struct txn_node *tn)
+{
+	if (tn->touched)
+		return 0;
+	tn->touched = true;
+	struct op *op = txn_op(t, stream, OP_TOUCH, &tn->n.id);
+	copy_tokens(t, stream, op, &tn->n);
+	return apply_last(t, stream);
+}
+
+int db_node(struct txn *t, const struct id *node, struct node_info *ret)
+{
+	const struct txn_node *tn = txn_node(t, node);
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known || tn->n.kind == NODE_NONE)
+		return -ENOENT;
+	tree_info(t, tn, ret);
+	return 0;
+}
+
+void node_info_fini(struct node_info *n)
+{
+	free(n->name);
+	n->name = NULL;
+}
+
+/*
+ * The same on every device that creates this name here, so that two offline creates make one node. A
+ * number is counted up past nodes of that id which live elsewhere by now, under another name.
+ */
+void db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
+	       struct id *ret)
+{
+	for (unsigned generation = 0;; generation++) {
+		uint8_t tail[5] = {(uint8_t)kind, (uint8_t)(generation >> 24), (uint8_t)(generation >> 16),
+				   (uint8_t)(generation >> 8), (uint8_t)generation};
+		const struct slice parts[] = {
+			SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name), SLICE(tail, sizeof(tail))};
+
+		*ret = digest_id("blaze node", parts, countof(parts));
+		const struct txn_node *tn = txn_node(t, ret);
+		if (!tn || tn->n.kind == NODE_NONE || !node_is_alive(&tn->n))
+			return;
+		if (id_eq(&tn->n.parent, parent) && slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
+			return;
+	}
+}
+
+bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_parent)
+{
+	const struct txn_node *tn = txn_node(t, node);
+	const struct txn_node *parent = txn_node(t, new_parent);
+
+	if (!tn || !parent)
+		return false;
+	struct id stream = tree_stream_below(t, parent);
+	return tn->n.kind == NODE_NONE || id_eq(&tn->n.stream, &stream);
+}
+
+int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
+		const char *name)
+{
+	struct txn_node *tn = txn_node(t, node);
+	struct txn_node *up = txn_node(t, parent);
+
+	if (!tn || !up)
+		return -EIO;
+	struct id stream = tree_stream_below(t, up);
+	if (tn->n.kind != NODE_NONE && !id_eq(&tn->n.stream, &stream))
+		return -EXDEV;
+	if (tn->n.kind == NODE_DIR && tree_is_inside(t, parent, node))
+		return -ELOOP;
+	bool placed = tn->n.place.lamport && id_eq(&tn->n.parent, parent) &&
+		      slice_eq(buf_slice(&tn->n.name), SLICE_STR(name));
+	if (placed && tn->n.token_count > 0)
+		return 0;
+	int r = 0;
+	if (!placed) { /* first, so that the node has a kind and a stream when it is touched */
+		struct op *op = txn_op(t, &stream, OP_MOVE, node);
+		op->node_kind = kind;
+		op->parent = *parent;
+		op->name = arena_copy(&txn_draft(t, &stream)->ops.arena, SLICE_STR(name));
+		r = apply_last(t, &stream);
+	}
+	return r == 0 ? touch(t, &stream, tn) : r;
+}
+
+static bool is_json_name(const struct node *n)
+{
+	return n->name.len > 5 && strncasecmp((const char *)n->name.data + n->name.len - 5, ".json", 5) == 0;
+}
+
+/* Applies the operations doc_diff() appended, from the first-th on. */
+static int apply_from(struct txn *t, const struct id *stream, size_t first)
+{
+	struct ops *ops = &txn_draft(t, stream)->ops;
+	int r = 0;
+
+	for (size_t i = first; r == 0 && i < ops->count; i++)
+		r = tree_apply(t, stream, &ops->items[i], stamp_of(t, &ops->items[i]));
+	return r;
+}
+
+int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes)
+{
+	struct txn_node *tn = txn_node(t, node);
+	struct doc *now = NULL;
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known)
+		return -ENOENT;
+	if (bytes.len > RECORD_BYTES_MAX)
+		return -EFBIG;
+	int r = txn_doc(t, tn, &now);
+	if (r < 0)
+		return r;
+	struct id stream = tn->n.stream;
+	struct doc_stamp stamp = {.actor = t->db->actor, .hlc = t->hlc, .lamport = &t->lamport};
+	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n);
+	struct ops *ops = &txn_draft(t, &stream)->ops;
+	size_t first = ops->count;
+
+	if (!doc_diff(base ? base : now, bytes, json, node, &stamp, ops))
+		return 0;
+	r = apply_from(t, &stream, first);
+	if (r == 0)
+		r = touch(t, &stream, tn);
+	return r < 0 ? r : 1;
+}
+
+int db_put_exec(struct txn *t, const struct id *node, bool exec)
+{
+	struct txn_node *tn = txn_node(t, node);
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known)
+		return -ENOENT;
+	if (tn->n.exec == exec)
+		return 0;
+	struct id stream = tn->n.stream;
+	txn_op(t, &stream, OP_EXEC, node)->exec = exec;
+	int r = apply_last(t, &stream);
+	if (r == 0)
+		r = touch(t, &stream, tn);
+	return r < 0 ? r : 1;
+}
+
+struct walk {
+	struct id *ids;
+	size_t count;
+};
+
+static bool walk_add(void *ctx, struct slice key, struct slice value)
+{
+	struct walk *w = ctx;
+
+	(void)key;
+	for (size_t i = 0; i + sizeof(struct id) <= value.len; i += sizeof(struct id)) {
+		w->ids = xreallocarray(w->ids, w->count + 1, sizeof(*w->ids));
+		memcpy(w->ids[w->count++].b, value.data + i, sizeof(struct id));
+	}
+	return true;
+}
+
+static int delete_one(struct txn *t, const struct id *id)
+{
+	struct txn_node *tn = txn_node(t, id);
+
+	if (!tn)
+		return -EIO;
+	if (tn->n.token_count == 0)
+		return 0;
+	struct id stream = tn->n.stream;
+	struct op *op = txn_op(t, &stream, OP_DELETE, id);
+	copy_tokens(t, &stream, op, &tn->n);
+	return apply_last(t, &stream);
+}
+
+int db_delete(struct txn *t, const struct id *node)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	struct walk w = {0};
+	const struct txn_node *top = txn_node(t, node);
+	int r = 0;
+
+	if (!top)
+		return -EIO;
+	if (!top->known)
+		return -ENOENT;
+	w.ids = xmemdup(node, sizeof(*node));
+	w.count = 1;
+	for (size_t i = 0; r == 0 && i < w.count; i++) {
+		const struct txn_node *tn = txn_node(t, &w.ids[i]);
+
+		if (!tn)
+			r = -EIO;
+		else if (tn->n.kind == NODE_DIR && tn->n.child_count > 0)
+			r = store_scan(t->store, key_node(&prefix, 'd', &tn->n.id), SLICE("", 0), walk_add,
+				       &w);
+	}
+	for (size_t i = w.count; r == 0 && i > 0; i--)
+		r = delete_one(t, &w.ids[i - 1]);
+	free(w.ids);
+	return r;
+}
+
+int db_read(struct txn *t, const struct id *node, struct buf *ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	const struct txn_node *tn = txn_node(t, node);
+
+	if (tn && tn->doc && tn->content_changed) {
+		buf_clear(ret);
+		doc_render(tn->doc, ret);
+		return 0;
+	}
+	return store_get(t->store, key_node(&key, 'r', node), ret);
+}
+
+int db_doc(struct txn *t, const struct id *node, struct doc **ret)
+{
+	struct txn_node *tn = txn_node(t, node);
+	struct doc *doc = NULL;
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known)
+		return -ENOENT;
+	int r = txn_doc(t, tn, &doc);
+	if (r == 0)
+		*ret = doc_clone(doc);
+	return r;
+}

@@ -1,0 +1,189 @@
+/*
+ * Private to core/db*.c, tree.c, feed.c, member.c, txn.c: the database and its transactions.
+ * Everything in struct db below `lock` is protected by it, unless it says otherwise.
+ */
+#ifndef BLAZE_CORE_DB_I_H
+#define BLAZE_CORE_DB_I_H
+
+#include "core/db.h"
+#include "core/envelope.h"
+#include "core/node.h"
+#include "core/thread.h"
+
+/** (stream, device): what is applied of it, and how far it is sealed. */
+struct feed {
+	struct id stream;
+	uint64_t actor;
+	uint64_t seq;		     /**< last applied change */
+	uint64_t sealed;	     /**< last change inside an envelope; = seq but for our own */
+	uint64_t declared;	     /**< seq our own last change of this stream named as dependency */
+	uint64_t lamport;	     /**< highest of the feed */
+	uint8_t head[DIGEST_BYTES];  /**< hash of the last envelope */
+};
+
+struct acked {
+	uint64_t device;
+	struct feed_pos *pos; /**< sorted */
+	size_t count;
+};
+
+struct member {
+	struct device device;
+	struct buf cert;
+};
+
+struct db {
+	char *dir;
+	char *name;
+	struct id id;
+	struct id root;
+	struct id root_stream;
+	struct id auth_stream;
+	uint8_t root_key[DIGEST_BYTES];
+	const struct keys *keys;
+	uint64_t actor;
+	struct db_env env;
+	struct store *store;
+	int lock_fd;
+
+	struct mutex observers_lock; /**< protects observers; held while they are called */
+	struct db_observer *observers;
+
+	struct mutex lock;
+	struct cond changed;
+	uint64_t generation;
+	struct db_view view;
+	uint64_t lamport;
+	uint64_t hlc;
+	uint64_t arrival;      /**< number the next envelope gets */
+	uint64_t record_count; /**< visible records */
+	uint64_t held_back;    /**< envelopes refused since start because something was missing */
+	struct feed *feeds;    /**< sorted by (stream, actor) */
+	size_t feed_count;
+	struct feed_pos *durable; /**< applied and on stable storage; sorted */
+	size_t durable_count;
+	struct member *members;
+	size_t member_count;
+	struct acked *acked;
+	size_t acked_count;
+};
+
+/** A node as this transaction sees it. */
+struct txn_node {
+	struct node n;
+	bool known;	      /**< was in the store, or was created here */
+	bool dirty;	      /**< to be written back */
+	bool touched;	      /**< this transaction's own change has touched it */
+	bool content_changed;
+	bool projected;	      /**< its projection changed: the view has to hear of it */
+	bool told;	      /**< the view has */
+	struct doc *doc;      /**< NULL until needed */
+	struct txn_node *next_in_slot;
+	struct txn_node *next; /**< in order of first use */
+};
+
+/** A change being made on this device, one per stream touched. */
+struct draft {
+	struct id stream;
+	struct ops ops;
+};
+
+/** (parent, name) whose shown names have to be worked out again. */
+struct group {
+	struct id parent;
+	struct slice name; /**< in txn.arena */
+};
+
+#define TXN_SLOTS 256
+
+struct txn {
+	struct db *db;
+	struct store_txn *store;
+	struct arena arena;
+	uint64_t now_ms;
+	uint64_t hlc;
+	uint64_t lamport;
+	uint64_t arrival;
+	uint64_t record_count;
+	bool remote;
+	bool view_called;
+	struct txn_node *slots[TXN_SLOTS];
+	struct txn_node *first;
+	struct txn_node **last;
+	struct draft *drafts;
+	size_t draft_count;
+	struct group *groups;
+	size_t group_count;
+	size_t group_cap;
+	struct feed *feeds; /**< copies of feeds that change; become the db's at commit */
+	size_t feed_count;
+	struct member *members; /**< admitted here */
+	size_t member_count;
+};
+
+/* txn.c */
+/** The node, loaded or blank. NULL only when the store failed. */
+struct txn_node *txn_node(struct txn *t, const struct id *id);
+/** Its document, loaded on first use. */
+int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret);
+/** An operation of this device's own change, appended to the draft of the stream. */
+struct op *txn_op(struct txn *t, const struct id *stream, enum op_kind kind, const struct id *node);
+struct draft *txn_draft(struct txn *t, const struct id *stream);
+/** This transaction's copy of a feed, created if new. */
+struct feed *txn_feed(struct txn *t, const struct id *stream, uint64_t actor);
+void txn_group(struct txn *t, const struct id *parent, struct slice name);
+/** Records in the history that the change touched its nodes. */
+void txn_history(struct txn *t, const struct change *c, const struct id *stream, uint64_t seq);
+
+/** db_commit() that wakes nobody (sealing is no news), and one that does in any case. */
+int db_commit_quiet(struct txn *t);
+int db_commit_changed(struct txn *t);
+
+/* tree.c */
+/** The effect of one operation on nodes and documents. 0 also for operations without effect. */
+int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp);
+/** Works out shown names and visibility of everything that changed, and tells the view. */
+int tree_project(struct txn *t);
+/** The stream that children of parent belong to. */
+struct id tree_stream_below(struct txn *t, const struct txn_node *parent);
+/** Whether node is ancestor or above, up to the root. */
+bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
+void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
+
+/* feed.c */
+struct feed *feed_find(const struct db *db, const struct id *stream, uint64_t actor);
+int feed_load(struct db *db);
+void feed_write(struct txn *t, const struct feed *f);
+/** Makes the transaction's feeds the database's. */
+void feed_publish(struct txn *t);
+struct id feed_stream_id(const struct db *db, const char *label, const struct id *node);
+int feed_pos_cmp(const struct feed_pos *a, const struct feed_pos *b);
+/** 0 when absent. */
+uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *stream, uint64_t actor);
+void feed_key(struct buf *key, uint8_t prefix, const struct id *stream, uint64_t actor);
+/** What stands before the envelope in its store value. */
+#define ENVELOPE_HEAD_BYTES (8 + DIGEST_BYTES)
+/** Stores an envelope as the feed's next. */
+void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
+		 struct slice envelope);
+/** Own changes that some peer did not acknowledge yet. */
+uint64_t feed_pending_locked(struct db *db);
+
+/* member.c */
+int member_load(struct db *db);
+const struct member *member_find(const struct db *db, uint64_t actor);
+int member_put(struct txn *t, struct slice cert);
+void member_publish(struct txn *t);
+void member_fini(struct member *m);
+
+/* db.c */
+void db_lock(struct db *db);
+/** Unlocks, then wakes waiters and observers. */
+void db_unlock_changed(struct db *db);
+/** Next stamp of the hybrid clock: never behind what was seen, never more than a minute ahead of now. */
+uint64_t db_tick(const struct db *db, uint64_t now_ms);
+
+/* keys */
+struct slice key_node(struct buf *key, uint8_t prefix, const struct id *node);
+
+#endif

@@ -1,0 +1,275 @@
+/* Questions about the database: children, paths, statistics, problems. */
+#include "core/db_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ids {
+	struct id *items;
+	size_t count;
+};
+
+static bool add_values(void *ctx, struct slice key, struct slice value)
+{
+	struct ids *l = ctx;
+
+	(void)key;
+	for (size_t i = 0; i + sizeof(struct id) <= value.len; i += sizeof(struct id)) {
+		l->items = xreallocarray(l->items, l->count + 1, sizeof(*l->items));
+		memcpy(l->items[l->count++].b, value.data + i, sizeof(struct id));
+	}
+	return true;
+}
+
+int db_children(struct txn *t, const struct id *dir, void (*fn)(void *ctx, const struct node_info *n),
+		void *ctx)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	struct ids l = {0};
+	int r = store_scan(t->store, key_node(&prefix, 'd', dir), SLICE("", 0), add_values, &l);
+
+	for (size_t i = 0; r == 0 && i < l.count; i++) {
+		const struct txn_node *tn = txn_node(t, &l.items[i]);
+		struct node_info info;
+
+		if (!tn) {
+			r = -EIO;
+		} else if (tn->n.visible) {
+			tree_info(t, tn, &info);
+			fn(ctx, &info);
+			node_info_fini(&info);
+		}
+	}
+	free(l.items);
+	return r;
+}
+
+struct find {
+	struct slice name;
+	struct id found;
+	bool done;
+};
+
+static void match_name(void *ctx, const struct node_info *n)
+{
+	struct find *f = ctx;
+
+	if (!f->done && slice_eq(SLICE_STR(n->name), f->name)) {
+		f->found = n->id;
+		f->done = true;
+	}
+}
+
+/* The shown name is most often the name itself, whose index entry is one Get. */
+static int find_child(struct txn *t, const struct id *dir, struct slice name, struct id *ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf list = {0};
+	struct find f = {.name = name};
+
+	(void)key_node(&key, 'd', dir);
+	buf_slice_append(&key, name);
+	if (store_get(t->store, buf_slice(&key), &list) == 0) {
+		struct ids l = {0};
+
+		(void)add_values(&l, SLICE("", 0), buf_slice(&list));
+		for (size_t i = 0; i < l.count && !f.done; i++) {
+			const struct txn_node *tn = txn_node(t, &l.items[i]);
+
+			if (tn && tn->n.visible && slice_eq(buf_slice(&tn->n.shown), name)) {
+				f.found = tn->n.id;
+				f.done = true;
+			}
+		}
+		free(l.items);
+	}
+	int r = f.done ? 0 : db_children(t, dir, match_name, &f);
+	if (r == 0 && !f.done)
+		return -ENOENT;
+	*ret = f.found;
+	return r;
+}
+
+/* What would be created at this name is what was deleted from it. */
+static int find_deleted(struct txn *t, const struct id *dir, const char *name, struct id *ret)
+{
+	db_new_id(t, dir, name, NODE_RECORD, ret);
+	const struct txn_node *tn = txn_node(t, ret);
+	if (tn && tn->known)
+		return 0;
+	db_new_id(t, dir, name, NODE_SYMLINK, ret);
+	tn = txn_node(t, ret);
+	return tn && tn->known ? 0 : -ENOENT;
+}
+
+int db_resolve(struct db *db, const char *path, bool deleted, struct id *ret)
+{
+	struct txn *t = db_begin(db);
+	struct id at = db->root;
+	int r = 0;
+
+	while (r == 0 && *path) {
+		size_t len = strcspn(path, "/");
+
+		if (len > 0) {
+			AUTO(free_ptr) char *name = xmalloc(len + 1);
+			struct id next;
+
+			memcpy(name, path, len);
+			name[len] = 0;
+			r = find_child(t, &at, SLICE(name, len), &next);
+			if (r == -ENOENT && deleted && !path[len])
+				r = find_deleted(t, &at, name, &next);
+			if (r == 0)
+				at = next;
+		}
+		path += len + (path[len] == '/');
+	}
+	db_abort(t);
+	if (r == 0)
+		*ret = at;
+	return r;
+}
+
+static bool count_key(void *ctx, struct slice key, struct slice value)
+{
+	struct ids *l = ctx;
+
+	(void)value;
+	if (key.len == 17) {
+		l->items = xreallocarray(l->items, l->count + 1, sizeof(*l->items));
+		memcpy(l->items[l->count++].b, key.data + 1, sizeof(struct id));
+	}
+	return true;
+}
+
+static struct ids problem_ids(struct txn *t)
+{
+	struct ids l = {0};
+
+	(void)store_scan(t->store, SLICE_STR("p"), SLICE("", 0), count_key, &l);
+	return l;
+}
+
+struct sizes {
+	uint64_t bytes;
+	uint64_t count;
+};
+
+static bool add_size(void *ctx, struct slice key, struct slice value)
+{
+	struct sizes *s = ctx;
+
+	(void)key;
+	s->bytes += value.len;
+	return ++s->count < 100000;
+}
+
+/* Bytes of what the furthest-behind peer lacks of our feeds. */
+static uint64_t pending_bytes(struct txn *t)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	AUTO(buf_fini) struct buf from = {0};
+	struct sizes s = {0};
+	const struct db *db = t->db;
+
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+		uint64_t least = f->seq;
+
+		if (f->actor != db->actor)
+			continue;
+		for (size_t k = 0; k < db->acked_count; k++) {
+			const struct acked *a = &db->acked[k];
+			uint64_t seq = feed_pos_seq(a->pos, a->count, &f->stream, f->actor);
+
+			if (a->device != db->actor && seq < least)
+				least = seq;
+		}
+		if (least == f->seq)
+			continue;
+		for (const char *kind = "ce"; *kind; kind++) {
+			buf_clear(&prefix);
+			buf_clear(&from);
+			feed_key(&prefix, (uint8_t)*kind, &f->stream, f->actor);
+			feed_key(&from, (uint8_t)*kind, &f->stream, f->actor);
+			buf_be64(&from, least + 1);
+			(void)store_scan(t->store, buf_slice(&prefix), buf_slice(&from), add_size, &s);
+		}
+	}
+	return s.bytes;
+}
+
+void db_get_stats(struct db *db, struct db_stats *ret)
+{
+	struct txn *t = db_begin(db);
+	struct ids l = problem_ids(t);
+
+	*ret = (struct db_stats){
+		.record_count = db->record_count,
+		.held_back_count = db->held_back,
+		.pending_count = feed_pending_locked(db),
+	};
+	for (size_t i = 0; i < db->feed_count; i++) {
+		if (db->feeds[i].actor == db->actor)
+			ret->change_count += db->feeds[i].seq;
+	}
+	for (size_t i = 0; i < l.count; i++) {
+		const struct txn_node *tn = txn_node(t, &l.items[i]);
+
+		if (tn && tn->n.conflicts > 0)
+			ret->conflict_count++;
+	}
+	for (size_t i = 0; i < db->member_count; i++)
+		ret->peer_count += db->members[i].device.actor != db->actor;
+	if (ret->pending_count)
+		ret->pending_bytes = pending_bytes(t);
+	free(l.items);
+	db_abort(t);
+}
+
+static void path_of(struct txn *t, const struct txn_node *tn, struct buf *out)
+{
+	AUTO(buf_fini) struct buf tail = {0};
+
+	buf_clear(out);
+	for (unsigned depth = 0; tn && depth < 4096 && !id_eq(&tn->n.id, &t->db->root); depth++) {
+		buf_clear(&tail);
+		buf_slice_append(&tail, buf_slice(&tn->n.shown));
+		if (out->len) {
+			buf_u8(&tail, '/');
+			buf_slice_append(&tail, buf_slice(out));
+		}
+		buf_clear(out);
+		buf_slice_append(out, buf_slice(&tail));
+		tn = txn_node(t, &tn->n.parent);
+	}
+}
+
+void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n, const char *path),
+		 void *ctx)
+{
+	struct txn *t = db_begin(db);
+	struct ids l = problem_ids(t);
+	AUTO(free_ptr) struct node_info *infos = xcalloc(l.count, sizeof(*infos));
+	AUTO(free_ptr) char **paths = xcalloc(l.count, sizeof(*paths));
+	size_t n = 0;
+
+	for (size_t i = 0; i < l.count; i++) {
+		const struct txn_node *tn = txn_node(t, &l.items[i]);
+		struct buf path = {0};
+
+		if (!tn || !tn->n.visible)
+			continue;
+		tree_info(t, tn, &infos[n]);
+		path_of(t, tn, &path);
+		paths[n++] = buf_str(&path);
+	}
+	free(l.items);
+	db_abort(t); /* fn may ask the database more */
+	for (size_t i = 0; i < n; i++) {
+		fn(ctx, &infos[i], paths[i]);
+		node_info_fini(&infos[i]);
+		free(paths[i]);
+	}
+}

@@ -1,0 +1,298 @@
+/*
+ * From a save to operations.
+ *
+ * A JSON save is compared with base's fields in two passes: over the save's members, to SET what
+ * differs, then over base's fields, to UNSET what the save no longer has. The result is tried out on a
+ * fork of base; where it does not render to the save's bytes, the save becomes the layout too.
+ */
+#include "core/doc_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** Paths repeat their prefixes; a save whose paths outgrow it by this factor is kept as text. */
+#define PATHS_PER_BYTE_MAX 16
+#define PATHS_BYTES_MIN 65536
+#define PATHS_BYTES_MAX (256u << 20)
+/** Operations of other kinds may share the change. */
+#define DIFF_OPS_MAX (CHANGE_OPS_MAX - 1024)
+
+/** What the save does to a field of base. */
+enum fate {
+	FATE_GONE,   /* it is not in the save */
+	FATE_KEPT,   /* the shown text stays, and so does what it hides */
+	FATE_TEXT,   /* a new text takes the place of everything here and beneath */
+	FATE_OBJECT, /* an object here, whose members have fates of their own */
+};
+
+/** The field and the depth of a node of the save. */
+struct match {
+	uint32_t field; /* DOC_NONE if base has none */
+	uint32_t hint;	/* for an object: the field its next member probably is */
+	size_t depth;
+};
+
+struct diff {
+	const struct doc *base;
+	struct slice bytes;
+	const struct id *node;
+	const struct doc_stamp *stamp;
+	struct ops *ops;
+	size_t first;	    /* of ops, the first one made here */
+	size_t paths_bytes; /* of all paths so far */
+	bool too_large;	    /* for a change: give up */
+	bool firm;	    /* write objects anew where a text competes with them */
+	const struct json *json;
+	struct match *matches; /* by node of json */
+	uint8_t *fates;	       /* by field of base */
+	struct buf path;
+	size_t path_len[DOC_DEPTH_MAX + 2]; /* of the path up to this depth */
+};
+
+/* An operation that replaces all siblings of the register. */
+static struct op *add_op(struct diff *x, enum op_kind kind, struct reg reg)
+{
+	struct op *op = ops_add(x->ops, kind, x->node, ++*x->stamp->lamport);
+	size_t n = 0;
+
+	if (reg.count > CHANGE_PREDS_MAX || x->ops->count - x->first > DIFF_OPS_MAX) {
+		x->too_large = true;
+		return op;
+	}
+	struct opid *preds = ops_preds(x->ops, op, reg.count);
+	for (uint32_t i = reg.first; i != DOC_NONE; i = x->base->sibs[i].next)
+		preds[n++] = x->base->sibs[i].id;
+	assert(n == reg.count);
+	return op;
+}
+
+static void set_path(struct diff *x, struct op *op, struct slice path)
+{
+	size_t max = x->bytes.len < PATHS_BYTES_MAX / PATHS_PER_BYTE_MAX
+			     ? x->bytes.len * PATHS_PER_BYTE_MAX + PATHS_BYTES_MIN
+			     : PATHS_BYTES_MAX;
+
+	x->paths_bytes += path.len;
+	if (path.len > CHANGE_PATH_BYTES_MAX || x->paths_bytes > max)
+		x->too_large = true;
+	else
+		op->path = arena_copy(&x->ops->arena, path);
+}
+
+static void add_set(struct diff *x, const struct json_node *n, const struct match *m)
+{
+	const struct doc *d = x->base;
+	bool live = m->field != DOC_NONE && d->fields[m->field].live;
+	struct op *op = add_op(x, OP_SET, live ? d->fields[m->field].reg : (struct reg){DOC_NONE, 0});
+
+	set_path(x, op, SLICE(x->path.data, x->path_len[m->depth]));
+	op->value_kind = n->kind == JSON_OBJECT ? VALUE_OBJECT : VALUE_TEXT;
+	if (n->kind != JSON_OBJECT)
+		op->value = arena_copy(&x->ops->arena,
+				       SLICE(x->bytes.data + n->start, n->end - n->start));
+	if (live)
+		op->ord = doc_field_ord(d, m->field);
+}
+
+static void add_unset(struct diff *x, uint32_t f)
+{
+	struct op *op = add_op(x, OP_UNSET, x->base->fields[f].reg);
+
+	buf_clear(&x->path);
+	doc_path(x->base, f, &x->path);
+	set_path(x, op, buf_slice(&x->path));
+}
+
+static void diff_object(struct diff *x, const struct json_node *n, const struct match *m)
+{
+	const struct field *f = m->field == DOC_NONE ? NULL : &x->base->fields[m->field];
+	uint32_t text = DOC_NONE;
+
+	if (f && f->live && doc_shows_object(x->base, m->field, &text)) {
+		/* An object may be there only because of what is in it. */
+		bool implied = f->reg.count == (text == DOC_NONE ? 0 : 1);
+
+		if (!(implied && n->child_count == 0) && !(x->firm && text != DOC_NONE))
+			return;
+	}
+	add_set(x, n, m);
+}
+
+static enum fate diff_text(struct diff *x, const struct json_node *n, const struct match *m)
+{
+	const struct doc *d = x->base;
+	uint32_t text = DOC_NONE;
+
+	if (m->field != DOC_NONE && d->fields[m->field].live &&
+	    !doc_shows_object(d, m->field, &text) &&
+	    json_same(d->sibs[text].value, SLICE(x->bytes.data + n->start, n->end - n->start)))
+		return FATE_KEPT;
+	add_set(x, n, m);
+	return FATE_TEXT;
+}
+
+/* Finds the node's field and leaves its path in x->path. */
+static void match_node(struct diff *x, uint32_t i)
+{
+	const struct json_node *n = &x->json->nodes[i];
+	struct match *m = &x->matches[i];
+
+	*m = (struct match){.hint = DOC_NONE};
+	if (n->parent != JSON_NONE) {
+		struct match *p = &x->matches[n->parent];
+
+		m->depth = p->depth + 1;
+		m->field = p->field == DOC_NONE ? DOC_NONE
+						: doc_child(x->base, p->field, n->key, p->hint);
+		if (m->field != DOC_NONE)
+			p->hint = x->base->fields[m->field].next;
+		x->path.len = x->path_len[p->depth];
+		buf_bytes(&x->path, n->key);
+	}
+	if (m->field != DOC_NONE)
+		m->hint = x->base->fields[m->field].first_child;
+	assert(m->depth <= DOC_DEPTH_MAX);
+	x->path_len[m->depth] = x->path.len;
+}
+
+static void diff_nodes(struct diff *x)
+{
+	(void)buf_reserve(&x->path, 1);
+	for (uint32_t i = 0; i < x->json->count && !x->too_large; i++) {
+		const struct json_node *n = &x->json->nodes[i];
+		enum fate fate = FATE_OBJECT;
+
+		match_node(x, i);
+		if (n->kind == JSON_OBJECT)
+			diff_object(x, n, &x->matches[i]);
+		else
+			fate = diff_text(x, n, &x->matches[i]);
+		if (x->matches[i].field != DOC_NONE)
+			x->fates[x->matches[i].field] = (uint8_t)fate;
+	}
+}
+
+static void diff_gone(struct diff *x)
+{
+	const struct doc *d = x->base;
+	bool into = true;
+
+	for (uint32_t f = 0; f != DOC_NONE && !x->too_large; f = doc_walk(d, f, 0, into)) {
+		into = d->fields[f].live > 0 && x->fates[f] != FATE_KEPT;
+		if (d->fields[f].reg.count && x->fates[f] == FATE_GONE)
+			add_unset(x, f);
+	}
+}
+
+/* Whether base, after the operations from x->first on, renders to the save's bytes. */
+static bool renders_to_bytes(struct diff *x, const struct json *layout)
+{
+	AUTO(buf_fini) struct buf out = {0};
+	struct doc *d = doc_fork(x->base);
+
+	for (size_t i = x->first; i < x->ops->count; i++) {
+		const struct op *op = &x->ops->items[i];
+
+		doc_apply_sound(d, op, (struct opid){op->lamport, x->stamp->actor}, x->stamp->hlc);
+	}
+	(void)buf_reserve(&out, x->bytes.len + 1);
+	doc_render_with(d, layout, &out);
+	doc_destroy(d);
+	return slice_eq(buf_slice(&out), x->bytes);
+}
+
+/* Makes the operations of a JSON save. false if they do not do or are too many. */
+static bool try_json(struct diff *x, const struct json *layout)
+{
+	if (x->base->raw.count)
+		(void)add_op(x, OP_UNRAW, x->base->raw);
+	x->path.len = 0;
+	memset(x->fates, 0, x->base->field_count);
+	diff_nodes(x);
+	diff_gone(x);
+	if (x->too_large)
+		return false;
+	if (renders_to_bytes(x, layout))
+		return true;
+	add_op(x, OP_LAYOUT, x->base->layout)->value = arena_copy(&x->ops->arena, x->bytes);
+	return !x->too_large && renders_to_bytes(x, x->json);
+}
+
+static void undo(struct diff *x, uint64_t lamport)
+{
+	x->ops->count = x->first;
+	x->paths_bytes = 0;
+	*x->stamp->lamport = lamport;
+}
+
+static bool diff_json(struct diff *x, const struct json *layout)
+{
+	AUTO(json_fini) struct json json;
+	uint64_t lamport = *x->stamp->lamport;
+
+	if (json_scan(x->bytes, &json, NULL) < 0)
+		return false;
+	x->json = &json;
+	x->matches = xreallocarray(NULL, json.count, sizeof(*x->matches));
+	x->fates = xmalloc(x->base->field_count);
+	bool done = try_json(x, layout);
+	if (!done) {
+		undo(x, lamport);
+		x->firm = true;
+		done = !x->too_large && try_json(x, layout);
+	}
+	if (!done)
+		undo(x, lamport);
+	x->json = NULL;
+	free(x->matches);
+	free(x->fates);
+	buf_fini(&x->path);
+	return done;
+}
+
+/* New operations must come after all that base has seen, whatever the caller's clock says. */
+static void advance(const struct doc *base, uint64_t *lamport)
+{
+	for (uint32_t i = 0; i < base->seen_count; i++) {
+		if (*lamport < base->seen[i].lamport)
+			*lamport = base->seen[i].lamport;
+	}
+}
+
+/* The layout winner's text scanned, even while a raw value hides it. */
+static const struct json *scan_hidden_layout(const struct doc *d, struct json *storage)
+{
+	*storage = (struct json){0};
+	if (!d->layout.count)
+		return NULL;
+	struct slice text = d->sibs[doc_reg_best(d, d->layout)].value;
+	return json_scan(text, storage, NULL) == 0 ? storage : NULL;
+}
+
+bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
+	      const struct doc_stamp *stamp, struct ops *ops)
+{
+	AUTO(buf_fini) struct buf shown = {0};
+	AUTO(json_fini) struct json storage;
+	const struct json *layout = scan_hidden_layout(base, &storage);
+	enum doc_mode mode = doc_mode(base);
+
+	(void)buf_reserve(&shown, bytes.len + 1);
+	doc_render_with(base, layout, &shown);
+	if (slice_eq(buf_slice(&shown), bytes) && (mode != DOC_EMPTY || json))
+		return false;
+	struct diff x = {
+		.base = base,
+		.bytes = bytes,
+		.node = node,
+		.stamp = stamp,
+		.ops = ops,
+		.first = ops->count,
+	};
+	advance(base, stamp->lamport);
+	if (json && diff_json(&x, layout))
+		return true;
+	x.too_large = false;
+	add_op(&x, OP_RAW, base->raw)->value = arena_copy(&ops->arena, bytes);
+	return true;
+}

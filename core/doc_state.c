@@ -1,0 +1,474 @@
+/* The state of a document in memory: registers, the field tree and what follows from them alone. */
+#include "core/doc_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** A field with more children than this is looked up through the hash index. */
+#define LINEAR_CHILDREN_MAX 16
+/** With more preds than this, they are sorted first. */
+#define LINEAR_PREDS_MAX 8
+#define COMPACT_BYTES_MIN 65536
+
+static uint32_t field_new(struct doc *d, uint32_t parent, struct slice key)
+{
+	if (d->field_count == d->field_cap) {
+		d->field_cap = d->field_cap ? d->field_cap * 2 : 16;
+		d->fields = xreallocarray(d->fields, d->field_cap, sizeof(*d->fields));
+	}
+	assert(d->field_count < DOC_NONE / 4);
+	d->fields[d->field_count] = (struct field){
+		.key = key,
+		.parent = parent,
+		.next = DOC_NONE,
+		.first_child = DOC_NONE,
+		.last_child = DOC_NONE,
+		.reg = {DOC_NONE, 0},
+	};
+	return d->field_count++;
+}
+
+struct doc *doc_create(void)
+{
+	struct doc *d = xcalloc(1, sizeof(*d));
+
+	d->sib_free = DOC_NONE;
+	d->raw.first = DOC_NONE;
+	d->layout.first = DOC_NONE;
+	d->seed = (uintptr_t)d;
+	d->compact_at = COMPACT_BYTES_MIN;
+	(void)field_new(d, DOC_NONE, SLICE("", 0));
+	return d;
+}
+
+void doc_destroy(struct doc *d)
+{
+	if (!d)
+		return;
+	free(d->fields);
+	free(d->sibs);
+	free(d->seen);
+	free(d->index);
+	free(d->blob);
+	arena_fini(&d->arena);
+	free(d);
+}
+
+/* Copies `count` items into a new array with room for `cap`. */
+static void *copy_array(const void *items, size_t count, size_t cap, size_t size)
+{
+	void *copy = xreallocarray(NULL, cap, size);
+
+	assert(count <= cap);
+	if (count)
+		memcpy(copy, items, count * size);
+	return copy;
+}
+
+struct doc *doc_fork(const struct doc *base)
+{
+	struct doc *d = xmalloc(sizeof(*d));
+
+	*d = *base;
+	d->field_cap = base->field_count + 8;
+	d->fields = copy_array(base->fields, base->field_count, d->field_cap, sizeof(*d->fields));
+	d->sib_cap = base->sib_count + 8;
+	d->sibs = copy_array(base->sibs, base->sib_count, d->sib_cap, sizeof(*d->sibs));
+	d->seen_cap = base->seen_count + 1;
+	d->seen = copy_array(base->seen, base->seen_count, d->seen_cap, sizeof(*d->seen));
+	if (base->index)
+		d->index = xmemdup(base->index, base->index_cap * sizeof(*d->index));
+	d->blob = NULL;
+	d->arena = (struct arena){0};
+	d->copied = 0;
+	d->compact_at = SIZE_MAX;
+	return d;
+}
+
+static void own(struct doc *d, struct slice *s)
+{
+	*s = arena_copy(&d->arena, *s);
+}
+
+static void own_reg(struct doc *d, struct reg reg)
+{
+	for (uint32_t i = reg.first; i != DOC_NONE; i = d->sibs[i].next)
+		own(d, &d->sibs[i].value);
+}
+
+struct doc *doc_clone(const struct doc *base)
+{
+	struct doc *d = doc_fork(base);
+
+	for (uint32_t i = 0; i < d->field_count; i++) {
+		own(d, &d->fields[i].key);
+		own_reg(d, d->fields[i].reg);
+	}
+	own_reg(d, d->raw);
+	own_reg(d, d->layout);
+	d->compact_at = base->compact_at;
+	return d;
+}
+
+bool doc_see(struct doc *d, struct opid id)
+{
+	uint32_t lo = 0;
+	uint32_t hi = d->seen_count;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (d->seen[mid].actor < id.actor)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < d->seen_count && d->seen[lo].actor == id.actor) {
+		if (id.lamport <= d->seen[lo].lamport)
+			return false;
+		d->seen[lo].lamport = id.lamport;
+		return true;
+	}
+	if (d->seen_count == d->seen_cap) {
+		d->seen_cap = d->seen_cap ? d->seen_cap * 2 : 4;
+		d->seen = xreallocarray(d->seen, d->seen_cap, sizeof(*d->seen));
+	}
+	memmove(&d->seen[lo + 1], &d->seen[lo], (d->seen_count - lo) * sizeof(*d->seen));
+	d->seen[lo] = (struct seen){id.actor, id.lamport};
+	d->seen_count++;
+	return true;
+}
+
+int doc_sib_cmp(const struct sib *a, const struct sib *b)
+{
+	if (a->hlc != b->hlc)
+		return a->hlc < b->hlc ? -1 : 1;
+	return opid_cmp(a->id, b->id);
+}
+
+static uint32_t sib_new(struct doc *d)
+{
+	uint32_t i = d->sib_free;
+
+	if (i != DOC_NONE) {
+		d->sib_free = d->sibs[i].next;
+		return i;
+	}
+	if (d->sib_count == d->sib_cap) {
+		d->sib_cap = d->sib_cap ? d->sib_cap * 2 : 16;
+		d->sibs = xreallocarray(d->sibs, d->sib_cap, sizeof(*d->sibs));
+	}
+	assert(d->sib_count < DOC_NONE / 4);
+	return d->sib_count++;
+}
+
+struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id)
+{
+	uint32_t self = sib_new(d);
+	uint32_t before = DOC_NONE;
+	uint32_t after = reg->first;
+
+	while (after != DOC_NONE && opid_cmp(d->sibs[after].id, id) < 0) {
+		before = after;
+		after = d->sibs[after].next;
+	}
+	assert(after == DOC_NONE || !opid_eq(d->sibs[after].id, id));
+	d->sibs[self] = (struct sib){.id = id, .ord = id, .next = after};
+	if (before == DOC_NONE)
+		reg->first = self;
+	else
+		d->sibs[before].next = self;
+	reg->count++;
+	return &d->sibs[self];
+}
+
+static int opid_sort_cmp(const void *a, const void *b)
+{
+	return opid_cmp(*(const struct opid *)a, *(const struct opid *)b);
+}
+
+static bool names(const struct opid *preds, size_t count, struct opid id)
+{
+	if (count > LINEAR_PREDS_MAX)
+		return bsearch(&id, preds, count, sizeof(*preds), opid_sort_cmp) != NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (opid_eq(preds[i], id))
+			return true;
+	}
+	return false;
+}
+
+uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
+{
+	AUTO(free_ptr) struct opid *sorted = NULL;
+	uint32_t removed = 0;
+	uint32_t before = DOC_NONE;
+
+	if (count > LINEAR_PREDS_MAX && reg->count) {
+		sorted = xmemdup(preds, count * sizeof(*preds));
+		qsort(sorted, count, sizeof(*sorted), opid_sort_cmp);
+		preds = sorted;
+	}
+	for (uint32_t i = reg->first; i != DOC_NONE;) {
+		uint32_t next = d->sibs[i].next;
+
+		if (!names(preds, count, d->sibs[i].id)) {
+			before = i;
+		} else {
+			if (before == DOC_NONE)
+				reg->first = next;
+			else
+				d->sibs[before].next = next;
+			d->sibs[i].next = d->sib_free;
+			d->sib_free = i;
+			removed++;
+		}
+		i = next;
+	}
+	assert(removed <= reg->count);
+	reg->count -= removed;
+	return removed;
+}
+
+uint32_t doc_reg_best(const struct doc *d, struct reg reg)
+{
+	uint32_t best = reg.first;
+
+	for (uint32_t i = best; i != DOC_NONE; i = d->sibs[i].next) {
+		if (doc_sib_cmp(&d->sibs[i], &d->sibs[best]) > 0)
+			best = i;
+	}
+	return best;
+}
+
+static uint32_t index_slot(const struct doc *d, uint32_t parent, struct slice key)
+{
+	uint64_t seed = d->seed ^ (uint64_t)parent << 32;
+
+	return (uint32_t)json_key_hash(key, seed) & (d->index_cap - 1);
+}
+
+static void index_put(struct doc *d, uint32_t f)
+{
+	uint32_t at = index_slot(d, d->fields[f].parent, d->fields[f].key);
+
+	while (d->index[at])
+		at = (at + 1) & (d->index_cap - 1);
+	d->index[at] = f + 1;
+}
+
+/* Keeps the index at most half full, or makes it. */
+static void index_grow(struct doc *d)
+{
+	uint32_t cap = 64;
+
+	while (cap < 3 * d->field_count)
+		cap *= 2;
+	free(d->index);
+	d->index = xcalloc(cap, sizeof(*d->index));
+	d->index_cap = cap;
+	for (uint32_t f = 1; f < d->field_count; f++)
+		index_put(d, f);
+}
+
+static bool is_child(const struct doc *d, uint32_t f, uint32_t parent, struct slice key)
+{
+	return d->fields[f].parent == parent && slice_eq(d->fields[f].key, key);
+}
+
+uint32_t doc_child(const struct doc *d, uint32_t parent, struct slice key, uint32_t hint)
+{
+	const struct field *p = &d->fields[parent];
+
+	if (hint != DOC_NONE && is_child(d, hint, parent, key))
+		return hint;
+	if (p->child_count <= LINEAR_CHILDREN_MAX) {
+		uint32_t f = p->first_child;
+
+		while (f != DOC_NONE && !slice_eq(d->fields[f].key, key))
+			f = d->fields[f].next;
+		return f;
+	}
+	assert(d->index);
+	uint32_t at = index_slot(d, parent, key);
+	while (d->index[at]) {
+		if (is_child(d, d->index[at] - 1, parent, key))
+			return d->index[at] - 1;
+		at = (at + 1) & (d->index_cap - 1);
+	}
+	return DOC_NONE;
+}
+
+uint32_t doc_child_add(struct doc *d, uint32_t parent, struct slice key)
+{
+	uint32_t f = field_new(d, parent, key);
+	struct field *p = &d->fields[parent];
+
+	if (p->last_child == DOC_NONE)
+		p->first_child = f;
+	else
+		d->fields[p->last_child].next = f;
+	p->last_child = f;
+	p->child_count++;
+	if (d->index && 2 * d->field_count <= d->index_cap)
+		index_put(d, f);
+	else if (d->index || p->child_count > LINEAR_CHILDREN_MAX)
+		index_grow(d);
+	return f;
+}
+
+bool doc_path_is_sound(struct slice path)
+{
+	struct reader r = reader_init(path);
+	size_t depth = 0;
+
+	for (; !r.bad && reader_left(&r); depth++)
+		(void)reader_bytes(&r, path.len);
+	return !r.bad && depth <= DOC_DEPTH_MAX;
+}
+
+uint32_t doc_field_at(struct doc *d, struct slice path, bool make)
+{
+	struct reader r = reader_init(path);
+	uint32_t f = 0;
+
+	while (reader_left(&r)) {
+		struct slice key = reader_bytes(&r, path.len);
+		uint32_t child = doc_child(d, f, key, DOC_NONE);
+
+		assert(!r.bad);
+		if (child == DOC_NONE && !make)
+			return DOC_NONE;
+		if (child == DOC_NONE) {
+			d->copied += key.len;
+			child = doc_child_add(d, f, arena_copy(&d->arena, key));
+		}
+		f = child;
+	}
+	return f;
+}
+
+void doc_field_count(struct doc *d, uint32_t f, int32_t delta)
+{
+	while (delta) {
+		struct field *field = &d->fields[f];
+		bool was_live = field->live;
+
+		assert(delta > 0 || field->live >= (uint32_t)-delta);
+		field->live += (uint32_t)delta;
+		if (field->parent == DOC_NONE)
+			return;
+		f = field->parent;
+		d->fields[f].live_children += (uint32_t)(field->live != 0) - (uint32_t)was_live;
+	}
+}
+
+uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into)
+{
+	if (into && d->fields[f].first_child != DOC_NONE)
+		return d->fields[f].first_child;
+	while (f != top) {
+		if (d->fields[f].next != DOC_NONE)
+			return d->fields[f].next;
+		f = d->fields[f].parent;
+	}
+	return DOC_NONE;
+}
+
+/* Whether anything beneath f is newer than the sibling `than`. */
+static bool newer_beneath(const struct doc *d, uint32_t f, uint32_t than)
+{
+	uint32_t at = f;
+
+	while ((at = doc_walk(d, at, f, d->fields[at].live > 0)) != DOC_NONE) {
+		uint32_t best = doc_reg_best(d, d->fields[at].reg);
+
+		if (best != DOC_NONE && doc_sib_cmp(&d->sibs[best], &d->sibs[than]) > 0)
+			return true;
+	}
+	return false;
+}
+
+bool doc_shows_object(const struct doc *d, uint32_t f, uint32_t *ret_text)
+{
+	const struct field *field = &d->fields[f];
+	uint32_t best = field->reg.first;
+	uint32_t text = DOC_NONE;
+
+	assert(field->live > 0);
+	for (uint32_t i = best; i != DOC_NONE; i = d->sibs[i].next) {
+		if (doc_sib_cmp(&d->sibs[i], &d->sibs[best]) > 0)
+			best = i;
+		if (d->sibs[i].kind == VALUE_TEXT &&
+		    (text == DOC_NONE || doc_sib_cmp(&d->sibs[i], &d->sibs[text]) > 0))
+			text = i;
+	}
+	*ret_text = text;
+	if (text == DOC_NONE || best != text)
+		return true;
+	return field->live > field->reg.count && newer_beneath(d, f, text);
+}
+
+struct opid doc_field_ord(const struct doc *d, uint32_t f)
+{
+	struct opid lowest = {0};
+	uint32_t at = f;
+
+	assert(d->fields[f].live > 0);
+	if (d->fields[f].reg.count)
+		return d->sibs[doc_reg_best(d, d->fields[f].reg)].ord;
+	while ((at = doc_walk(d, at, f, d->fields[at].live > 0)) != DOC_NONE) {
+		if (!d->fields[at].reg.count)
+			continue;
+		struct opid ord = d->sibs[doc_reg_best(d, d->fields[at].reg)].ord;
+		if (!lowest.lamport || opid_cmp(ord, lowest) < 0)
+			lowest = ord;
+	}
+	return lowest;
+}
+
+static int rank_cmp(const void *a, const void *b, void *ctx)
+{
+	const struct doc *d = ctx;
+	const struct ranked *x = a;
+	const struct ranked *y = b;
+	int c = opid_cmp(x->ord, y->ord);
+
+	return c ? c : slice_cmp(d->fields[x->field].key, d->fields[y->field].key);
+}
+
+void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, struct ranking *out)
+{
+	size_t start = out->count;
+	bool sorted = true;
+	/* qsort_r() takes no const context, and rank_cmp() changes nothing. */
+	void *ctx = (void *)(uintptr_t)d;
+
+	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
+		if (!d->fields[c].live || (skip && skip[c]))
+			continue;
+		if (out->count == out->cap) {
+			out->cap = out->cap ? out->cap * 2 : 32;
+			out->items = xreallocarray(out->items, out->cap, sizeof(*out->items));
+		}
+		struct ranked *r = &out->items[out->count++];
+		*r = (struct ranked){doc_field_ord(d, c), c};
+		if (out->count - start > 1 && rank_cmp(r - 1, r, ctx) > 0)
+			sorted = false;
+	}
+	if (!sorted)
+		qsort_r(out->items + start, out->count - start, sizeof(*out->items), rank_cmp, ctx);
+}
+
+void doc_path(const struct doc *d, uint32_t f, struct buf *out)
+{
+	uint32_t chain[DOC_DEPTH_MAX];
+	size_t n = 0;
+
+	for (; d->fields[f].parent != DOC_NONE; f = d->fields[f].parent) {
+		assert(n < DOC_DEPTH_MAX);
+		chain[n++] = f;
+	}
+	while (n--)
+		buf_bytes(out, d->fields[chain[n]].key);
+}

@@ -1,0 +1,92 @@
+/* The table of peers. A database has few members: a linear search is the fastest one. */
+#include "core/status.h"
+
+#include "core/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct status {
+	struct mutex lock;
+	struct peer_status *peers; /* protected by lock, as all below */
+	size_t peer_count;
+	char listen[ENDPOINT_BYTES_MAX + 1];
+};
+
+struct status *status_create(void)
+{
+	struct status *s = xcalloc(1, sizeof(*s));
+
+	mutex_init(&s->lock);
+	return s;
+}
+
+void status_destroy(struct status *s)
+{
+	if (!s)
+		return;
+	mutex_fini(&s->lock);
+	free(s->peers);
+	free(s);
+}
+
+static struct peer_status *find_locked(struct status *s, uint64_t actor)
+{
+	for (size_t i = 0; i < s->peer_count; i++) {
+		if (s->peers[i].actor == actor)
+			return &s->peers[i];
+	}
+	return NULL;
+}
+
+void status_edit(struct status *s, uint64_t actor, void (*edit)(struct peer_status *p, void *ctx),
+		 void *ctx)
+{
+	mutex_lock(&s->lock);
+	struct peer_status *p = find_locked(s, actor);
+	if (!p) {
+		s->peers = xreallocarray(s->peers, s->peer_count + 1, sizeof(*s->peers));
+		p = &s->peers[s->peer_count++];
+		*p = (struct peer_status){.actor = actor, .state = PEER_OFFLINE, .rtt_us = -1};
+	}
+	edit(p, ctx);
+	assert(p->actor == actor);
+	mutex_unlock(&s->lock);
+}
+
+bool status_get(struct status *s, uint64_t actor, struct peer_status *ret)
+{
+	mutex_lock(&s->lock);
+	const struct peer_status *p = find_locked(s, actor);
+	if (p)
+		*ret = *p;
+	mutex_unlock(&s->lock);
+	return p;
+}
+
+void status_set_listen(struct status *s, const char *endpoint)
+{
+	mutex_lock(&s->lock);
+	(void)snprintf(s->listen, sizeof(s->listen), "%s", endpoint);
+	mutex_unlock(&s->lock);
+}
+
+void status_get_listen(struct status *s, char out[ENDPOINT_BYTES_MAX + 1])
+{
+	mutex_lock(&s->lock);
+	(void)snprintf(out, sizeof(s->listen), "%s", s->listen);
+	mutex_unlock(&s->lock);
+}
+
+const char *peer_state_name(enum peer_state state)
+{
+	static const char *const names[] = {
+		[PEER_OFFLINE] = "offline",
+		[PEER_CONNECTING] = "connecting",
+		[PEER_SYNCING] = "syncing",
+		[PEER_SYNCED] = "synced",
+	};
+
+	assert((size_t)state < countof(names));
+	return names[state];
+}

@@ -1,0 +1,441 @@
+/*
+ * LevelDB behind store.h, and the healing that LevelDB 1.23 needs: after a failed append it goes on
+ * acknowledging records that its reader will drop, so a handle that failed once is never written again.
+ *
+ * `unsynced` holds a copy of every batch written since the last successful barrier. When an append or
+ * a flush fails, pages of the log may be lost although write(2) accepted them; the healed store gets
+ * them again, in order, in one batch with sync=1.
+ */
+#include "core/store.h"
+
+#include "core/store_txn.h"
+#include "core/thread.h"
+
+#include <leveldb/c.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define BALLAST_BYTES (16u << 20)
+/** Below this much free space a failed store is not reopened: opening writes tables. */
+#define HEAL_FREE_BYTES_MIN (24u << 20)
+/** More unsynced data than this is flushed by the writer itself. */
+#define UNSYNCED_BYTES_MAX (64u << 20)
+
+struct store {
+	char *dir;	   /**< holds store/ and ballast */
+	char *leveldb_dir;
+	char *ballast;
+	leveldb_options_t *options;
+	leveldb_readoptions_t *read_options;
+	leveldb_writeoptions_t *write_options;
+	leveldb_writeoptions_t *sync_options;
+	leveldb_cache_t *cache;
+	leveldb_filterpolicy_t *filter;
+	struct mutex sync_lock; /**< taken before lock: one barrier at a time */
+	struct mutex lock;	/**< protects everything below */
+	leveldb_t *db;		/**< NULL when it could not be reopened */
+	int failure;		/**< the error that made the handle unwritable, or 0 */
+	leveldb_writebatch_t *unsynced;
+	size_t unsynced_bytes;
+	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
+	uint64_t written;	       /**< batches ever written */
+	uint64_t synced;	       /**< of those, on stable storage */
+};
+
+/* Takes ownership of message. */
+static int error_code(char *message)
+{
+	int r = -EIO;
+
+	if (strstr(message, strerror(ENOSPC)) || strstr(message, strerror(EDQUOT)))
+		r = -ENOSPC;
+	else if (strstr(message, "lock"))
+		r = -EBUSY;
+	else if (strstr(message, "Corruption") || strstr(message, "does not exist"))
+		r = -EBADMSG;
+	leveldb_free(message);
+	return r;
+}
+
+static void options_init(struct store *s)
+{
+	s->options = leveldb_options_create();
+	s->cache = leveldb_cache_create_lru(8u << 20);
+	s->filter = leveldb_filterpolicy_create_bloom(10);
+	leveldb_options_set_paranoid_checks(s->options, 1);
+	leveldb_options_set_write_buffer_size(s->options, 4u << 20);
+	leveldb_options_set_cache(s->options, s->cache);
+	leveldb_options_set_filter_policy(s->options, s->filter);
+	leveldb_options_set_compression(s->options, leveldb_snappy_compression);
+	s->read_options = leveldb_readoptions_create();
+	leveldb_readoptions_set_verify_checksums(s->read_options, 1);
+	s->write_options = leveldb_writeoptions_create();
+	s->sync_options = leveldb_writeoptions_create();
+	leveldb_writeoptions_set_sync(s->sync_options, 1);
+}
+
+static struct store *store_alloc(const char *dir)
+{
+	struct store *s = xcalloc(1, sizeof(*s));
+
+	s->dir = xstrdup(dir);
+	s->leveldb_dir = xasprintf("%s/store", dir);
+	s->ballast = xasprintf("%s/ballast", dir);
+	options_init(s);
+	mutex_init(&s->sync_lock);
+	mutex_init(&s->lock);
+	s->unsynced = leveldb_writebatch_create();
+	return s;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	if (s->db) {
+		(void)store_sync(s);
+		leveldb_close(s->db);
+	}
+	leveldb_writebatch_destroy(s->unsynced);
+	leveldb_writeoptions_destroy(s->sync_options);
+	leveldb_writeoptions_destroy(s->write_options);
+	leveldb_readoptions_destroy(s->read_options);
+	leveldb_options_destroy(s->options);
+	leveldb_filterpolicy_destroy(s->filter);
+	leveldb_cache_destroy(s->cache);
+	mutex_fini(&s->lock);
+	mutex_fini(&s->sync_lock);
+	free(s->ballast);
+	free(s->leveldb_dir);
+	free(s->dir);
+	free(s);
+}
+
+/* The ballast is best effort: a disk without room for it just has none until there is room again. */
+static void ballast_make(const struct store *s)
+{
+	AUTO(close_fd) int fd = open(s->ballast, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return;
+	if (posix_fallocate(fd, 0, BALLAST_BYTES) != 0)
+		(void)unlink(s->ballast);
+}
+
+static bool has_room(const struct store *s)
+{
+	struct statvfs fs;
+
+	return statvfs(s->dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= HEAL_FREE_BYTES_MIN;
+}
+
+static int leveldb_try_open(struct store *s, struct why *why)
+{
+	char *message = NULL;
+
+	s->db = leveldb_open(s->options, s->leveldb_dir, &message);
+	if (!message)
+		return 0;
+	s->db = NULL;
+	(void)why_set(why, 0, "the store in '%s' cannot be opened: %s", s->dir, message);
+	return error_code(message);
+}
+
+static int open_with_ballast(struct store *s, struct why *why)
+{
+	int r = leveldb_try_open(s, why);
+
+	if (r == -ENOSPC && unlink(s->ballast) == 0)
+		r = leveldb_try_open(s, why);
+	return r;
+}
+
+int store_create(const char *dir, struct why *why)
+{
+	struct store *s = store_alloc(dir);
+	char *message = NULL;
+	int r = 0;
+
+	leveldb_options_set_create_if_missing(s->options, 1);
+	leveldb_options_set_error_if_exists(s->options, 1);
+	s->db = leveldb_open(s->options, s->leveldb_dir, &message);
+	if (message) {
+		s->db = NULL;
+		(void)why_set(why, 0, "cannot create a store in '%s': %s", dir, message);
+		r = error_code(message);
+	} else {
+		ballast_make(s);
+	}
+	store_close(s);
+	return r;
+}
+
+int store_open(const char *dir, struct store **ret, struct why *why)
+{
+	struct store *s = store_alloc(dir);
+	AUTO(free_ptr) char *current = xasprintf("%s/CURRENT", s->leveldb_dir);
+	int r = -EBADMSG;
+
+	if (access(current, F_OK) != 0)
+		(void)why_set(why, 0,
+			      "the store in '%s' is damaged: CURRENT is missing; restore the directory from a "
+			      "backup, or move it away and pair this device again",
+			      dir);
+	else
+		r = open_with_ballast(s, why);
+	if (r < 0) {
+		store_close(s);
+		return r;
+	}
+	if (has_room(s))
+		ballast_make(s);
+	*ret = s;
+	return 0;
+}
+
+/* Writes everything not yet on stable storage, and extra, into a fresh handle. */
+static int reput_locked(struct store *s, leveldb_writebatch_t *extra)
+{
+	leveldb_writebatch_t *all = leveldb_writebatch_create();
+	char *message = NULL;
+
+	if (s->syncing)
+		leveldb_writebatch_append(all, s->syncing);
+	leveldb_writebatch_append(all, s->unsynced);
+	if (extra)
+		leveldb_writebatch_append(all, extra);
+	leveldb_write(s->db, s->sync_options, all, &message);
+	leveldb_writebatch_destroy(all);
+	if (message)
+		return error_code(message);
+	leveldb_writebatch_clear(s->unsynced);
+	s->unsynced_bytes = 0;
+	s->synced = s->written;
+	return 0;
+}
+
+/* A failed handle is closed and opened anew. While the disk is full it stays open for reading. */
+static int heal_locked(struct store *s, leveldb_writebatch_t *extra)
+{
+	if (s->failure == -ENOSPC && !has_room(s))
+		return -ENOSPC;
+	if (s->db)
+		leveldb_close(s->db);
+	int r = open_with_ballast(s, NULL);
+	if (r == 0)
+		r = reput_locked(s, extra);
+	s->failure = r;
+	if (r == 0)
+		ballast_make(s);
+	return r;
+}
+
+/* What a batch costs to keep; LevelDB does not say, so the transaction counts. */
+static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t bytes)
+{
+	char *message = NULL;
+	int r = 0;
+
+	if (!s->failure && s->db)
+		leveldb_write(s->db, s->write_options, batch, &message);
+	if (message)
+		s->failure = error_code(message);
+	if (s->failure || !s->db) {
+		r = heal_locked(s, batch);
+	} else {
+		leveldb_writebatch_append(s->unsynced, batch);
+		s->unsynced_bytes += bytes;
+	}
+	if (r == 0)
+		s->written++;
+	return r;
+}
+
+/*
+ * A record is in one of the log files or in a table. Tables are synced before their log is removed, so
+ * flushing every log that exists now is a barrier; a log that vanishes meanwhile became a table.
+ */
+static int flush_logs(const struct store *s)
+{
+	DIR *d = opendir(s->leveldb_dir);
+	struct dirent *e = NULL;
+	int r = 0;
+
+	if (!d)
+		return -errno;
+	while (r == 0 && (e = readdir(d))) {
+		size_t n = strlen(e->d_name);
+
+		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
+			continue;
+		AUTO(close_fd) int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT)
+			r = -errno;
+		else if (fd >= 0 && fdatasync(fd) != 0)
+			r = -errno;
+	}
+	if (r == 0 && fsync(dirfd(d)) != 0)
+		r = -errno;
+	(void)closedir(d);
+	return r == 0 || r == -ENOSPC ? r : -EIO;
+}
+
+static int barrier(struct store *s)
+{
+	mutex_lock(&s->lock);
+	uint64_t upto = s->written;
+	int r = s->failure ? heal_locked(s, NULL) : 0;
+	bool nothing = r < 0 || s->synced >= upto;
+	if (!nothing) {
+		s->syncing = s->unsynced;
+		s->unsynced = leveldb_writebatch_create();
+		s->unsynced_bytes = 0;
+	}
+	mutex_unlock(&s->lock);
+	if (nothing)
+		return r;
+
+	r = flush_logs(s);
+	mutex_lock(&s->lock);
+	if (r < 0 && !s->failure)
+		s->failure = r;
+	if (s->failure)
+		r = heal_locked(s, NULL);
+	if (r == 0 && s->synced < upto)
+		s->synced = upto;
+	if (r < 0) { /* keep it for the next attempt, in order */
+		leveldb_writebatch_append(s->syncing, s->unsynced);
+		leveldb_writebatch_destroy(s->unsynced);
+		s->unsynced = STEAL(s->syncing);
+	} else {
+		leveldb_writebatch_destroy(STEAL(s->syncing));
+	}
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+int store_sync(struct store *s)
+{
+	mutex_lock(&s->lock);
+	uint64_t mine = s->written;
+	mutex_unlock(&s->lock);
+
+	mutex_lock(&s->sync_lock);
+	mutex_lock(&s->lock);
+	bool done = s->synced >= mine && !s->failure;
+	mutex_unlock(&s->lock);
+	int r = done ? 0 : barrier(s);
+	mutex_unlock(&s->sync_lock);
+	return r;
+}
+
+int store_health(struct store *s)
+{
+	mutex_lock(&s->lock);
+	int r = s->failure;
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+int store_read(struct store *s, struct slice key, struct buf *ret)
+{
+	char *message = NULL;
+	size_t len = 0;
+
+	buf_clear(ret);
+	mutex_lock(&s->lock);
+	char *value = s->db ? leveldb_get(s->db, s->read_options, (const char *)key.data, key.len, &len,
+					  &message)
+			    : NULL;
+	bool closed = !s->db;
+	mutex_unlock(&s->lock);
+	if (message) {
+		leveldb_free(message);
+		return -EIO;
+	}
+	if (!value)
+		return closed ? -EIO : -ENOENT;
+	buf_append(ret, value, len);
+	leveldb_free(value);
+	return 0;
+}
+
+int store_write_pending(struct store *s, const struct store_txn *t)
+{
+	leveldb_writebatch_t *batch = leveldb_writebatch_create();
+	const struct pending *p = NULL;
+	size_t bytes = 0;
+
+	for (size_t i = 0; (p = store_txn_pending(t, i)); i++) {
+		const char *key = (const char *)p->key.data;
+
+		if (p->deleted)
+			leveldb_writebatch_delete(batch, key, p->key.len);
+		else
+			leveldb_writebatch_put(batch, key, p->key.len, (const char *)p->value.data,
+					       p->value.len);
+		bytes += p->key.len + p->value.len;
+	}
+	mutex_lock(&s->lock);
+	int r = write_locked(s, batch, bytes);
+	bool big = r == 0 && s->unsynced_bytes > UNSYNCED_BYTES_MAX;
+	mutex_unlock(&s->lock);
+	leveldb_writebatch_destroy(batch);
+	return big ? store_sync(s) : r;
+}
+
+struct store_iter {
+	struct store *s;
+	leveldb_iterator_t *it;
+};
+
+struct store_iter *store_iter_create(struct store *s, struct slice start)
+{
+	mutex_lock(&s->lock);
+	leveldb_iterator_t *it = s->db ? leveldb_create_iterator(s->db, s->read_options) : NULL;
+	mutex_unlock(&s->lock);
+	if (!it)
+		return NULL;
+	struct store_iter *i = xmalloc(sizeof(*i));
+	i->s = s;
+	i->it = it;
+	leveldb_iter_seek(it, (const char *)start.data, start.len);
+	return i;
+}
+
+bool store_iter_get(const struct store_iter *i, struct slice *key, struct slice *value)
+{
+	size_t len = 0;
+
+	if (!leveldb_iter_valid(i->it))
+		return false;
+	const char *k = leveldb_iter_key(i->it, &len);
+	*key = SLICE(k, len);
+	const char *v = leveldb_iter_value(i->it, &len);
+	*value = SLICE(v, len);
+	return true;
+}
+
+void store_iter_next(struct store_iter *i)
+{
+	leveldb_iter_next(i->it);
+}
+
+int store_iter_destroy(struct store_iter *i)
+{
+	char *message = NULL;
+
+	leveldb_iter_get_error(i->it, &message);
+	leveldb_iter_destroy(i->it);
+	free(i);
+	if (!message)
+		return 0;
+	leveldb_free(message);
+	return -EIO;
+}

@@ -1,0 +1,191 @@
+/* Pending writes: an append-only array, a hash over it for reads, and merged scans. */
+#include "core/store_txn.h"
+
+#include "core/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct store_txn {
+	struct store *store;
+	struct arena arena;
+	struct pending *items;
+	size_t count;
+	size_t cap;
+	uint32_t *slots; /**< index + 1 into items, 0 = empty; power of two */
+	size_t slot_count;
+};
+
+struct store_txn *store_begin(struct store *s)
+{
+	struct store_txn *t = xcalloc(1, sizeof(*t));
+
+	t->store = s;
+	return t;
+}
+
+static size_t hash(struct slice key)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: keys here are our own ids, not an attacker's choice */
+
+	for (size_t i = 0; i < key.len; i++)
+		h = (h ^ key.data[i]) * 0x100000001b3u;
+	return (size_t)(h ^ h >> 29);
+}
+
+/* The slot that holds key, or the empty one where it would go. */
+static uint32_t *slot_of(const struct store_txn *t, struct slice key)
+{
+	size_t mask = t->slot_count - 1;
+	size_t i = hash(key) & mask;
+
+	while (t->slots[i] && !slice_eq(t->items[t->slots[i] - 1].key, key))
+		i = (i + 1) & mask;
+	return &t->slots[i];
+}
+
+static void grow(struct store_txn *t)
+{
+	t->cap = t->cap ? t->cap * 2 : 16;
+	t->items = xreallocarray(t->items, t->cap, sizeof(*t->items));
+	free(t->slots);
+	t->slot_count = t->cap * 2;
+	t->slots = xcalloc(t->slot_count, sizeof(*t->slots));
+	for (size_t i = 0; i < t->count; i++)
+		*slot_of(t, t->items[i].key) = (uint32_t)i + 1;
+}
+
+static void set(struct store_txn *t, struct slice key, struct slice value, bool deleted)
+{
+	if (t->count == t->cap)
+		grow(t);
+	uint32_t *slot = slot_of(t, key);
+	if (!*slot) {
+		t->items[t->count].key = arena_copy(&t->arena, key);
+		*slot = (uint32_t)++t->count;
+	}
+	struct pending *p = &t->items[*slot - 1];
+	p->value = arena_copy(&t->arena, value);
+	p->deleted = deleted;
+}
+
+void store_put(struct store_txn *t, struct slice key, struct slice value)
+{
+	set(t, key, value, false);
+}
+
+void store_delete(struct store_txn *t, struct slice key)
+{
+	set(t, key, SLICE("", 0), true);
+}
+
+int store_get(struct store_txn *t, struct slice key, struct buf *ret)
+{
+	if (t->count) {
+		uint32_t i = *slot_of(t, key);
+
+		if (i) {
+			buf_clear(ret);
+			if (t->items[i - 1].deleted)
+				return -ENOENT;
+			buf_slice_append(ret, t->items[i - 1].value);
+			return 0;
+		}
+	}
+	return store_read(t->store, key, ret);
+}
+
+bool store_is_dirty(const struct store_txn *t)
+{
+	return t->count > 0;
+}
+
+const struct pending *store_txn_pending(const struct store_txn *t, size_t i)
+{
+	return i < t->count ? &t->items[i] : NULL;
+}
+
+static bool has_prefix(struct slice key, struct slice prefix)
+{
+	return key.len >= prefix.len && (prefix.len == 0 || memcmp(key.data, prefix.data, prefix.len) == 0);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return slice_cmp(((const struct pending *)a)->key, ((const struct pending *)b)->key);
+}
+
+/* Copies of the pending writes in range, sorted; the scan's callback may add more meanwhile. */
+static struct pending *pending_in(const struct store_txn *t, struct slice prefix, struct slice from,
+				  size_t *ret_count)
+{
+	struct pending *list = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		struct slice key = t->items[i].key;
+
+		if (!has_prefix(key, prefix) || (from.len && slice_cmp(key, from) < 0))
+			continue;
+		list = xreallocarray(list, n + 1, sizeof(*list));
+		list[n++] = t->items[i];
+	}
+	if (n)
+		qsort(list, n, sizeof(*list), by_key);
+	*ret_count = n;
+	return list;
+}
+
+int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
+	       bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx)
+{
+	size_t n = 0;
+	size_t i = 0;
+	AUTO(free_ptr) struct pending *own = pending_in(t, prefix, from, &n);
+	struct store_iter *it = store_iter_create(t->store, from.len ? from : prefix);
+	struct slice key;
+	struct slice value;
+	bool more = true;
+
+	if (!it)
+		return -EIO;
+	while (more) {
+		bool stored = store_iter_get(it, &key, &value) && has_prefix(key, prefix);
+		int order = !stored ? 1 : i < n ? slice_cmp(key, own[i].key) : -1;
+
+		if (!stored && i >= n)
+			break;
+		if (order < 0) {
+			more = fn(ctx, key, value);
+		} else {
+			if (!own[i].deleted)
+				more = fn(ctx, own[i].key, own[i].value);
+			i++;
+		}
+		if (order <= 0)
+			store_iter_next(it);
+	}
+	return store_iter_destroy(it);
+}
+
+static void txn_free(struct store_txn *t)
+{
+	arena_fini(&t->arena);
+	free(t->items);
+	free(t->slots);
+	free(t);
+}
+
+int store_commit(struct store_txn *t)
+{
+	int r = t->count ? store_write_pending(t->store, t) : 0;
+
+	txn_free(t);
+	return r;
+}
+
+void store_abort(struct store_txn *t)
+{
+	if (t)
+		txn_free(t);
+}

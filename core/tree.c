@@ -1,0 +1,546 @@
+/*
+ * The tree: where nodes are, whether they live, and under which names they are shown.
+ *
+ * Directories move by Kleppmann, Mulligan, Gomes and Beresford, "A highly-available move operation for
+ * replicated trees" (TPDS 2021): MOVEs take effect in (lamport, actor) order; a late one undoes its
+ * successors, is applied, and they are redone; one that would put a directory inside itself is
+ * skipped, on every device alike. Records cannot contain anything, so their place is simply the MOVE
+ * with the highest id.
+ *
+ * Living is apart from place: a node with a token is alive, and so is a directory with a living child.
+ * That way a deleted directory reappears, where it was, when somebody elsewhere put something in it.
+ *
+ * Children index: 'd' parent name -> ids of the living nodes there, 16 bytes each.
+ */
+#include "core/db_i.h"
+#include "core/name.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_MAX 4096
+
+static struct slice key_children(struct buf *key, const struct id *parent, struct slice name)
+{
+	(void)key_node(key, 'd', parent);
+	buf_slice_append(key, name);
+	return buf_slice(key);
+}
+
+/* Adds node to, or takes it out of, the list at (parent, name). */
+static int children_edit(struct txn *t, const struct node *n, bool add)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf list = {0};
+	AUTO(buf_fini) struct buf out = {0};
+	struct slice k = key_children(&key, &n->parent, buf_slice(&n->name));
+	int r = store_get(t->store, k, &list);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	for (size_t i = 0; i + sizeof(n->id.b) <= list.len; i += sizeof(n->id.b)) {
+		if (memcmp(list.data + i, n->id.b, sizeof(n->id.b)) != 0)
+			buf_append(&out, list.data + i, sizeof(n->id.b));
+	}
+	if (add)
+		id_write(&out, &n->id);
+	if (out.len)
+		store_put(t->store, k, buf_slice(&out));
+	else
+		store_delete(t->store, k);
+	txn_group(t, &n->parent, buf_slice(&n->name));
+	return 0;
+}
+
+/* Brings the index in line with whether the node is alive, and its parents after it. */
+static int reindex(struct txn *t, struct txn_node *tn)
+{
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		bool alive = node_is_alive(&tn->n);
+
+		if (alive == tn->n.indexed)
+			return 0;
+		int r = children_edit(t, &tn->n, alive);
+		if (r < 0)
+			return r;
+		tn->n.indexed = alive;
+		tn->dirty = true;
+		struct txn_node *parent = txn_node(t, &tn->n.parent);
+		if (!parent)
+			return -EIO;
+		assert(alive || parent->n.child_count > 0);
+		parent->n.child_count += alive ? 1 : (uint64_t)-1;
+		parent->dirty = true;
+		tn = parent;
+	}
+	return 0;
+}
+
+static int unindex(struct txn *t, struct txn_node *tn)
+{
+	if (!tn->n.indexed)
+		return 0;
+	int r = children_edit(t, &tn->n, false);
+	tn->n.indexed = false;
+	tn->dirty = true;
+	struct txn_node *parent = txn_node(t, &tn->n.parent);
+	if (r < 0 || !parent)
+		return -EIO;
+	assert(parent->n.child_count > 0);
+	parent->n.child_count--;
+	parent->dirty = true;
+	return reindex(t, parent);
+}
+
+static int set_place(struct txn *t, struct txn_node *tn, const struct id *parent, struct slice name,
+		     struct opid place)
+{
+	AUTO(buf_fini) struct buf copy = {0};
+	int r = unindex(t, tn);
+
+	if (r < 0)
+		return r;
+	buf_slice_append(&copy, name);
+	buf_clear(&tn->n.name);
+	buf_slice_append(&tn->n.name, buf_slice(&copy));
+	tn->n.parent = *parent;
+	tn->n.place = place;
+	tn->dirty = true;
+	return reindex(t, tn);
+}
+
+bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor)
+{
+	struct id at = *node;
+
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		if (id_eq(&at, ancestor))
+			return true;
+		if (id_eq(&at, &t->db->root))
+			return false;
+		struct txn_node *tn = txn_node(t, &at);
+		if (!tn || tn->n.place.lamport == 0)
+			return false;
+		at = tn->n.parent;
+	}
+	return true; /* deeper than anyone builds on purpose: refuse */
+}
+
+struct id tree_stream_below(struct txn *t, const struct txn_node *parent)
+{
+	const struct db *db = t->db;
+
+	if (id_eq(&parent->n.id, &db->root))
+		return db->root_stream;
+	if (parent->n.place.lamport && id_eq(&parent->n.parent, &db->root))
+		return feed_stream_id(db, "collection", &parent->n.id);
+	return parent->n.stream;
+}
+
+/* ---- the log of directory moves --------------------------------------------------------------- */
+
+struct move {
+	struct opid id;
+	struct id node;
+	struct id parent;
+	struct slice name;
+	bool done; /**< took effect; then the old place is filled */
+	struct opid old_place;
+	struct id old_parent;
+	struct slice old_name;
+};
+
+static struct slice move_key(struct buf *key, const struct id *stream, struct opid id)
+{
+	(void)key_node(key, 't', stream);
+	buf_be64(key, id.lamport);
+	buf_be64(key, id.actor);
+	return buf_slice(key);
+}
+
+static void move_store(struct txn *t, const struct id *stream, const struct move *m)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	id_write(&value, &m->node);
+	id_write(&value, &m->parent);
+	buf_bytes(&value, m->name);
+	buf_u8(&value, m->done);
+	buf_varint(&value, m->old_place.lamport);
+	buf_be64(&value, m->old_place.actor);
+	id_write(&value, &m->old_parent);
+	buf_bytes(&value, m->old_name);
+	store_put(t->store, move_key(&key, stream, m->id), buf_slice(&value));
+}
+
+struct later {
+	struct txn *t;
+	struct opid after;
+	struct move *items;
+	size_t count;
+	bool bad;
+};
+
+static bool collect_later(void *ctx, struct slice key, struct slice value)
+{
+	struct later *l = ctx;
+	struct reader k = reader_init(key);
+	struct reader v = reader_init(value);
+	struct move m = {0};
+
+	(void)reader_take(&k, 17);
+	m.id.lamport = reader_be64(&k);
+	m.id.actor = reader_be64(&k);
+	if (opid_cmp(m.id, l->after) <= 0)
+		return true;
+	m.node = id_read(&v);
+	m.parent = id_read(&v);
+	m.name = arena_copy(&l->t->arena, reader_bytes(&v, CHANGE_NAME_BYTES_MAX));
+	m.done = reader_u8(&v);
+	m.old_place.lamport = reader_varint(&v);
+	m.old_place.actor = reader_be64(&v);
+	m.old_parent = id_read(&v);
+	m.old_name = arena_copy(&l->t->arena, reader_bytes(&v, CHANGE_NAME_BYTES_MAX));
+	l->bad = l->bad || reader_finish(&k) < 0 || reader_finish(&v) < 0;
+	l->items = xreallocarray(l->items, l->count + 1, sizeof(*l->items));
+	l->items[l->count++] = m;
+	return !l->bad;
+}
+
+static int move_undo(struct txn *t, const struct move *m)
+{
+	struct txn_node *tn = txn_node(t, &m->node);
+
+	if (!tn)
+		return -EIO;
+	return m->done ? set_place(t, tn, &m->old_parent, m->old_name, m->old_place) : 0;
+}
+
+static int move_do(struct txn *t, const struct id *stream, struct move *m)
+{
+	struct txn_node *tn = txn_node(t, &m->node);
+	int r = 0;
+
+	if (!tn)
+		return -EIO;
+	m->done = !tree_is_inside(t, &m->parent, &m->node);
+	m->old_place = tn->n.place;
+	m->old_parent = tn->n.parent;
+	m->old_name = arena_copy(&t->arena, buf_slice(&tn->n.name));
+	if (m->done)
+		r = set_place(t, tn, &m->parent, m->name, m->id);
+	if (r == 0)
+		move_store(t, stream, m);
+	return r;
+}
+
+static int move_directory(struct txn *t, const struct id *stream, struct move *m)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	AUTO(buf_fini) struct buf from = {0};
+	struct later l = {.t = t, .after = m->id};
+	struct slice p = key_node(&prefix, 't', stream);
+	int r = store_scan(t->store, p, move_key(&from, stream, m->id), collect_later, &l);
+
+	if (r == 0 && l.bad)
+		r = -EIO;
+	for (size_t i = l.count; r == 0 && i > 0; i--)
+		r = move_undo(t, &l.items[i - 1]);
+	if (r == 0)
+		r = move_do(t, stream, m);
+	for (size_t i = 0; r == 0 && i < l.count; i++)
+		r = move_do(t, stream, &l.items[i]);
+	free(l.items);
+	return r;
+}
+
+/* ---- operations ------------------------------------------------------------------------------- */
+
+/* A MOVE counts only inside its own stream: else a member of one could reach into another. */
+static bool move_is_legal(struct txn *t, const struct id *stream, const struct op *op,
+			  const struct txn_node *tn)
+{
+	const struct txn_node *parent = txn_node(t, &op->parent);
+
+	if (!parent || op->node_kind == NODE_NONE || id_eq(&op->node, &t->db->root))
+		return false;
+	if (tn->n.kind != NODE_NONE && (tn->n.kind != op->node_kind || !id_eq(&tn->n.stream, stream)))
+		return false;
+	struct id direct = feed_stream_id(t->db, "collection", &op->parent);
+	if (id_eq(stream, &direct))
+		return parent->n.place.lamport == 0 || id_eq(&parent->n.parent, &t->db->root);
+	struct id below = tree_stream_below(t, parent);
+	return id_eq(stream, &below) && (parent->n.kind == NODE_DIR || parent->n.kind == NODE_NONE);
+}
+
+static int apply_move(struct txn *t, const struct id *stream, const struct op *op, struct txn_node *tn,
+		      struct opid id)
+{
+	if (!move_is_legal(t, stream, op, tn))
+		return 0;
+	if (tn->n.kind == NODE_NONE) {
+		tn->n.kind = op->node_kind;
+		tn->n.stream = *stream;
+		tn->known = true;
+		tn->dirty = true;
+	}
+	if (tn->n.kind != NODE_DIR)
+		return opid_cmp(id, tn->n.place) > 0 ? set_place(t, tn, &op->parent, op->name, id) : 0;
+	struct move m = {.id = id, .node = op->node, .parent = op->parent, .name = op->name};
+	return move_directory(t, stream, &m);
+}
+
+static int apply_content(struct txn *t, const struct op *op, struct txn_node *tn, struct stamp stamp)
+{
+	struct doc *doc = NULL;
+
+	if (tn->n.kind == NODE_DIR)
+		return 0;
+	int r = txn_doc(t, tn, &doc);
+	if (r < 0)
+		return r;
+	doc_apply(doc, op, stamp.id, stamp.hlc);
+	tn->content_changed = true;
+	if (stamp_beats(stamp, tn->n.content))
+		tn->n.content = stamp;
+	return 0;
+}
+
+static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, struct stamp stamp)
+{
+	static const struct opid none;
+
+	node_touch(&tn->n, op->preds, op->pred_count, op->kind == OP_TOUCH ? stamp.id : none);
+	if (stamp_beats(stamp, tn->n.last))
+		tn->n.last = stamp;
+	tn->dirty = true;
+	return tn->n.kind == NODE_NONE ? 0 : reindex(t, tn);
+}
+
+int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp)
+{
+	if (op->kind == OP_MEMBER)
+		return id_eq(stream, &t->db->auth_stream) ? member_put(t, op->value) : 0;
+	if (id_eq(&op->node, &t->db->root))
+		return 0;
+	struct txn_node *tn = txn_node(t, &op->node);
+	if (!tn)
+		return -EIO;
+	if (tn->n.kind != NODE_NONE && !id_eq(&tn->n.stream, stream))
+		return 0; /* not this stream's to change */
+	switch (op->kind) {
+	case OP_TOUCH:
+	case OP_DELETE:
+		return apply_touch(t, op, tn, stamp);
+	case OP_MOVE:
+		return apply_move(t, stream, op, tn, stamp.id);
+	case OP_EXEC:
+		if (stamp_beats(stamp, tn->n.exec_stamp)) {
+			tn->projected = tn->projected || tn->n.exec != op->exec;
+			tn->n.exec = op->exec;
+			tn->n.exec_stamp = stamp;
+			tn->dirty = true;
+		}
+		return 0;
+	case OP_SET:
+	case OP_UNSET:
+	case OP_RAW:
+	case OP_UNRAW:
+	case OP_LAYOUT:
+		return apply_content(t, op, tn, stamp);
+	case OP_MEMBER:
+		break;
+	}
+	return 0;
+}
+
+/* ---- projection ------------------------------------------------------------------------------- */
+
+struct names {
+	struct txn *t;
+	struct id dir;
+};
+
+static bool push_group(void *ctx, struct slice key, struct slice value)
+{
+	struct names *n = ctx;
+
+	(void)value;
+	txn_group(n->t, &n->dir, SLICE(key.data + 17, key.len - 17));
+	return true;
+}
+
+/* A directory came into view or left it: so does everything below. */
+static int push_children(struct txn *t, const struct txn_node *tn)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	struct names n = {.t = t, .dir = tn->n.id};
+
+	if (tn->n.kind != NODE_DIR || tn->n.child_count == 0)
+		return 0;
+	return store_scan(t->store, key_node(&prefix, 'd', &tn->n.id), SLICE("", 0), push_group, &n);
+}
+
+static int set_shown(struct txn *t, struct txn_node *tn, bool visible, const char *shown)
+{
+	bool same_name = slice_eq(buf_slice(&tn->n.shown), SLICE_STR(shown));
+
+	if (tn->n.visible == visible && (same_name || !visible))
+		return 0;
+	bool flipped = tn->n.visible != visible;
+	tn->n.visible = visible;
+	if (visible) {
+		buf_clear(&tn->n.shown);
+		buf_append(&tn->n.shown, shown, strlen(shown));
+	}
+	tn->dirty = true;
+	tn->projected = true;
+	if (flipped && tn->n.kind == NODE_RECORD)
+		t->record_count += visible ? 1 : (uint64_t)-1;
+	return flipped ? push_children(t, tn) : 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct txn_node *x = *(struct txn_node *const *)a;
+	const struct txn_node *y = *(struct txn_node *const *)b;
+	int c = opid_cmp(x->n.place, y->n.place);
+
+	return c ? c : id_cmp(&x->n.id, &y->n.id);
+}
+
+/* The node that came first keeps the plain name, on every device; the others get a part of their id. */
+static int project_group(struct txn *t, const struct group *g)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf list = {0};
+	struct txn_node *parent = txn_node(t, &g->parent);
+	int r = store_get(t->store, key_children(&key, &g->parent, g->name), &list);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 || !parent)
+		return -EIO;
+	size_t count = list.len / sizeof(struct id);
+	AUTO(free_ptr) struct txn_node **nodes = xcalloc(count, sizeof(struct txn_node *));
+	for (size_t i = 0; i < count; i++) {
+		struct id id;
+
+		memcpy(id.b, list.data + i * sizeof(id.b), sizeof(id.b));
+		nodes[i] = txn_node(t, &id);
+		if (!nodes[i])
+			return -EIO;
+	}
+	if (count > 1)
+		qsort(nodes, count, sizeof(struct txn_node *), by_place);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		char hex[ID_HEX_BYTES];
+		char suffix[10] = "";
+
+		id_hex(&nodes[i]->n.id, hex);
+		if (i > 0 || !name_is_plain(g->name)) {
+			suffix[0] = '~';
+			memcpy(suffix + 1, hex, 8);
+			suffix[9] = 0;
+		}
+		AUTO(free_ptr) char *shown = name_show(g->name, suffix);
+		r = set_shown(t, nodes[i], parent->n.visible, shown);
+	}
+	return r;
+}
+
+void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret)
+{
+	(void)t;
+	*ret = (struct node_info){
+		.id = tn->n.id,
+		.kind = tn->n.kind,
+		.visible = tn->n.visible,
+		.parent = tn->n.parent,
+		.size = tn->n.size,
+		.exec = tn->n.exec,
+		.modified_ms = (tn->n.content.hlc ? tn->n.content.hlc : tn->n.last.hlc) >> 16,
+		.author = tn->n.last.id.actor,
+		.rev = tn->n.last.id,
+		.conflicts = tn->n.conflicts,
+		.raw = tn->n.raw,
+	};
+	ret->name = xmalloc(tn->n.shown.len + 1);
+	if (tn->n.shown.len)
+		memcpy(ret->name, tn->n.shown.data, tn->n.shown.len);
+	ret->name[tn->n.shown.len] = 0;
+}
+
+/* Problems are few; an index of them keeps `status` cheap. */
+static void index_problem(struct txn *t, const struct txn_node *tn)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf old = {0};
+	size_t len = tn->n.shown.len;
+	bool json = len > 5 && strncasecmp((const char *)tn->n.shown.data + len - 5, ".json", 5) == 0;
+	bool problem = tn->n.visible && tn->n.kind == NODE_RECORD &&
+		       (tn->n.conflicts > 0 || (tn->n.raw && json && tn->n.size > 0));
+	struct slice k = key_node(&key, 'p', &tn->n.id);
+	bool listed = store_get(t->store, k, &old) == 0;
+
+	if (problem && !listed)
+		store_put(t->store, k, SLICE("", 0));
+	else if (!problem && listed)
+		store_delete(t->store, k);
+}
+
+static void tell_one(struct txn *t, struct txn_node *tn)
+{
+	struct node_info info;
+
+	tn->told = true;
+	if (!t->db->view.node_changed || !(tn->projected || tn->content_changed))
+		return;
+	tree_info(t, tn, &info);
+	t->view_called = true;
+	t->db->view.node_changed(t->db->view.ctx, t, &info, tn->content_changed);
+	node_info_fini(&info);
+}
+
+/* Parents before children, so that there is a directory to put the child in. */
+static int tell_view(struct txn *t)
+{
+	for (struct txn_node *tn = t->first; tn; tn = tn->next) {
+		while (!tn->told) {
+			struct txn_node *top = tn;
+
+			for (unsigned depth = 0; depth < DEPTH_MAX && top->n.visible; depth++) {
+				struct txn_node *up = txn_node(t, &top->n.parent);
+
+				if (!up)
+					return -EIO;
+				if (up->told || !up->projected || !up->n.visible || up == top)
+					break;
+				top = up;
+			}
+			tell_one(t, top);
+		}
+	}
+	return 0;
+}
+
+int tree_project(struct txn *t)
+{
+	int r = 0;
+
+	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
+		if (tn->n.visible && !tn->n.indexed && !id_eq(&tn->n.id, &t->db->root))
+			r = set_shown(t, tn, false, "");
+	}
+	for (size_t i = 0; r == 0 && i < t->group_count; i++) {
+		struct group g = t->groups[i]; /* the array may grow meanwhile */
+
+		r = project_group(t, &g);
+	}
+	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
+		if (tn->content_changed || tn->projected)
+			index_problem(t, tn);
+	}
+	return r == 0 ? tell_view(t) : r;
+}

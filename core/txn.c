@@ -1,0 +1,341 @@
+/* Transactions: nodes in use, drafts of changes, and the one batch they end in. */
+#include "core/db_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct slice key_node(struct buf *key, uint8_t prefix, const struct id *node)
+{
+	buf_clear(key);
+	buf_u8(key, prefix);
+	id_write(key, node);
+	return buf_slice(key);
+}
+
+struct txn *db_begin(struct db *db)
+{
+	struct txn *t = xcalloc(1, sizeof(*t));
+
+	db_lock(db);
+	t->db = db;
+	t->store = store_begin(db->store);
+	t->now_ms = db->env.now_ms(db->env.ctx);
+	t->hlc = db_tick(db, t->now_ms);
+	t->lamport = db->lamport;
+	t->arrival = db->arrival;
+	t->record_count = db->record_count;
+	t->last = &t->first;
+	return t;
+}
+
+struct store_txn *db_store(struct txn *t)
+{
+	return t->store;
+}
+
+uint64_t txn_now_ms(const struct txn *t)
+{
+	return t->now_ms;
+}
+
+bool txn_is_remote(const struct txn *t)
+{
+	return t->remote;
+}
+
+static size_t slot_of(const struct id *id)
+{
+	return (id->b[0] ^ id->b[7]) % TXN_SLOTS;
+}
+
+struct txn_node *txn_node(struct txn *t, const struct id *id)
+{
+	struct txn_node **slot = &t->slots[slot_of(id)];
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	for (struct txn_node *tn = *slot; tn; tn = tn->next_in_slot) {
+		if (id_eq(&tn->n.id, id))
+			return tn;
+	}
+	int r = store_get(t->store, key_node(&key, 'n', id), &value);
+	if (r < 0 && r != -ENOENT)
+		return NULL;
+	struct txn_node *tn = xcalloc(1, sizeof(*tn));
+	tn->n.id = *id;
+	tn->known = r == 0;
+	if (r == 0 && node_decode(id, buf_slice(&value), &tn->n) < 0) {
+		node_fini(&tn->n);
+		free(tn);
+		return NULL;
+	}
+	tn->next_in_slot = *slot;
+	*slot = tn;
+	*t->last = tn;
+	t->last = &tn->next;
+	return tn;
+}
+
+int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf state = {0};
+	AUTO(buf_fini) struct buf rendered = {0};
+
+	if (!tn->doc) {
+		int r = store_get(t->store, key_node(&key, 's', &tn->n.id), &state);
+		if (r == 0)
+			r = store_get(t->store, key_node(&key, 'r', &tn->n.id), &rendered);
+		if (r == -ENOENT)
+			tn->doc = doc_create();
+		else if (r == 0)
+			r = doc_decode(buf_slice(&state), buf_slice(&rendered), &tn->doc);
+		if (!tn->doc)
+			return r == -EBADMSG ? -EIO : r;
+	}
+	*ret = tn->doc;
+	return 0;
+}
+
+struct draft *txn_draft(struct txn *t, const struct id *stream)
+{
+	for (size_t i = 0; i < t->draft_count; i++) {
+		if (id_eq(&t->drafts[i].stream, stream))
+			return &t->drafts[i];
+	}
+	t->drafts = xreallocarray(t->drafts, t->draft_count + 1, sizeof(*t->drafts));
+	struct draft *d = &t->drafts[t->draft_count++];
+	*d = (struct draft){.stream = *stream};
+	return d;
+}
+
+struct op *txn_op(struct txn *t, const struct id *stream, enum op_kind kind, const struct id *node)
+{
+	return ops_add(&txn_draft(t, stream)->ops, kind, node, ++t->lamport);
+}
+
+struct feed *txn_feed(struct txn *t, const struct id *stream, uint64_t actor)
+{
+	for (size_t i = 0; i < t->feed_count; i++) {
+		if (id_eq(&t->feeds[i].stream, stream) && t->feeds[i].actor == actor)
+			return &t->feeds[i];
+	}
+	const struct feed *have = feed_find(t->db, stream, actor);
+	t->feeds = xreallocarray(t->feeds, t->feed_count + 1, sizeof(*t->feeds));
+	struct feed *f = &t->feeds[t->feed_count++];
+	*f = have ? *have : (struct feed){.stream = *stream, .actor = actor};
+	return f;
+}
+
+void txn_group(struct txn *t, const struct id *parent, struct slice name)
+{
+	if (t->group_count == t->group_cap) {
+		t->group_cap = t->group_cap ? t->group_cap * 2 : 16;
+		t->groups = xreallocarray(t->groups, t->group_cap, sizeof(*t->groups));
+	}
+	t->groups[t->group_count++] =
+		(struct group){.parent = *parent, .name = arena_copy(&t->arena, name)};
+}
+
+void txn_history(struct txn *t, const struct change *c, const struct id *stream, uint64_t seq)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	id_write(&value, stream);
+	buf_varint(&value, seq);
+	for (size_t i = 0; i < c->ops.count; i++) {
+		const struct op *op = &c->ops.items[i];
+
+		if (op->kind != OP_TOUCH && op->kind != OP_DELETE)
+			continue;
+		(void)key_node(&key, 'h', &op->node);
+		buf_be64(&key, c->hlc);
+		buf_be64(&key, op->lamport);
+		buf_be64(&key, c->actor);
+		store_put(t->store, buf_slice(&key), buf_slice(&value));
+	}
+}
+
+/* Heads of the stream's other feeds that our previous change there did not name yet. */
+static void declare_deps(struct txn *t, const struct id *stream, struct change *c)
+{
+	const struct db *db = t->db;
+
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+
+		if (f->actor == db->actor || !id_eq(&f->stream, stream) || f->seq <= f->declared)
+			continue;
+		struct dep *deps = arena_alloc(&c->ops.arena, (c->dep_count + 1) * sizeof(*deps));
+		if (c->dep_count)
+			memcpy(deps, c->deps, c->dep_count * sizeof(*deps));
+		deps[c->dep_count++] = (struct dep){.actor = f->actor, .seq = f->seq};
+		c->deps = deps;
+		struct feed *copy = txn_feed(t, stream, f->actor);
+		copy->declared = f->seq;
+	}
+}
+
+static void draft_commit(struct txn *t, struct draft *d)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct change c = {.actor = t->db->actor, .hlc = t->hlc, .ops = d->ops};
+
+	if (d->ops.count == 0)
+		return;
+	declare_deps(t, &d->stream, &c);
+	change_encode(&c, &bytes);
+	d->ops = c.ops;
+	struct feed *own = txn_feed(t, &d->stream, t->db->actor);
+	own->seq++;
+	own->lamport = t->lamport;
+	feed_key(&key, 'c', &d->stream, t->db->actor);
+	buf_be64(&key, own->seq);
+	store_put(t->store, buf_slice(&key), buf_slice(&bytes));
+	txn_history(t, &c, &d->stream, own->seq);
+}
+
+static int write_doc(struct txn *t, struct txn_node *tn)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf rendered = {0};
+	AUTO(buf_fini) struct buf state = {0};
+
+	doc_render(tn->doc, &rendered);
+	doc_encode(tn->doc, buf_slice(&rendered), &state);
+	store_put(t->store, key_node(&key, 's', &tn->n.id), buf_slice(&state));
+	store_put(t->store, key_node(&key, 'r', &tn->n.id), buf_slice(&rendered));
+	tn->n.size = rendered.len;
+	tn->n.conflicts = (uint32_t)doc_conflict_count(tn->doc);
+	tn->n.raw = doc_mode(tn->doc) == DOC_RAW;
+	tn->dirty = true;
+	return 0;
+}
+
+static void write_nodes(struct txn *t)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	for (struct txn_node *tn = t->first; tn; tn = tn->next) {
+		if (!tn->dirty)
+			continue;
+		buf_clear(&value);
+		node_encode(&tn->n, &value);
+		store_put(t->store, key_node(&key, 'n', &tn->n.id), buf_slice(&value));
+	}
+}
+
+static void write_counters(struct txn *t)
+{
+	AUTO(buf_fini) struct buf value = {0};
+
+	if (t->record_count == t->db->record_count && t->arrival == t->db->arrival)
+		return;
+	buf_varint(&value, t->record_count);
+	buf_varint(&value, t->arrival);
+	store_put(t->store, SLICE_STR("m counters"), buf_slice(&value));
+}
+
+static void txn_free(struct txn *t)
+{
+	for (struct txn_node *tn = t->first; tn;) {
+		struct txn_node *next = tn->next;
+
+		node_fini(&tn->n);
+		doc_destroy(tn->doc);
+		free(tn);
+		tn = next;
+	}
+	for (size_t i = 0; i < t->draft_count; i++)
+		ops_fini(&t->drafts[i].ops);
+	for (size_t i = 0; i < t->member_count; i++)
+		member_fini(&t->members[i]);
+	free(t->drafts);
+	free(t->groups);
+	free(t->feeds);
+	free(t->members);
+	arena_fini(&t->arena);
+	free(t);
+}
+
+static int prepare(struct txn *t)
+{
+	int r = 0;
+
+	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
+		if (tn->content_changed)
+			r = write_doc(t, tn);
+	}
+	if (r == 0)
+		r = tree_project(t);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < t->draft_count; i++)
+		draft_commit(t, &t->drafts[i]);
+	write_nodes(t);
+	for (size_t i = 0; i < t->feed_count; i++)
+		feed_write(t, &t->feeds[i]);
+	write_counters(t);
+	return 0;
+}
+
+static int commit(struct txn *t, bool news)
+{
+	struct db *db = t->db;
+	int r = prepare(t);
+
+	if (r < 0) {
+		db_abort(t);
+		return r;
+	}
+	r = store_commit(STEAL(t->store));
+	if (r == 0) {
+		db->lamport = t->lamport;
+		db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
+		db->arrival = t->arrival;
+		db->record_count = t->record_count;
+		feed_publish(t);
+		member_publish(t);
+	}
+	bool tell_view = t->view_called && db->view.committed;
+	struct db_view view = db->view;
+	txn_free(t);
+	if (r == 0 && news)
+		db_unlock_changed(db);
+	else
+		mutex_unlock(&db->lock);
+	if (tell_view)
+		view.committed(view.ctx);
+	return r;
+}
+
+int db_commit(struct txn *t)
+{
+	bool news = t->remote || t->member_count > 0;
+
+	for (size_t i = 0; i < t->draft_count; i++)
+		news = news || t->drafts[i].ops.count > 0;
+	return commit(t, news);
+}
+
+int db_commit_quiet(struct txn *t)
+{
+	return commit(t, false);
+}
+
+int db_commit_changed(struct txn *t)
+{
+	return commit(t, true);
+}
+
+void db_abort(struct txn *t)
+{
+	struct db *db = t->db;
+
+	store_abort(t->store);
+	txn_free(t);
+	mutex_unlock(&db->lock);
+}
