@@ -103,6 +103,11 @@ const char *db_name(const struct db *db)
 	return db->name;
 }
 
+const char *db_dir(const struct db *db)
+{
+	return db->dir;
+}
+
 struct id db_id(const struct db *db)
 {
 	return db->id;
@@ -123,6 +128,18 @@ void db_set_view(struct db *db, const struct db_view *view)
 	db_lock(db);
 	db->view = view ? *view : (struct db_view){0};
 	mutex_unlock(&db->lock);
+}
+
+bool db_is_unseen(struct db *db)
+{
+	AUTO(buf_fini) struct buf value = {0};
+
+	return store_read(db->store, SLICE_STR("m unseen"), &value) == 0;
+}
+
+void db_set_seen(struct txn *t)
+{
+	store_delete(t->store, SLICE_STR("m unseen"));
 }
 
 /* ---- creating ---------------------------------------------------------------------------------- */

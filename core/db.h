@@ -40,6 +40,8 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 void db_close(struct db *db);
 
 const char *db_name(const struct db *db);
+/** The directory it lives in. */
+const char *db_dir(const struct db *db);
 struct id db_id(const struct db *db);
 uint64_t db_actor(const struct db *db);
 struct id db_root(const struct db *db);
@@ -87,17 +89,26 @@ void node_info_fini(struct node_info *n);
  */
 struct db_view {
 	void (*node_changed)(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
-	/** After unlock of a transaction in which node_changed was called; must only enqueue. */
-	void (*committed)(void *ctx);
+	/** After unlock of a remote transaction in which node_changed was called: 0, or why it was not written. */
+	void (*committed)(void *ctx, int result);
 	void *ctx;
 };
 
 /** Attach before any other thread uses db. NULL detaches. */
 void db_set_view(struct db *db, const struct db_view *view);
+/** Whether changes were applied while no view was attached; the view then has to catch up. */
+bool db_is_unseen(struct db *db);
+/** The view has caught up, as of this transaction. */
+void db_set_seen(struct txn *t);
 
 struct txn *db_begin(struct db *db);
 /** Store access that sees this transaction's own writes; for fs' own keys (prefix 'L', see store.h). */
 struct store_txn *db_store(struct txn *t);
+/**
+ * Does everything of db_commit() but the writing: no node may be edited any more, the store still may.
+ * A failure leaves the transaction to be aborted.
+ */
+int db_prepare(struct txn *t);
 /**
  * Writes one batch: the changes made, and all else put into db_store(). -EIO, -ENOSPC: nothing was
  * done, the caller must undo what it keeps in memory. Always ends the transaction.
@@ -135,10 +146,14 @@ int db_delete(struct txn *t, const struct id *node);
 int db_read(struct txn *t, const struct id *node, struct buf *ret);
 /** The node's content as a document, to be a later save's base. */
 int db_doc(struct txn *t, const struct id *node, struct doc **ret);
+/** The same as it was before this transaction. */
+int db_old_doc(struct txn *t, const struct id *node, struct doc **ret);
 /** Children of a directory in no order. fn gets borrowed infos; visible ones only. */
 int db_children(struct txn *t, const struct id *dir, void (*fn)(void *ctx, const struct node_info *n),
 		void *ctx);
 
+/** How many other devices acknowledged the node's last change. */
+uint32_t db_synced_count(struct txn *t, const struct id *node);
 /** fsync: everything committed before this call survives a power cut. Not within a transaction. */
 int db_sync(struct db *db);
 
@@ -150,6 +165,8 @@ void db_welcome(struct db *db, struct buf *out);
 int db_admit(struct db *db, const struct slice cert);
 /** -ENOENT when no such member. */
 int db_member(struct db *db, uint64_t actor, struct device *ret);
+/** The same within a transaction. */
+int db_member_locked(struct db *db, uint64_t actor, struct device *ret);
 /** All members but this device. Returns the count; *ret is the caller's to free. */
 size_t db_peers(struct db *db, struct device **ret);
 /** Where a peer was last reached ("host:port"), "" unknown. */
@@ -220,7 +237,8 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
  * Applies an envelope. 1 applied, 0 had it already, -EAGAIN something it depends on is missing,
  * -EBADMSG forged, damaged or malformed, -EACCES not a member, -EIO/-ENOSPC store.
  */
-int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope);
+int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
+		      uint64_t *ret_last_seq);
 /** What a device told it holds. 1 if news. */
 int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size_t count);
 /** What is known of what a device holds. Returns the count; *ret is the caller's. */

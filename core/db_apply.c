@@ -102,8 +102,13 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor, 
 	return r < 0 ? r : 1;
 }
 
-int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope)
+int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
+		      uint64_t *ret_last_seq)
 {
+	struct envelope_range range = {0};
+
+	if (envelope_range(envelope, &range) == 0)
+		*ret_last_seq = range.seq_first + range.count - 1;
 	struct txn *t = db_begin(db);
 	t->remote = true;
 	int r = apply_locked(t, stream, actor, envelope);

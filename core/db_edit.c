@@ -265,3 +265,15 @@ int db_doc(struct txn *t, const struct id *node, struct doc **ret)
 		*ret = doc_clone(doc);
 	return r;
 }
+
+int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf state = {0};
+	AUTO(buf_fini) struct buf rendered = {0};
+	int r = store_read(t->db->store, key_node(&key, 's', node), &state);
+
+	if (r == 0)
+		r = store_read(t->db->store, key_node(&key, 'r', node), &rendered);
+	return r < 0 ? r : doc_decode(buf_slice(&state), buf_slice(&rendered), ret);
+}

@@ -107,6 +107,7 @@ struct txn {
 	uint64_t record_count;
 	bool remote;
 	bool view_called;
+	bool prepared;
 	struct txn_node *slots[TXN_SLOTS];
 	struct txn_node *first;
 	struct txn_node **last;

@@ -273,3 +273,32 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 		free(paths[i]);
 	}
 }
+
+static bool keep_last(void *ctx, struct slice key, struct slice value)
+{
+	struct feed_pos *p = ctx;
+	struct reader k = reader_init(key);
+	struct reader v = reader_init(value);
+
+	(void)reader_take(&k, 17 + 8 + 8);
+	p->actor = reader_be64(&k);
+	p->stream = id_read(&v);
+	p->seq = reader_varint(&v);
+	return true;
+}
+
+uint32_t db_synced_count(struct txn *t, const struct id *node)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	const struct db *db = t->db;
+	struct feed_pos last = {0};
+	uint32_t n = 0;
+
+	(void)store_scan(t->store, key_node(&prefix, 'h', node), SLICE("", 0), keep_last, &last);
+	for (size_t i = 0; last.seq && i < db->acked_count; i++) {
+		const struct acked *a = &db->acked[i];
+
+		n += feed_pos_seq(a->pos, a->count, &last.stream, last.actor) >= last.seq;
+	}
+	return n;
+}

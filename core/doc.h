@@ -19,7 +19,8 @@
  * Rendering is a pure function of the state (P3): the layout winner's text, in which each value that
  * differs (compared without insignificant whitespace) is replaced by the field's source text, fields
  * that are gone are cut out with their separator, and fields the layout lacks are inserted after the
- * last member of their object, in the order of `ord`, spaced like their neighbours.
+ * last member of their object, in the order of `ord`, spaced like their neighbours. Without a layout
+ * (or if it is no JSON) the form is that of a new file: indented by two, with a newline at the end.
  *
  * doc_diff() closes the loop (P1): it takes a save apart into operations, renders the result, and
  * where the rendering is not byte for byte the save, it adds an OP_LAYOUT with the save's bytes. What
@@ -47,9 +48,10 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out);
 int doc_decode(struct slice state, struct slice rendered, struct doc **ret);
 
 /**
- * Applies one operation (SET, UNSET, RAW, UNRAW, LAYOUT; others are ignored). Operations arrive in
- * causal order; in which order concurrent ones arrive makes no difference to the state. Applying one
- * twice makes none either.
+ * Applies one operation (SET, UNSET, RAW, UNRAW, LAYOUT; others are ignored, and so are those whose
+ * path or value is malformed). Operations arrive in causal order, an actor's own by ascending lamport;
+ * in which order concurrent ones arrive makes no difference to the state. Applying one twice makes
+ * none either: what is not above the actor's last lamport in this document is a duplicate.
  */
 void doc_apply(struct doc *d, const struct op *op, struct opid id, uint64_t hlc);
 
@@ -64,9 +66,10 @@ struct doc_stamp {
 
 /**
  * Appends to `ops` what turns base's rendering into `bytes`, as seen by a program that read base.
- * json: the record's name says it is JSON. Adds nothing when the bytes are those of base's rendering,
- * or when base is new and bytes are empty and json is false (an OP_RAW of nothing is then added, so
- * that the record exists). Returns true if it added anything.
+ * json: the record's name says it is JSON. Adds nothing when the bytes are those of base's rendering;
+ * only if base is new, bytes are empty and json is false, an OP_RAW of nothing is added nevertheless,
+ * so that the record exists. Returns true if it added anything. What the operations point at is copied
+ * to ops.arena. The first lamport used is above base's last one, too.
  */
 bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
 	      const struct doc_stamp *stamp, struct ops *ops);
@@ -79,7 +82,7 @@ enum doc_mode {
 
 enum doc_mode doc_mode(const struct doc *d);
 
-/** One value that lost against the shown one. Slices borrow from the doc. */
+/** One value that lost against the shown one. Slices are valid until fn returns. */
 struct doc_loser {
 	struct slice path; /**< empty and raw = true: the whole value */
 	bool raw;
@@ -88,7 +91,11 @@ struct doc_loser {
 	uint64_t hlc;
 };
 
-/** Calls fn for every sibling that is not shown and whose value differs from the shown one. */
+/**
+ * Calls fn for every sibling that is not shown and whose value differs from the shown one. While a raw
+ * value is shown, that is the other raw values; fields are reported when they are shown again. Fields
+ * beneath a scalar that won against their object are losers one by one.
+ */
 void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
 size_t doc_conflict_count(const struct doc *d);
 

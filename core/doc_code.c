@@ -180,7 +180,9 @@ static void put_fields(struct encoder *e)
 
 void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 {
-	struct encoder e = {.d = d, .rendered = rendered, .out = out};
+	/* Never NULL, so that one may point past nothing. */
+	struct slice shared = rendered.data ? rendered : SLICE("", 0);
+	struct encoder e = {.d = d, .rendered = shared, .out = out};
 
 	buf_u8(out, DOC_VERSION);
 	buf_varint(out, d->seen_count);
@@ -213,8 +215,10 @@ static void take_seen(struct decoder *c)
 	uint32_t n = take_count(&c->r);
 
 	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
-		struct opid id = {.actor = reader_be64(&c->r), .lamport = reader_varint(&c->r)};
+		struct opid id;
 
+		id.actor = reader_be64(&c->r);
+		id.lamport = reader_varint(&c->r);
 		if ((i && d->seen[i - 1].actor >= id.actor) || id.lamport == 0)
 			c->r.bad = true;
 		if (!c->r.bad)

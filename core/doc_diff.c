@@ -14,6 +14,9 @@
 #define PATHS_PER_BYTE_MAX 16
 #define PATHS_BYTES_MIN 65536
 #define PATHS_BYTES_MAX (256u << 20)
+/** A layout larger than this many times the save, and not small anyway, is replaced. */
+#define LAYOUT_PER_BYTE_MAX 4
+#define LAYOUT_BYTES_MIN 1024
 /** Operations of other kinds may share the change. */
 #define DIFF_OPS_MAX (CHANGE_OPS_MAX - 1024)
 
@@ -66,12 +69,9 @@ static struct op *add_op(struct diff *x, enum op_kind kind, struct reg reg)
 	return op;
 }
 
-static void set_path(struct diff *x, struct op *op, struct slice path)
+/* `max` bounds all paths of the change so far. */
+static void set_path(struct diff *x, struct op *op, struct slice path, size_t max)
 {
-	size_t max = x->bytes.len < PATHS_BYTES_MAX / PATHS_PER_BYTE_MAX
-			     ? x->bytes.len * PATHS_PER_BYTE_MAX + PATHS_BYTES_MIN
-			     : PATHS_BYTES_MAX;
-
 	x->paths_bytes += path.len;
 	if (path.len > CHANGE_PATH_BYTES_MAX || x->paths_bytes > max)
 		x->too_large = true;
@@ -84,8 +84,11 @@ static void add_set(struct diff *x, const struct json_node *n, const struct matc
 	const struct doc *d = x->base;
 	bool live = m->field != DOC_NONE && d->fields[m->field].live;
 	struct op *op = add_op(x, OP_SET, live ? d->fields[m->field].reg : (struct reg){DOC_NONE, 0});
+	size_t max = x->bytes.len < PATHS_BYTES_MAX / PATHS_PER_BYTE_MAX
+			     ? x->bytes.len * PATHS_PER_BYTE_MAX + PATHS_BYTES_MIN
+			     : PATHS_BYTES_MAX;
 
-	set_path(x, op, SLICE(x->path.data, x->path_len[m->depth]));
+	set_path(x, op, SLICE(x->path.data, x->path_len[m->depth]), max);
 	op->value_kind = n->kind == JSON_OBJECT ? VALUE_OBJECT : VALUE_TEXT;
 	if (n->kind != JSON_OBJECT)
 		op->value = arena_copy(&x->ops->arena,
@@ -100,22 +103,25 @@ static void add_unset(struct diff *x, uint32_t f)
 
 	buf_clear(&x->path);
 	doc_path(x->base, f, &x->path);
-	set_path(x, op, buf_slice(&x->path));
+	set_path(x, op, buf_slice(&x->path), PATHS_BYTES_MAX);
 }
 
 static void diff_object(struct diff *x, const struct json_node *n, const struct match *m)
 {
-	const struct field *f = m->field == DOC_NONE ? NULL : &x->base->fields[m->field];
+	const struct doc *d = x->base;
+	const struct field *f = m->field == DOC_NONE ? NULL : &d->fields[m->field];
 	uint32_t text = DOC_NONE;
 
-	if (f && f->live && doc_shows_object(x->base, m->field, &text)) {
-		/* An object may be there only because of what is in it. */
-		bool implied = f->reg.count == (text == DOC_NONE ? 0 : 1);
-
-		if (!(implied && n->child_count == 0) && !(x->firm && text != DOC_NONE))
-			return;
+	if (!f || !f->live || !doc_shows_object(d, m->field, &text)) {
+		add_set(x, n, m);
+		return;
 	}
-	add_set(x, n, m);
+	/* It may be there only because of what is in it. */
+	bool implied = true;
+	for (uint32_t i = f->reg.first; i != DOC_NONE; i = d->sibs[i].next)
+		implied = implied && d->sibs[i].kind != VALUE_OBJECT;
+	if ((implied && n->child_count == 0) || (x->firm && text != DOC_NONE))
+		add_set(x, n, m);
 }
 
 static enum fate diff_text(struct diff *x, const struct json_node *n, const struct match *m)
@@ -184,10 +190,21 @@ static void diff_gone(struct diff *x)
 	}
 }
 
+/* Whether d shows these bytes now. */
+static bool shows(const struct doc *d, const struct json *layout, struct slice bytes)
+{
+	AUTO(buf_fini) struct buf out = {0};
+
+	if (d->raw.count)
+		return slice_eq(d->sibs[doc_reg_best(d, d->raw)].value, bytes);
+	(void)buf_reserve(&out, bytes.len + 1);
+	doc_render_with(d, layout, &out);
+	return slice_eq(buf_slice(&out), bytes);
+}
+
 /* Whether base, after the operations from x->first on, renders to the save's bytes. */
 static bool renders_to_bytes(struct diff *x, const struct json *layout)
 {
-	AUTO(buf_fini) struct buf out = {0};
 	struct doc *d = doc_fork(x->base);
 
 	for (size_t i = x->first; i < x->ops->count; i++) {
@@ -195,10 +212,15 @@ static bool renders_to_bytes(struct diff *x, const struct json *layout)
 
 		doc_apply_sound(d, op, (struct opid){op->lamport, x->stamp->actor}, x->stamp->hlc);
 	}
-	(void)buf_reserve(&out, x->bytes.len + 1);
-	doc_render_with(d, layout, &out);
+	bool same = shows(d, layout, x->bytes);
 	doc_destroy(d);
-	return slice_eq(buf_slice(&out), x->bytes);
+	return same;
+}
+
+/* Whether the layout is so much larger than the save that keeping it costs more than a new one. */
+static bool is_outgrown(const struct diff *x, const struct json *layout)
+{
+	return layout && layout->text.len / LAYOUT_PER_BYTE_MAX > x->bytes.len + LAYOUT_BYTES_MIN;
 }
 
 /* Makes the operations of a JSON save. false if they do not do or are too many. */
@@ -212,7 +234,7 @@ static bool try_json(struct diff *x, const struct json *layout)
 	diff_gone(x);
 	if (x->too_large)
 		return false;
-	if (renders_to_bytes(x, layout))
+	if (renders_to_bytes(x, layout) && !is_outgrown(x, layout))
 		return true;
 	add_op(x, OP_LAYOUT, x->base->layout)->value = arena_copy(&x->ops->arena, x->bytes);
 	return !x->too_large && renders_to_bytes(x, x->json);
@@ -259,27 +281,13 @@ static void advance(const struct doc *base, uint64_t *lamport)
 	}
 }
 
-/* The layout winner's text scanned, even while a raw value hides it. */
-static const struct json *scan_hidden_layout(const struct doc *d, struct json *storage)
-{
-	*storage = (struct json){0};
-	if (!d->layout.count)
-		return NULL;
-	struct slice text = d->sibs[doc_reg_best(d, d->layout)].value;
-	return json_scan(text, storage, NULL) == 0 ? storage : NULL;
-}
-
 bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
 	      const struct doc_stamp *stamp, struct ops *ops)
 {
-	AUTO(buf_fini) struct buf shown = {0};
 	AUTO(json_fini) struct json storage;
-	const struct json *layout = scan_hidden_layout(base, &storage);
-	enum doc_mode mode = doc_mode(base);
+	const struct json *layout = doc_scan_layout(base, &storage);
 
-	(void)buf_reserve(&shown, bytes.len + 1);
-	doc_render_with(base, layout, &shown);
-	if (slice_eq(buf_slice(&shown), bytes) && (mode != DOC_EMPTY || json))
+	if (shows(base, layout, bytes) && (json || doc_mode(base) != DOC_EMPTY))
 		return false;
 	struct diff x = {
 		.base = base,

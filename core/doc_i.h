@@ -150,7 +150,10 @@ void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_
 
 /** doc_render(); `layout` is the layout winner's text scanned, NULL if there is none or it is no JSON. */
 void doc_render_with(const struct doc *d, const struct json *layout, struct buf *out);
-/** Scans the layout winner's text into `storage` and returns that, or NULL if there is no usable one. */
+/**
+ * Scans the layout winner's text into `storage` and returns that, or NULL if there is no usable one.
+ * Fini the storage in either case.
+ */
 const struct json *doc_scan_layout(const struct doc *d, struct json *storage);
 
 #endif

@@ -394,7 +394,7 @@ void doc_render_with(const struct doc *d, const struct json *layout, struct buf 
 const struct json *doc_scan_layout(const struct doc *d, struct json *storage)
 {
 	*storage = (struct json){0};
-	if (doc_mode(d) != DOC_JSON || !d->layout.count)
+	if (!d->layout.count)
 		return NULL;
 	struct slice text = d->sibs[doc_reg_best(d, d->layout)].value;
 	return json_scan(text, storage, NULL) == 0 ? storage : NULL;
@@ -402,7 +402,7 @@ const struct json *doc_scan_layout(const struct doc *d, struct json *storage)
 
 void doc_render(const struct doc *d, struct buf *out)
 {
-	AUTO(json_fini) struct json storage;
+	AUTO(json_fini) struct json storage = {0};
 
-	doc_render_with(d, doc_scan_layout(d, &storage), out);
+	doc_render_with(d, doc_mode(d) == DOC_JSON ? doc_scan_layout(d, &storage) : NULL, out);
 }

@@ -432,8 +432,14 @@ static bool has_duplicate_hashed(struct scanner *s, const struct slice *keys, si
 	return false;
 }
 
-static bool has_duplicate(struct scanner *s, const struct slice *keys, size_t n)
+/* Whether two of the keys from the first-th on are the same. */
+static bool has_duplicate(struct scanner *s, size_t first)
 {
+	size_t n = s->key_count - first;
+
+	if (n < 2)
+		return false;
+	const struct slice *keys = s->keys + first;
 	if (n > KEYS_PAIRWISE_MAX)
 		return has_duplicate_hashed(s, keys, n);
 	for (size_t i = 1; i < n; i++) {
@@ -450,7 +456,7 @@ static enum expect close_container(struct scanner *s)
 	assert(s->depth > 0);
 	const struct level *top = &s->stack[s->depth - 1];
 
-	if (has_duplicate(s, s->keys + top->first_key, s->key_count - top->first_key))
+	if (has_duplicate(s, top->first_key))
 		return fail(s, "duplicate key");
 	s->key_count = top->first_key;
 	s->at++;

@@ -86,14 +86,22 @@ int member_load(struct db *db)
 	return r == 0 && l.bad ? -EBADMSG : r;
 }
 
+int db_member_locked(struct db *db, uint64_t actor, struct device *ret)
+{
+	const struct member *m = member_find(db, actor);
+
+	if (!m)
+		return -ENOENT;
+	*ret = m->device;
+	return 0;
+}
+
 int db_member(struct db *db, uint64_t actor, struct device *ret)
 {
 	db_lock(db);
-	const struct member *m = member_find(db, actor);
-	if (m)
-		*ret = m->device;
+	int r = db_member_locked(db, actor, ret);
 	mutex_unlock(&db->lock);
-	return m ? 0 : -ENOENT;
+	return r;
 }
 
 size_t db_peers(struct db *db, struct device **ret)

@@ -51,6 +51,8 @@ void store_put(struct store_txn *t, struct slice key, struct slice value);
 void store_delete(struct store_txn *t, struct slice key);
 /** 0 and the value (buffer cleared first), -ENOENT, -EIO when damaged. */
 int store_get(struct store_txn *t, struct slice key, struct buf *ret);
+/** 0, or why the store refuses writes at the moment: to be told early, at write(2). */
+int store_writable(struct store_txn *t);
 /** Whether anything was put or deleted. */
 bool store_is_dirty(const struct store_txn *t);
 /**

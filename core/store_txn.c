@@ -95,6 +95,11 @@ int store_get(struct store_txn *t, struct slice key, struct buf *ret)
 	return store_read(t->store, key, ret);
 }
 
+int store_writable(struct store_txn *t)
+{
+	return store_health(t->store);
+}
+
 bool store_is_dirty(const struct store_txn *t)
 {
 	return t->count > 0;

@@ -261,10 +261,13 @@ static void txn_free(struct txn *t)
 	free(t);
 }
 
-static int prepare(struct txn *t)
+int db_prepare(struct txn *t)
 {
 	int r = 0;
 
+	if (t->prepared)
+		return 0;
+	t->prepared = true;
 	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
 		if (tn->content_changed)
 			r = write_doc(t, tn);
@@ -279,16 +282,22 @@ static int prepare(struct txn *t)
 	for (size_t i = 0; i < t->feed_count; i++)
 		feed_write(t, &t->feeds[i]);
 	write_counters(t);
+	if (t->remote && !t->db->view.node_changed)
+		store_put(t->store, SLICE_STR("m unseen"), SLICE("", 0));
 	return 0;
 }
 
 static int commit(struct txn *t, bool news)
 {
 	struct db *db = t->db;
-	int r = prepare(t);
+	int r = db_prepare(t);
 
+	bool tell_view = t->remote && t->view_called && db->view.committed;
+	struct db_view view = db->view;
 	if (r < 0) {
 		db_abort(t);
+		if (tell_view)
+			view.committed(view.ctx, r);
 		return r;
 	}
 	r = store_commit(STEAL(t->store));
@@ -300,15 +309,13 @@ static int commit(struct txn *t, bool news)
 		feed_publish(t);
 		member_publish(t);
 	}
-	bool tell_view = t->view_called && db->view.committed;
-	struct db_view view = db->view;
 	txn_free(t);
 	if (r == 0 && news)
 		db_unlock_changed(db);
 	else
 		mutex_unlock(&db->lock);
 	if (tell_view)
-		view.committed(view.ctx);
+		view.committed(view.ctx, r);
 	return r;
 }
 

@@ -131,6 +131,8 @@ void vfs_release(struct vfs *v, struct vfs_handle *h);
 int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length);
 /** SEEK_DATA and SEEK_HOLE only: the file is data, then one hole at its end. -ENXIO past the end. */
 int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, uint64_t *ret);
+/** Whether the kernel may keep the pages it has of this file, as of the open. */
+bool vfs_keep_cache(const struct vfs_handle *h);
 uint64_t vfs_handle_ino(const struct vfs_handle *h);
 
 /* ---- directories ---------------------------------------------------------------------------- */

@@ -1,0 +1,518 @@
+/*
+ * The sync engine of one connection; see sync.h for the messages.
+ *
+ * A connection begins with a barrier (db_sync), so that what DIGEST and HAVE state is durable here and
+ * the other side may count it as acknowledged. From then on `vv` is what the peer holds or was sent, and
+ * `cursor` walks our envelopes in order of arrival.
+ */
+#include "core/sync.h"
+
+#include "core/db.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum message {
+	MESSAGE_HELLO = 1,
+	MESSAGE_DIGEST = 2,
+	MESSAGE_HAVE = 3,
+	MESSAGE_ENVELOPE = 4,
+	MESSAGE_ACK = 5,
+	MESSAGE_PING = 6,
+	MESSAGE_PONG = 7,
+};
+
+#define VV_ENTRIES_MAX 1000000
+#define ENDPOINT_MAX 255
+
+struct vv {
+	struct feed_pos *pos; /**< sorted by (stream, actor) */
+	size_t count;
+};
+
+/** What we last told this peer of one device's acknowledgements. */
+struct told {
+	uint64_t device;
+	struct vv vv;
+};
+
+struct sync {
+	struct db *db;
+	uint64_t peer;
+	uint64_t now_ms;
+	char endpoint[ENDPOINT_MAX + 1];
+	char peer_endpoint[ENDPOINT_MAX + 1];
+	bool hello_sent;
+	bool digest_sent;
+	bool have_wanted;  /**< a HAVE has to go out */
+	bool hello_came;
+	bool vv_known;
+	bool stuck;	   /**< something could not be applied: ask again after the next change here */
+	uint64_t stuck_at;
+	struct vv vv;
+	uint64_t cursor;
+	uint64_t idle_at;  /**< generation at which there was nothing left to say; 0 = look */
+	bool in_sync;
+	int64_t clock_skew_ms;
+	struct told *told;
+	size_t told_count;
+	bool ping_wanted;
+	uint64_t ping_us;
+	bool pong_wanted;
+	uint8_t pong[8];
+	bool pong_came;
+	uint64_t pong_us;
+};
+
+static int pos_cmp(const void *a, const void *b)
+{
+	const struct feed_pos *x = a;
+	const struct feed_pos *y = b;
+	int c = id_cmp(&x->stream, &y->stream);
+
+	return c ? c : (x->actor > y->actor) - (x->actor < y->actor);
+}
+
+static struct feed_pos *vv_find(const struct vv *vv, const struct feed_pos *p)
+{
+	return vv->count ? bsearch(p, vv->pos, vv->count, sizeof(*p), pos_cmp) : NULL;
+}
+
+static void vv_raise(struct vv *vv, const struct feed_pos *p)
+{
+	struct feed_pos *have = vv_find(vv, p);
+
+	if (have) {
+		have->seq = p->seq > have->seq ? p->seq : have->seq;
+		return;
+	}
+	vv->pos = xreallocarray(vv->pos, vv->count + 1, sizeof(*vv->pos));
+	vv->pos[vv->count++] = *p;
+	qsort(vv->pos, vv->count, sizeof(*vv->pos), pos_cmp);
+}
+
+static void vv_fini(struct vv *vv)
+{
+	free(vv->pos);
+	*vv = (struct vv){0};
+}
+
+static void vv_write(struct buf *out, const struct feed_pos *pos, size_t count)
+{
+	buf_varint(out, count);
+	for (size_t i = 0; i < count; i++) {
+		id_write(out, &pos[i].stream);
+		buf_be64(out, pos[i].actor);
+		buf_varint(out, pos[i].seq);
+	}
+}
+
+static int vv_read(struct reader *r, struct vv *ret)
+{
+	uint64_t count = reader_varint_max(r, VV_ENTRIES_MAX);
+
+	if (r->bad || count > reader_left(r) / 25)
+		return -EBADMSG;
+	ret->pos = xcalloc((size_t)count, sizeof(*ret->pos));
+	for (uint64_t i = 0; i < count; i++) {
+		struct feed_pos *p = &ret->pos[ret->count++];
+
+		p->stream = id_read(r);
+		p->actor = reader_be64(r);
+		p->seq = reader_varint(r);
+	}
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	if (ret->count)
+		qsort(ret->pos, ret->count, sizeof(*ret->pos), pos_cmp);
+	return 0;
+}
+
+struct sync *sync_create(const struct sync_options *options)
+{
+	struct sync *s = xcalloc(1, sizeof(*s));
+
+	s->db = options->db;
+	s->peer = options->peer;
+	s->now_ms = options->now_ms;
+	(void)strncpy(s->endpoint, options->endpoint, ENDPOINT_MAX);
+	return s;
+}
+
+void sync_destroy(struct sync *s)
+{
+	if (!s)
+		return;
+	vv_fini(&s->vv);
+	for (size_t i = 0; i < s->told_count; i++)
+		vv_fini(&s->told[i].vv);
+	free(s->told);
+	free(s);
+}
+
+static void digest_of(struct sync *s, uint8_t out[DIGEST_BYTES])
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct feed_pos *have = NULL;
+	size_t n = db_have(s->db, &have);
+
+	vv_write(&bytes, have, n);
+	free(have);
+	struct slice part = buf_slice(&bytes);
+	digest(out, "blaze have", &part, 1);
+}
+
+/* ---- incoming --------------------------------------------------------------------------------- */
+
+static int receive_hello(struct sync *s, struct reader *r)
+{
+	uint64_t version = reader_varint(r);
+	struct id id = id_read(r);
+	struct id ours = db_id(s->db);
+	uint64_t clock = reader_varint(r);
+	struct slice endpoint = reader_bytes(r, ENDPOINT_MAX);
+
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	if (s->hello_came || version != SYNC_VERSION || !id_eq(&id, &ours) ||
+	    memchr(endpoint.data, 0, endpoint.len))
+		return -EPROTO;
+	s->hello_came = true;
+	s->clock_skew_ms = (int64_t)(clock - s->now_ms);
+	memcpy(s->peer_endpoint, endpoint.data, endpoint.len);
+	return 0;
+}
+
+/* The peer stated this after a barrier: it holds it durably. */
+static int set_peer_vv(struct sync *s, struct vv *vv)
+{
+	vv_fini(&s->vv);
+	s->vv = *vv;
+	*vv = (struct vv){0};
+	s->vv_known = true;
+	s->cursor = 0;
+	int r = db_set_acked(s->db, s->peer, s->vv.pos, s->vv.count);
+	return r < 0 ? r : 0;
+}
+
+static int receive_digest(struct sync *s, struct reader *r)
+{
+	uint8_t ours[DIGEST_BYTES];
+	struct slice theirs = reader_take(r, DIGEST_BYTES);
+
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	digest_of(s, ours);
+	if (memcmp(ours, theirs.data, sizeof(ours)) != 0) {
+		s->have_wanted = true;
+		return 0;
+	}
+	struct vv have = {0};
+	have.count = db_have(s->db, &have.pos);
+	int err = set_peer_vv(s, &have);
+	vv_fini(&have);
+	return err;
+}
+
+static int receive_have(struct sync *s, struct reader *r)
+{
+	struct vv vv = {0};
+	int err = vv_read(r, &vv);
+
+	if (err == 0)
+		err = set_peer_vv(s, &vv);
+	vv_fini(&vv);
+	return err;
+}
+
+static int receive_envelope(struct sync *s, struct reader *r)
+{
+	struct feed_pos pos = {.stream = id_read(r), .actor = reader_be64(r)};
+	struct slice envelope = reader_take(r, reader_left(r));
+	if (r->bad)
+		return -EBADMSG;
+	int err = db_apply_envelope(s->db, &pos.stream, pos.actor, envelope, &pos.seq);
+	if (err == -EAGAIN || err == -EACCES) {
+		s->stuck = true;
+		s->stuck_at = db_generation(s->db);
+		return 0;
+	}
+	if (err == -EBADMSG)
+		return 0; /* counted there; one bad feed must not cut the others off */
+	if (err < 0)
+		return err;
+	vv_raise(&s->vv, &pos);
+	return 0;
+}
+
+static int receive_ack(struct sync *s, struct reader *r)
+{
+	uint64_t device = reader_be64(r);
+	struct vv vv = {0};
+	int err = vv_read(r, &vv);
+
+	if (err == 0)
+		err = db_set_acked(s->db, device, vv.pos, vv.count);
+	vv_fini(&vv);
+	return err < 0 ? err : 0;
+}
+
+static int receive_ping(struct sync *s, struct reader *r, bool is_pong)
+{
+	uint8_t bytes[8];
+
+	reader_copy(r, bytes, sizeof(bytes));
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	if (is_pong) {
+		s->pong_came = true;
+		memcpy(&s->pong_us, bytes, sizeof(bytes));
+	} else {
+		s->pong_wanted = true;
+		memcpy(s->pong, bytes, sizeof(bytes));
+	}
+	return 0;
+}
+
+int sync_receive(struct sync *s, struct slice message)
+{
+	struct reader r = reader_init(message);
+	uint8_t type = reader_u8(&r);
+
+	if (type != MESSAGE_HELLO && !s->hello_came)
+		return -EPROTO;
+	s->idle_at = 0;
+	switch (type) {
+	case MESSAGE_HELLO:
+		return receive_hello(s, &r);
+	case MESSAGE_DIGEST:
+		return receive_digest(s, &r);
+	case MESSAGE_HAVE:
+		return receive_have(s, &r);
+	case MESSAGE_ENVELOPE:
+		return receive_envelope(s, &r);
+	case MESSAGE_ACK:
+		return receive_ack(s, &r);
+	case MESSAGE_PING:
+	case MESSAGE_PONG:
+		return receive_ping(s, &r, type == MESSAGE_PONG);
+	default:
+		return -EBADMSG;
+	}
+}
+
+/* ---- outgoing --------------------------------------------------------------------------------- */
+
+static void next_hello(struct sync *s, struct buf *out)
+{
+	struct id id = db_id(s->db);
+
+	buf_u8(out, MESSAGE_HELLO);
+	buf_varint(out, SYNC_VERSION);
+	id_write(out, &id);
+	buf_varint(out, s->now_ms);
+	buf_bytes(out, SLICE_STR(s->endpoint));
+	s->hello_sent = true;
+}
+
+static int next_digest(struct sync *s, struct buf *out)
+{
+	uint8_t ours[DIGEST_BYTES];
+	int r = db_seal(s->db);
+
+	if (r == 0)
+		r = db_sync(s->db);
+	if (r < 0)
+		return r;
+	digest_of(s, ours);
+	buf_u8(out, MESSAGE_DIGEST);
+	buf_append(out, ours, sizeof(ours));
+	s->digest_sent = true;
+	return 1;
+}
+
+static int next_have(struct sync *s, struct buf *out)
+{
+	struct feed_pos *have = NULL;
+	int r = db_sync(s->db);
+
+	if (r < 0)
+		return r;
+	size_t n = db_have(s->db, &have);
+	buf_u8(out, MESSAGE_HAVE);
+	vv_write(out, have, n);
+	free(have);
+	s->have_wanted = false;
+	s->stuck = false;
+	return 1;
+}
+
+static int next_envelope(struct sync *s, struct buf *out)
+{
+	AUTO(buf_fini) struct buf envelope = {0};
+	struct feed_pos pos;
+	int r = db_seal(s->db);
+
+	if (r < 0)
+		return r;
+	r = db_next_envelope(s->db, &s->cursor, s->vv.pos, s->vv.count, &pos, &envelope);
+	if (r <= 0)
+		return r;
+	buf_u8(out, MESSAGE_ENVELOPE);
+	id_write(out, &pos.stream);
+	buf_be64(out, pos.actor);
+	buf_slice_append(out, buf_slice(&envelope));
+	vv_raise(&s->vv, &pos);
+	return 1;
+}
+
+static struct told *told_of(struct sync *s, uint64_t device)
+{
+	for (size_t i = 0; i < s->told_count; i++) {
+		if (s->told[i].device == device)
+			return &s->told[i];
+	}
+	s->told = xreallocarray(s->told, s->told_count + 1, sizeof(*s->told));
+	struct told *t = &s->told[s->told_count++];
+	*t = (struct told){.device = device};
+	return t;
+}
+
+/* What `device` holds and this peer was not told yet. Takes `now`. */
+static bool next_ack_of(struct sync *s, uint64_t device, struct vv *now, struct buf *out)
+{
+	AUTO(buf_fini) struct buf entries = {0};
+	struct told *t = told_of(s, device);
+	size_t n = 0;
+
+	for (size_t i = 0; i < now->count; i++) {
+		const struct feed_pos *p = &now->pos[i];
+		const struct feed_pos *before = vv_find(&t->vv, p);
+
+		if (p->seq == 0 || (before && before->seq >= p->seq))
+			continue;
+		id_write(&entries, &p->stream);
+		buf_be64(&entries, p->actor);
+		buf_varint(&entries, p->seq);
+		n++;
+	}
+	vv_fini(&t->vv);
+	t->vv = *now;
+	*now = (struct vv){0};
+	if (n == 0)
+		return false;
+	buf_u8(out, MESSAGE_ACK);
+	buf_be64(out, device);
+	buf_varint(out, n);
+	buf_slice_append(out, buf_slice(&entries));
+	return true;
+}
+
+/* Our own acknowledgement, then those of third devices that this peer may not see directly. */
+static bool next_ack(struct sync *s, struct buf *out)
+{
+	struct vv now = {0};
+	struct device *peers = NULL;
+
+	now.count = db_durable(s->db, &now.pos);
+	bool found = next_ack_of(s, db_actor(s->db), &now, out);
+	vv_fini(&now);
+	size_t n = found ? 0 : db_peers(s->db, &peers);
+	for (size_t i = 0; !found && i < n; i++) {
+		if (peers[i].actor == s->peer)
+			continue;
+		now.count = db_get_acked(s->db, peers[i].actor, &now.pos);
+		found = next_ack_of(s, peers[i].actor, &now, out);
+		vv_fini(&now);
+	}
+	free(peers);
+	return found;
+}
+
+static bool peer_holds_all(struct sync *s)
+{
+	struct feed_pos *have = NULL;
+	struct vv acked = {0};
+	size_t n = db_have(s->db, &have);
+	bool all = true;
+
+	acked.count = db_get_acked(s->db, s->peer, &acked.pos);
+	for (size_t i = 0; all && i < n; i++) {
+		const struct feed_pos *p = vv_find(&acked, &have[i]);
+
+		all = p && p->seq >= have[i].seq;
+	}
+	free(have);
+	vv_fini(&acked);
+	return all;
+}
+
+static bool next_small(struct sync *s, struct buf *out)
+{
+	if (s->pong_wanted) {
+		buf_u8(out, MESSAGE_PONG);
+		buf_append(out, s->pong, sizeof(s->pong));
+		s->pong_wanted = false;
+		return true;
+	}
+	if (s->ping_wanted) {
+		buf_u8(out, MESSAGE_PING);
+		buf_append(out, &s->ping_us, sizeof(s->ping_us));
+		s->ping_wanted = false;
+		return true;
+	}
+	return false;
+}
+
+int sync_next(struct sync *s, struct buf *out)
+{
+	buf_clear(out);
+	if (!s->hello_sent) {
+		next_hello(s, out);
+		return 1;
+	}
+	if (!s->hello_came)
+		return 0;
+	if (next_small(s, out))
+		return 1;
+	uint64_t generation = db_generation(s->db);
+	if (s->idle_at == generation + 1)
+		return 0;
+	if (!s->digest_sent)
+		return next_digest(s, out);
+	if (s->have_wanted || (s->stuck && generation != s->stuck_at))
+		return next_have(s, out);
+	int r = s->vv_known ? next_envelope(s, out) : 0;
+	if (r != 0)
+		return r;
+	if (next_ack(s, out))
+		return 1;
+	s->in_sync = s->vv_known && !s->stuck && peer_holds_all(s);
+	s->idle_at = generation + 1;
+	return 0;
+}
+
+void sync_get_info(const struct sync *s, struct sync_info *ret)
+{
+	*ret = (struct sync_info){
+		.hello = s->hello_came,
+		.in_sync = s->in_sync,
+		.clock_skew_ms = s->clock_skew_ms,
+		.endpoint = s->peer_endpoint,
+	};
+}
+
+void sync_ping(struct sync *s, uint64_t now_us)
+{
+	s->ping_wanted = true;
+	s->ping_us = now_us;
+}
+
+bool sync_pong(struct sync *s, uint64_t *ret_sent_us)
+{
+	bool came = s->pong_came;
+
+	*ret_sent_us = s->pong_us;
+	s->pong_came = false;
+	return came;
+}

@@ -1,0 +1,109 @@
+/*
+ * Which version did the saving program read? Without this, a save made from an old reading would
+ * silently undo what arrived in between.
+ *
+ * Epochs count the changes of content that came from elsewhere. A small table remembers at which epoch
+ * each thread opened which record; a ring keeps what records were before such a change. A save is compared
+ * with the version of its reader's epoch. Both are caches: what fell out of them counts as current.
+ */
+#include "fs/vfs_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static size_t reading_slot(pid_t pid, const struct id *node)
+{
+	return ((size_t)pid * 31 + node->b[0] + ((size_t)node->b[1] << 8)) % READINGS;
+}
+
+void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
+{
+	if (pid == 0 || !i->bound)
+		return;
+	v->readings[reading_slot(pid, &i->node)] =
+		(struct reading){.node = i->node, .pid = pid, .epoch = v->epoch};
+}
+
+static bool has_snapshot(const struct vfs *v, const struct id *node)
+{
+	for (size_t k = 0; k < SNAPSHOTS; k++) {
+		if (v->snapshots[k].doc && id_eq(&v->snapshots[k].node, node))
+			return true;
+	}
+	return false;
+}
+
+static bool same_process(pid_t pid, pid_t other)
+{
+	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
+
+	return access(path, F_OK) == 0;
+}
+
+uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise)
+{
+	const struct reading *own = &v->readings[reading_slot(pid, node)];
+	uint64_t found = otherwise;
+	bool any = false;
+
+	if (pid == 0 || !has_snapshot(v, node))
+		return otherwise;
+	if (own->pid == pid && id_eq(&own->node, node))
+		return own->epoch;
+	for (size_t k = 0; k < READINGS; k++) {
+		const struct reading *r = &v->readings[k];
+
+		if (r->pid == 0 || !id_eq(&r->node, node) || !same_process(pid, r->pid))
+			continue;
+		found = any && found > r->epoch ? found : r->epoch;
+		any = true;
+	}
+	return found;
+}
+
+const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch)
+{
+	const struct snapshot *found = NULL;
+
+	for (size_t k = 0; k < SNAPSHOTS; k++) {
+		const struct snapshot *s = &v->snapshots[k];
+
+		if (s->doc && s->epoch_end > epoch && id_eq(&s->node, node) &&
+		    (!found || s->epoch_end < found->epoch_end))
+			found = s;
+	}
+	return found ? found->doc : NULL;
+}
+
+static void forget(struct vfs *v, struct snapshot *s)
+{
+	doc_destroy(s->doc);
+	v->snapshot_bytes -= s->bytes;
+	*s = (struct snapshot){0};
+}
+
+void bases_keep(struct vfs *v, struct txn *t, const struct id *node)
+{
+	struct node_info info = {0};
+	struct doc *doc = NULL;
+
+	v->epoch++;
+	if (db_old_doc(t, node, &doc) < 0)
+		return;
+	size_t bytes = db_node(t, node, &info) == 0 ? (size_t)info.size + 256 : 256;
+	node_info_fini(&info);
+	forget(v, &v->snapshots[v->next_snapshot]);
+	for (size_t k = 0; k < SNAPSHOTS && v->snapshot_bytes + bytes > SNAPSHOT_BYTES_MAX; k++)
+		forget(v, &v->snapshots[(v->next_snapshot + k) % SNAPSHOTS]);
+	v->snapshots[v->next_snapshot] =
+		(struct snapshot){.node = *node, .epoch_end = v->epoch, .doc = doc, .bytes = bytes};
+	v->snapshot_bytes += bytes;
+	v->next_snapshot = (v->next_snapshot + 1) % SNAPSHOTS;
+}
+
+void bases_fini(struct vfs *v)
+{
+	for (size_t k = 0; k < SNAPSHOTS; k++)
+		forget(v, &v->snapshots[k]);
+}

@@ -1,0 +1,22 @@
+/*
+ * Which names stay on their device, and which are held back for a moment because they look temporary.
+ */
+#ifndef BLAZE_FS_LOCALNAME_H
+#define BLAZE_FS_LOCALNAME_H
+
+#include "core/base.h"
+
+/** Editors' swap and backup files, locks, file managers' litter, `.git`, SQLite's journals: never published. */
+bool localname_is_local(const char *name);
+/**
+ * A name that a program may be about to rename over another: with a suffix or infix like mkstemp's, or
+ * ".new", ".bak" and their kind. Published only after a moment of quiet.
+ */
+bool localname_is_temporary(const char *name);
+/**
+ * Whether `name` is made from `record`, the way programs name what will replace it: ".record.Xy12Zq",
+ * "record.new", "record___jb_tmp___".
+ */
+bool localname_is_variant(const char *name, const char *record);
+
+#endif

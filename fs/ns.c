@@ -1,0 +1,500 @@
+/* The local namespace: inodes and names in the store, and their images in memory while in use. */
+#include "fs/vfs_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define INODE_VERSION 1
+#define INO_BLOCK 1024
+
+enum {
+	FLAG_BOUND = 1,
+	FLAG_LOCAL = 2,
+	FLAG_OWN_BYTES = 4,
+	FLAG_ORIGIN = 8,
+	FLAG_NODE = 16,
+};
+
+struct slice ns_key(struct buf *key, char kind, uint64_t ino)
+{
+	buf_clear(key);
+	buf_u8(key, 'L');
+	buf_u8(key, (uint8_t)kind);
+	buf_be64(key, ino);
+	return buf_slice(key);
+}
+
+struct slice ns_dentry_key(struct buf *key, char kind, uint64_t parent, const char *name)
+{
+	(void)ns_key(key, kind, parent);
+	buf_append(key, name, strlen(name));
+	return buf_slice(key);
+}
+
+static struct slice node_key(struct buf *key, const struct id *node)
+{
+	buf_clear(key);
+	buf_u8(key, 'L');
+	buf_u8(key, 'n');
+	id_write(key, node);
+	return buf_slice(key);
+}
+
+struct timespec ns_now(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return now;
+}
+
+static void time_write(struct buf *b, struct timespec t)
+{
+	buf_be64(b, (uint64_t)t.tv_sec);
+	buf_be32(b, (uint32_t)t.tv_nsec);
+}
+
+static struct timespec time_read(struct reader *r)
+{
+	struct timespec t = {.tv_sec = (time_t)reader_be64(r)};
+
+	t.tv_nsec = (long)reader_be32(r);
+	return t;
+}
+
+static void encode(const struct inode *i, struct buf *out)
+{
+	bool node = i->bound || !id_is_zero(&i->node);
+
+	buf_u8(out, INODE_VERSION);
+	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
+			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (i->has_origin ? FLAG_ORIGIN : 0) |
+			      (node ? FLAG_NODE : 0)));
+	buf_varint(out, i->mode);
+	buf_varint(out, i->nlink);
+	buf_varint(out, i->uid);
+	buf_varint(out, i->gid);
+	buf_varint(out, i->rdev);
+	buf_varint(out, i->size);
+	time_write(out, i->atime);
+	time_write(out, i->mtime);
+	time_write(out, i->ctime);
+	buf_varint(out, i->parent);
+	buf_bytes(out, SLICE_STR(i->name ? i->name : ""));
+	if (node)
+		id_write(out, &i->node);
+	if (i->has_origin)
+		id_write(out, &i->origin);
+}
+
+static int decode(struct slice bytes, struct inode *i)
+{
+	struct reader r = reader_init(bytes);
+
+	if (reader_u8(&r) != INODE_VERSION)
+		return -EIO;
+	uint8_t flags = reader_u8(&r);
+	i->bound = flags & FLAG_BOUND;
+	i->local = flags & FLAG_LOCAL;
+	i->own_bytes = flags & FLAG_OWN_BYTES;
+	i->has_origin = flags & FLAG_ORIGIN;
+	i->mode = (mode_t)reader_varint(&r);
+	i->nlink = (uint32_t)reader_varint(&r);
+	i->uid = (uid_t)reader_varint(&r);
+	i->gid = (gid_t)reader_varint(&r);
+	i->rdev = (dev_t)reader_varint(&r);
+	i->size = reader_varint(&r);
+	i->atime = time_read(&r);
+	i->mtime = time_read(&r);
+	i->ctime = time_read(&r);
+	i->parent = reader_varint(&r);
+	struct slice name = reader_bytes(&r, 4096);
+	i->node = (struct id){{0}};
+	if (flags & FLAG_NODE)
+		i->node = id_read(&r);
+	if (i->has_origin)
+		i->origin = id_read(&r);
+	if (reader_finish(&r) < 0)
+		return -EIO;
+	free(i->name);
+	i->name = NULL;
+	if (name.len) {
+		i->name = xmalloc(name.len + 1);
+		memcpy(i->name, name.data, name.len);
+		i->name[name.len] = 0;
+	}
+	return 0;
+}
+
+static struct inode **slot_of(struct vfs *v, uint64_t ino)
+{
+	return &v->slots[(ino ^ ino >> 16) % INODE_SLOTS];
+}
+
+struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct inode **slot = slot_of(v, ino);
+
+	for (struct inode *i = *slot; i; i = i->next_in_slot) {
+		if (i->ino == ino)
+			return i;
+	}
+	if (store_get(db_store(t), ns_key(&key, 'i', ino), &value) < 0)
+		return NULL;
+	struct inode *i = xcalloc(1, sizeof(*i));
+	i->ino = ino;
+	if (decode(buf_slice(&value), i) < 0) {
+		free(i->name);
+		free(i);
+		return NULL;
+	}
+	i->next_in_slot = *slot;
+	*slot = i;
+	return i;
+}
+
+struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	struct inode *i = xcalloc(1, sizeof(*i));
+
+	/* Numbers are taken in blocks: one write in a thousand creations. */
+	if (v->next_ino % INO_BLOCK == 0) {
+		buf_varint(&value, v->next_ino + INO_BLOCK);
+		store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
+	}
+	i->ino = v->next_ino++;
+	i->mode = mode;
+	i->uid = v->uid;
+	i->gid = v->gid;
+	i->atime = i->mtime = i->ctime = ns_now();
+	i->epoch = v->epoch;
+	struct inode **slot = slot_of(v, i->ino);
+	i->next_in_slot = *slot;
+	*slot = i;
+	return i;
+}
+
+static void touch(struct vfs *v, struct inode *i)
+{
+	if (i->touched)
+		return;
+	if (v->touched_count == v->touched_cap) {
+		v->touched_cap = v->touched_cap ? v->touched_cap * 2 : 16;
+		v->touched = xreallocarray(v->touched, v->touched_cap, sizeof(struct inode *));
+	}
+	i->touched = true;
+	v->touched[v->touched_count++] = i;
+}
+
+void ns_put(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	touch(v, i);
+	if (i->gone)
+		return;
+	encode(i, &value);
+	store_put(db_store(t), ns_key(&key, 'i', i->ino), buf_slice(&value));
+}
+
+struct keys_found {
+	struct store_txn *t;
+};
+
+static bool delete_key(void *ctx, struct slice key, struct slice value)
+{
+	struct keys_found *k = ctx;
+
+	(void)value;
+	store_delete(k->t, key);
+	return true;
+}
+
+void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	struct keys_found k = {.t = db_store(t)};
+
+	touch(v, i);
+	if (i->opens > 0 && S_ISREG(i->mode))
+		(void)ns_load_data(v, t, i);
+	ns_unbind(v, t, i);
+	publish_unmark(v, t, i);
+	store_delete(k.t, ns_key(&key, 'i', i->ino));
+	if (i->own_bytes)
+		store_delete(k.t, ns_key(&key, 'b', i->ino));
+	(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
+	i->gone = true;
+	i->parent = 0;
+}
+
+void ns_release(struct vfs *v, struct inode *i)
+{
+	if (i->lookups || i->opens || i->unpublished || i->touched || i->notices ||
+	    i->ino == VFS_ROOT_INO)
+		return;
+	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
+		if (*p == i) {
+			*p = i->next_in_slot;
+			break;
+		}
+	}
+	buf_fini(&i->data);
+	free(i->name);
+	free(i);
+}
+
+int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_get(db_store(t), ns_dentry_key(&key, 'd', parent, name), &value);
+
+	(void)v;
+	if (r < 0)
+		return r;
+	struct reader e = reader_init(buf_slice(&value));
+	*ret_ino = reader_be64(&e);
+	return e.bad ? -EIO : 0;
+}
+
+void ns_touch_times(struct vfs *v, struct txn *t, struct inode *i, bool modified)
+{
+	i->ctime = ns_now();
+	if (modified)
+		i->mtime = i->ctime;
+	ns_put(v, t, i);
+}
+
+void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	buf_be64(&value, i->ino);
+	buf_be32(&value, i->mode & S_IFMT);
+	store_put(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name), buf_slice(&value));
+	i->parent = parent->ino;
+	char *copy = xstrdup(name); /* name may be i->name */
+	free(i->name);
+	i->name = copy;
+	if (S_ISDIR(i->mode)) {
+		i->nlink = 2 > i->nlink ? 2 : i->nlink;
+		parent->nlink++;
+	} else {
+		i->nlink++;
+	}
+	i->ctime = ns_now();
+	ns_put(v, t, i);
+	ns_touch_times(v, t, parent, true);
+}
+
+void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	store_delete(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name));
+	if (S_ISDIR(i->mode))
+		parent->nlink--;
+	else
+		i->nlink--;
+	i->ctime = ns_now();
+	ns_put(v, t, i);
+	ns_touch_times(v, t, parent, true);
+}
+
+static bool found_one(void *ctx, struct slice key, struct slice value)
+{
+	(void)key;
+	(void)value;
+	*(bool *)ctx = true;
+	return false;
+}
+
+bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	bool found = false;
+
+	(void)v;
+	(void)store_scan(db_store(t), ns_key(&key, 'd', dir), SLICE("", 0), found_one, &found);
+	return !found;
+}
+
+void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	if (i->bound && id_eq(&i->node, node))
+		return;
+	ns_unbind(v, t, i);
+	i->node = *node;
+	i->bound = true;
+	i->has_origin = false;
+	buf_be64(&value, i->ino);
+	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
+	ns_put(v, t, i);
+}
+
+void ns_unbind(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	if (!i->bound)
+		return;
+	if (ns_ino_of(v, t, &i->node) == i->ino)
+		store_delete(db_store(t), node_key(&key, &i->node));
+	i->bound = false;
+	ns_put(v, t, i);
+}
+
+uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	(void)v;
+	if (store_get(db_store(t), node_key(&key, node), &value) < 0)
+		return 0;
+	struct reader r = reader_init(buf_slice(&value));
+	return reader_be64(&r);
+}
+
+int ns_load_data(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	int r = 0;
+
+	(void)v;
+	if (i->loaded)
+		return 0;
+	if (i->own_bytes)
+		r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &i->data);
+	else if (!id_is_zero(&i->node) && !S_ISDIR(i->mode))
+		r = db_read(t, &i->node, &i->data);
+	else
+		buf_clear(&i->data);
+	if (r == -ENOENT) {
+		buf_clear(&i->data);
+		r = 0;
+	}
+	i->loaded = r == 0;
+	return r;
+}
+
+void ns_store_data(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	i->own_bytes = true;
+	i->size = i->data.len;
+	i->dirty = false;
+	store_put(db_store(t), ns_key(&key, 'b', i->ino), buf_slice(&i->data));
+	ns_put(v, t, i);
+}
+
+void ns_drop_data(struct inode *i)
+{
+	if (i->dirty || i->gone)
+		return;
+	buf_fini(&i->data);
+	i->loaded = false;
+}
+
+void ns_stat(const struct inode *i, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = i->ino,
+		.st_mode = i->mode,
+		.st_nlink = i->gone && !S_ISDIR(i->mode) ? 0 : i->nlink,
+		.st_uid = i->uid,
+		.st_gid = i->gid,
+		.st_rdev = i->rdev,
+		.st_size = (off_t)(i->loaded && i->dirty ? i->data.len : i->size),
+		.st_blksize = 4096,
+		.st_atim = i->atime,
+		.st_mtim = i->mtime,
+		.st_ctim = i->ctime,
+	};
+	ret->st_blocks = (ret->st_size + 511) / 512;
+}
+
+/* The store did not take it: memory goes back to what the store says. */
+static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	for (size_t k = 0; k < count; k++) {
+		struct inode *i = *slot_of(v, inos[k]);
+
+		while (i && i->ino != inos[k])
+			i = i->next_in_slot;
+		if (!i)
+			continue;
+		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
+			  decode(buf_slice(&value), i) < 0;
+		if (!i->dirty)
+			ns_drop_data(i);
+		ns_release(v, i);
+	}
+}
+
+/* Takes the list of inodes this operation wrote; they may be released from now on. */
+static uint64_t *take_touched(struct vfs *v, size_t *ret_count, bool release)
+{
+	size_t n = v->touched_count;
+	uint64_t *inos = n ? xcalloc(n, sizeof(*inos)) : NULL;
+
+	for (size_t k = 0; k < n; k++) {
+		inos[k] = v->touched[k]->ino;
+		v->touched[k]->touched = false;
+	}
+	for (size_t k = 0; release && k < n; k++)
+		ns_release(v, v->touched[k]);
+	v->touched_count = 0;
+	*ret_count = n;
+	return inos;
+}
+
+int ns_end(struct vfs *v, struct txn *t, int r)
+{
+	size_t count = 0;
+
+	if (r >= 0) {
+		int err = db_prepare(t);
+
+		r = err < 0 ? err : r;
+	}
+	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
+	if (r < 0) {
+		db_abort(t);
+	} else {
+		int err = db_commit(t);
+
+		r = err < 0 ? err : r;
+	}
+	if (r < 0 && count) {
+		t = db_begin(v->db);
+		reload(v, t, inos, count);
+		db_abort(t);
+	}
+	return r;
+}
+
+void project_committed(void *ctx, int result)
+{
+	struct vfs *v = ctx;
+	size_t count = 0;
+	struct txn *t = db_begin(v->db);
+	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
+
+	if (result < 0)
+		reload(v, t, inos, count);
+	db_abort(t);
+}

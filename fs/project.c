@@ -1,0 +1,278 @@
+/*
+ * Down the stairs: nodes that changed elsewhere appear in the local namespace, in the same batch that
+ * applies the change, and the kernel is told to forget what it knew.
+ */
+#include "core/log.h"
+#include "fs/vfs_i.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOTICES_MAX 1000000
+
+void project_notice(struct vfs *v, int kind, uint64_t ino, uint64_t parent, const char *name)
+{
+	mutex_lock(&v->queue_lock);
+	if (v->notice_count < NOTICES_MAX) {
+		if ((v->notice_count & (v->notice_count - 1)) == 0)
+			v->notices = xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
+						   sizeof(*v->notices));
+		struct vfs_notice *n = &v->notices[v->notice_count++];
+
+		n->kind = kind;
+		n->ino = ino;
+		n->parent = parent;
+		(void)snprintf(n->name, sizeof(n->name), "%s", name);
+		cond_broadcast(&v->queue_changed);
+	}
+	mutex_unlock(&v->queue_lock);
+}
+
+/* The kernel can only remember what it looked up. */
+static void forget_inode(struct vfs *v, struct inode *i)
+{
+	if (i->lookups == 0 && i->opens == 0 && i->ino != VFS_ROOT_INO)
+		return;
+	i->notices++;
+	project_notice(v, NOTICE_INODE, i->ino, 0, "");
+}
+
+static void forget_attr(struct vfs *v, const struct inode *i)
+{
+	if (i->lookups || i->ino == VFS_ROOT_INO)
+		project_notice(v, NOTICE_ATTR, i->ino, 0, "");
+}
+
+static void forget_entry(struct vfs *v, const struct inode *parent, const char *name)
+{
+	if (parent->lookups || parent->ino == VFS_ROOT_INO)
+		project_notice(v, NOTICE_ENTRY, 0, parent->ino, name);
+}
+
+static struct timespec from_ms(uint64_t ms)
+{
+	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+}
+
+/* Takes the name away; what is open stays readable, what is local in a directory stays in it. */
+static void take_out(struct vfs *v, struct txn *t, struct inode *i)
+{
+	struct inode *parent = i->parent ? ns_get(v, t, i->parent) : NULL;
+
+	if (S_ISDIR(i->mode) && !ns_is_empty(v, t, i->ino)) {
+		ns_unbind(v, t, i);
+		i->local = true;
+		ns_put(v, t, i);
+		return;
+	}
+	if (parent) {
+		AUTO(free_ptr) char *name = xstrdup(i->name);
+
+		ns_unlink(v, t, parent, name, i);
+		if (parent->lookups || parent->ino == VFS_ROOT_INO)
+			project_notice(v, NOTICE_DELETE, i->ino, parent->ino, name);
+		forget_attr(v, parent);
+	}
+	ns_remove(v, t, i);
+	ns_release(v, i);
+	/* A directory whose record is gone was only waiting for its last entry. */
+	if (parent && !parent->bound && parent->local && parent->ino != VFS_ROOT_INO &&
+	    !id_is_zero(&parent->node) && ns_is_empty(v, t, parent->ino))
+		take_out(v, t, parent);
+}
+
+static void apply_attributes(struct inode *i, const struct node_info *n)
+{
+	if (S_ISREG(i->mode)) {
+		mode_t x = n->exec ? (i->mode & 0444) >> 2 : 0;
+
+		i->mode = (i->mode & ~(mode_t)0111) | x;
+	}
+}
+
+static struct inode *make_inode(struct vfs *v, struct txn *t, const struct node_info *n)
+{
+	mode_t mode = n->kind == NODE_DIR	? S_IFDIR | 0755
+		      : n->kind == NODE_SYMLINK ? S_IFLNK | 0777
+						: S_IFREG | 0644;
+	struct inode *i = ns_new(v, t, mode);
+
+	i->size = n->size;
+	i->atime = i->mtime = i->ctime = from_ms(n->modified_ms ? n->modified_ms : txn_now_ms(t));
+	apply_attributes(i, n);
+	ns_bind(v, t, i, &n->id);
+	return i;
+}
+
+/* A name here that is not a record yet: a file just being written becomes a save of the same record. */
+static bool adopt(struct vfs *v, struct txn *t, struct inode *there, const struct node_info *n)
+{
+	bool same_kind = (n->kind == NODE_DIR && S_ISDIR(there->mode)) ||
+			 (n->kind == NODE_RECORD && S_ISREG(there->mode));
+
+	if (there->bound || there->local || !same_kind)
+		return false;
+	ns_bind(v, t, there, &n->id);
+	if (n->kind == NODE_RECORD) {
+		if (!there->dirty && !there->own_bytes && ns_load_data(v, t, there) == 0)
+			there->dirty = true;
+		there->base_empty = true;
+		publish_mark(v, t, there, there->opens ? LONG_OPEN_MS : 0);
+	}
+	return true;
+}
+
+/* Moves whoever occupies the name aside, under a name that nothing else has. */
+static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct inode *there)
+{
+	AUTO(free_ptr) char *old = xstrdup(there->name);
+	char hex[ID_HEX_BYTES];
+	char name[256];
+
+	id_hex(&there->node, hex);
+	(void)snprintf(name, sizeof(name), "%.200s~%s%llx", old, hex + 24, (unsigned long long)there->ino);
+	ns_unlink(v, t, parent, old, there);
+	ns_link(v, t, parent, name, there);
+	forget_entry(v, parent, old);
+	forget_entry(v, parent, name);
+	log_info("a local file gave way to a record of the same name");
+}
+
+static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *parent,
+		   const char *name)
+{
+	if (i->parent == parent->ino && i->name && strcmp(i->name, name) == 0)
+		return;
+	if (i->parent) {
+		struct inode *old = ns_get(v, t, i->parent);
+		AUTO(free_ptr) char *old_name = xstrdup(i->name);
+
+		if (old) {
+			ns_unlink(v, t, old, old_name, i);
+			forget_entry(v, old, old_name);
+			forget_attr(v, old);
+		}
+	}
+	ns_link(v, t, parent, name, i);
+	forget_entry(v, parent, name);
+	forget_attr(v, parent);
+}
+
+static bool is_safe(struct vfs *v, struct txn *t, const struct node_info *n, const struct inode *parent)
+{
+	AUTO(buf_fini) struct buf target = {0};
+
+	if (n->kind != NODE_SYMLINK)
+		return true;
+	return db_read(t, &n->id, &target) == 0 &&
+	       publish_safe_target(v, t, parent, buf_slice(&target));
+}
+
+static void take_content(struct vfs *v, struct txn *t, struct inode *i, const struct node_info *n)
+{
+	if (i->lookups || i->opens)
+		bases_keep(v, t, &n->id);
+	else
+		v->epoch++;
+	if (i->dirty || i->own_bytes)
+		return; /* being written here: its save will be merged with this */
+	ns_drop_data(i);
+	i->size = n->size;
+	i->mtime = from_ms(n->modified_ms);
+	i->ctime = ns_now();
+	forget_inode(v, i);
+}
+
+static struct inode *show(struct vfs *v, struct txn *t, const struct node_info *n, struct inode *i,
+			  struct inode *parent)
+{
+	uint64_t occupant = 0;
+
+	if (ns_find(v, t, parent->ino, n->name, &occupant) == 0 && (!i || occupant != i->ino)) {
+		struct inode *there = ns_get(v, t, occupant);
+
+		if (there && !i && adopt(v, t, there, n))
+			return NULL;
+		if (there)
+			put_aside(v, t, parent, there);
+	}
+	if (!i)
+		i = make_inode(v, t, n);
+	put_in(v, t, i, parent, n->name);
+	return i;
+}
+
+void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed)
+{
+	struct vfs *v = ctx;
+	uint64_t ino = ns_ino_of(v, t, &n->id);
+	struct inode *i = ino ? ns_get(v, t, ino) : NULL;
+	uint64_t up = ns_ino_of(v, t, &n->parent);
+	struct inode *parent = up ? ns_get(v, t, up) : NULL;
+	bool fresh = !i;
+
+	if (txn_is_remote(t)) {
+		mutex_lock(&v->queue_lock);
+		v->sync_soon = true;
+		cond_broadcast(&v->queue_changed);
+		mutex_unlock(&v->queue_lock);
+	}
+	if (!n->visible || !parent || !is_safe(v, t, n, parent)) {
+		if (i && !i->dirty) /* being written here: the save brings the record back */
+			take_out(v, t, i);
+		return;
+	}
+	i = show(v, t, n, i, parent);
+	if (!i)
+		return;
+	if (content_changed && !fresh && txn_is_remote(t) && !S_ISDIR(i->mode))
+		take_content(v, t, i, n);
+	if (S_ISREG(i->mode) && txn_is_remote(t)) {
+		mode_t before = i->mode;
+
+		apply_attributes(i, n);
+		if (before != i->mode)
+			forget_attr(v, i);
+	}
+	ns_put(v, t, i);
+}
+
+/* ---- catching up -------------------------------------------------------------------------------- */
+
+struct dirs {
+	struct vfs *v;
+	struct txn *t;
+	struct id *ids;
+	size_t count;
+};
+
+static void show_child(void *ctx, const struct node_info *n)
+{
+	struct dirs *d = ctx;
+
+	if (ns_ino_of(d->v, d->t, &n->id) == 0)
+		project_node(d->v, d->t, n, false);
+	if (n->kind != NODE_DIR)
+		return;
+	d->ids = xreallocarray(d->ids, d->count + 1, sizeof(*d->ids));
+	d->ids[d->count++] = n->id;
+}
+
+int project_all(struct vfs *v)
+{
+	struct txn *t = db_begin(v->db);
+	struct dirs d = {.v = v, .t = t};
+	int r = 0;
+
+	d.ids = xcalloc(1, sizeof(*d.ids));
+	d.ids[d.count++] = db_root(v->db);
+	for (size_t k = 0; r == 0 && k < d.count; k++) {
+		struct id dir = d.ids[k];
+
+		r = db_children(t, &dir, show_child, &d);
+	}
+	free(d.ids);
+	db_set_seen(t);
+	return ns_end(v, t, r);
+}

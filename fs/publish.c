@@ -1,0 +1,600 @@
+/*
+ * The publisher's rules: when what is in the local namespace becomes a change of a record.
+ *
+ * A record's identity hangs on (directory, name). A file that takes the name over, by rename or by being
+ * created again within the grace time, is a new content of the same record; the file it replaces is left
+ * to those who have it open. What looks temporary is held back until it is renamed or left alone.
+ */
+#include "core/json.h"
+#include "core/log.h"
+#include "core/name.h"
+#include "fs/localname.h"
+#include "fs/vfs_i.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+bool publish_wants(const struct inode *parent, const char *name)
+{
+	return parent->bound && !parent->local && !localname_is_local(name) &&
+	       name_is_plain(SLICE_STR(name));
+}
+
+/* ---- the list of what is not published yet ----------------------------------------------------- */
+
+void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_ms)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	uint64_t due = monotonic_ms() + delay_ms;
+
+	if (i->unpublished) {
+		i->due_ms = due < i->due_ms || delay_ms == HOLD_MS ? due : i->due_ms;
+	} else {
+		i->unpublished = true;
+		i->due_ms = due;
+		i->next_due = v->due;
+		v->due = i;
+		v->unpublished_count++;
+		store_put(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
+	}
+	vfs_kick(v);
+}
+
+void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	if (!i->unpublished)
+		return;
+	for (struct inode **p = &v->due; *p; p = &(*p)->next_due) {
+		if (*p == i) {
+			*p = i->next_due;
+			break;
+		}
+	}
+	i->unpublished = false;
+	v->unpublished_count--;
+	store_delete(db_store(t), ns_key(&key, 'h', i->ino));
+}
+
+/* ---- graves: records gone from their name, in their grace time ---------------------------------- */
+
+static size_t grave_index(const struct vfs *v, uint64_t parent, const char *name)
+{
+	size_t i = 0;
+
+	while (i < v->grave_count &&
+	       (v->graves[i].parent != parent || strcmp(v->graves[i].name, name) != 0))
+		i++;
+	return i;
+}
+
+const struct grave *publish_grave(const struct vfs *v, uint64_t parent, const char *name)
+{
+	size_t i = grave_index(v, parent, name);
+
+	return i < v->grave_count ? &v->graves[i] : NULL;
+}
+
+static void grave_forget(struct vfs *v, struct txn *t, size_t index)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	struct grave *g = &v->graves[index];
+
+	store_delete(db_store(t), ns_dentry_key(&key, 'g', g->parent, g->name));
+	free(g->name);
+	memmove(g, g + 1, (v->grave_count - index - 1) * sizeof(*g));
+	v->grave_count--;
+}
+
+static void grave_add(struct vfs *v, const char *name, const struct grave *like)
+{
+	v->graves = xreallocarray(v->graves, v->grave_count + 1, sizeof(*v->graves));
+	v->graves[v->grave_count] = *like;
+	v->graves[v->grave_count++].name = xstrdup(name);
+	vfs_kick(v);
+}
+
+/* The grace is over: the record is deleted, unless it lives on under another name. */
+void publish_bury(struct vfs *v, struct txn *t, size_t index)
+{
+	struct id node = v->graves[index].node;
+
+	grave_forget(v, t, index);
+	if (ns_ino_of(v, t, &node) != 0)
+		return;
+	int r = db_delete(t, &node);
+	if (r < 0 && r != -ENOENT)
+		log_warn("a deletion could not be stored: %s", strerror(-r));
+}
+
+static int grave_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		     const struct inode *was)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	size_t old = grave_index(v, parent, name);
+	struct grave g = {
+		.parent = parent,
+		.node = was->node,
+		.kind = S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD,
+		.due_ms = monotonic_ms() + GRACE_MS,
+	};
+
+	if (old < v->grave_count)
+		publish_bury(v, t, old);
+	id_write(&value, &g.node);
+	buf_u8(&value, (uint8_t)g.kind);
+	store_put(db_store(t), ns_dentry_key(&key, 'g', parent, name), buf_slice(&value));
+	grave_add(v, name, &g);
+	return 0;
+}
+
+int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
+{
+	if (!i->bound)
+		return 0;
+	if (S_ISDIR(i->mode))
+		return db_delete(t, &i->node);
+	int r = grave_dig(v, t, parent->ino, name, i);
+	if (r == 0 && i->opens > 0 && S_ISREG(i->mode))
+		r = ns_load_data(v, t, i);
+	ns_unbind(v, t, i);
+	return r;
+}
+
+/* ---- files ------------------------------------------------------------------------------------- */
+
+/* Takes the node that (parent, name) stands for, out of its grave if there is one. */
+static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent, const char *name,
+			  struct id *ret)
+{
+	size_t g = grave_index(v, parent->ino, name);
+
+	if (g < v->grave_count && v->graves[g].kind == NODE_RECORD) {
+		*ret = v->graves[g].node;
+		grave_forget(v, t, g);
+		return;
+	}
+	if (g < v->grave_count)
+		publish_bury(v, t, g);
+	db_new_id(t, &parent->node, name, NODE_RECORD, ret);
+}
+
+/* The record this file was before it was renamed away, if nobody took that name over meanwhile. */
+static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
+			struct id *ret)
+{
+	if (!i->has_origin || !db_same_stream(t, &i->origin, &parent->node))
+		return false;
+	for (size_t g = 0; g < v->grave_count; g++) {
+		if (id_eq(&v->graves[g].node, &i->origin)) {
+			*ret = i->origin;
+			grave_forget(v, t, g);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool must_hold(const struct vfs *v, const struct inode *parent, const struct inode *i)
+{
+	(void)v;
+	(void)parent;
+	return !i->bound && localname_is_temporary(i->name);
+}
+
+static bool is_json_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 5 && strcasecmp(name + n - 5, ".json") == 0;
+}
+
+/* JSON that does not parse while someone still has it open is most likely half written. */
+static bool is_half_written(const struct inode *i)
+{
+	struct json j;
+
+	if (i->writers == 0 || !is_json_name(i->name))
+		return false;
+	int r = json_scan(buf_slice(&i->data), &j, NULL);
+	json_fini(&j);
+	return r < 0;
+}
+
+static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf merged = {0};
+	struct doc *empty = i->base_empty ? doc_create() : NULL;
+	const struct doc *base = empty ? empty : bases_doc(v, &i->node, i->base_epoch);
+	int r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
+
+	if (r == 0)
+		r = db_put_content(t, &i->node, base, buf_slice(&i->data));
+	doc_destroy(empty);
+	if (r >= 0)
+		r = db_put_exec(t, &i->node, i->mode & S_IXUSR);
+	if (r >= 0)
+		r = db_read(t, &i->node, &merged);
+	if (r < 0)
+		return r;
+	if (i->own_bytes)
+		store_delete(db_store(t), ns_key(&key, 'b', i->ino));
+	i->own_bytes = false;
+	i->dirty = false;
+	i->base_empty = false;
+	if (!slice_eq(buf_slice(&merged), buf_slice(&i->data))) {
+		buf_fini(&i->data);
+		i->data = merged;
+		merged = (struct buf){0};
+		project_notice(v, NOTICE_INODE, i->ino, 0, "");
+	}
+	i->size = i->data.len;
+	ns_put(v, t, i);
+	publish_unmark(v, t, i);
+	return 0;
+}
+
+int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
+{
+	struct id node;
+	struct inode *parent = i->parent && !i->gone ? ns_get(v, t, i->parent) : NULL;
+	int r = ns_load_data(v, t, i);
+
+	if (r < 0 || i->gone || !parent) {
+		i->dirty = false;
+		return r;
+	}
+	bool wanted = !i->local && publish_wants(parent, i->name) && i->data.len <= RECORD_BYTES_MAX;
+	if (!wanted || (!force && (must_hold(v, parent, i) || is_half_written(i)))) {
+		if (i->dirty || !i->own_bytes)
+			ns_store_data(v, t, i);
+		if (!wanted && i->bound) { /* grew beyond what travels: it stays here only */
+			r = publish_gone(v, t, parent, i->name, i);
+			log_warn("a file above %u bytes stays on this device", RECORD_BYTES_MAX);
+		}
+		if (wanted)
+			publish_mark(v, t, i, i->bound ? LONG_OPEN_MS : HOLD_MS);
+		else
+			publish_unmark(v, t, i);
+		return r;
+	}
+	if (!i->bound) {
+		if (!take_origin(v, t, i, parent, &node))
+			node_for_name(v, t, parent, i->name, &node);
+		ns_bind(v, t, i, &node);
+		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
+	}
+	return put_content(v, t, i, parent);
+}
+
+/* ---- directories and symlinks ------------------------------------------------------------------- */
+
+int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir)
+{
+	struct id node;
+
+	if (dir->local || !publish_wants(parent, dir->name))
+		return 0;
+	db_new_id(t, &parent->node, dir->name, NODE_DIR, &node);
+	int r = db_put_node(t, &node, NODE_DIR, &parent->node, dir->name);
+	if (r == 0)
+		ns_bind(v, t, dir, &node);
+	return r;
+}
+
+/* A link is followed by the kernel of whoever reads it: it must not lead out of the mount. */
+bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent, struct slice target)
+{
+	int depth = 0;
+	size_t at = 0;
+
+	for (const struct inode *p = parent; p && p->ino != VFS_ROOT_INO; p = ns_get(v, t, p->parent))
+		depth++;
+	if (target.len == 0 || target.data[0] == '/' || memchr(target.data, 0, target.len))
+		return false;
+	while (at < target.len) {
+		size_t end = at;
+
+		while (end < target.len && target.data[end] != '/')
+			end++;
+		struct slice part = SLICE(target.data + at, end - at);
+		if (slice_eq(part, SLICE_STR("..")))
+			depth--;
+		else if (part.len && !slice_eq(part, SLICE_STR(".")))
+			depth++;
+		if (depth < 0)
+			return false;
+		at = end + 1;
+	}
+	return true;
+}
+
+int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	struct id node;
+	struct inode *parent = ns_get(v, t, i->parent);
+	int r = ns_load_data(v, t, i);
+
+	publish_unmark(v, t, i);
+	if (r < 0 || !parent || i->local || !publish_wants(parent, i->name) ||
+	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
+		return r;
+	size_t g = grave_index(v, parent->ino, i->name);
+	if (g < v->grave_count)
+		publish_bury(v, t, g);
+	db_new_id(t, &parent->node, i->name, NODE_SYMLINK, &node);
+	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, i->name);
+	if (r == 0)
+		r = db_put_content(t, &node, NULL, buf_slice(&i->data));
+	if (r < 0)
+		return r;
+	ns_bind(v, t, i, &node);
+	store_delete(db_store(t), ns_key(&key, 'b', i->ino));
+	i->own_bytes = false;
+	ns_put(v, t, i);
+	return 0;
+}
+
+/* ---- renames ------------------------------------------------------------------------------------ */
+
+/* The file takes over the record that its new name shows. */
+static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const struct id *over,
+			  const struct vfs_caller *c)
+{
+	int r = ns_load_data(v, t, i);
+
+	if (r < 0)
+		return r;
+	i->base_epoch = bases_epoch(v, i->writer, over, i->epoch);
+	i->base_epoch = bases_epoch(v, c->pid, over, i->base_epoch);
+	i->base_empty = false;
+	ns_bind(v, t, i, over);
+	i->dirty = true;
+	return publish_file(v, t, i, true);
+}
+
+/* Stops being the record it was: keeps its bytes, and remembers in case it is only being shuffled. */
+static int detach(struct vfs *v, struct txn *t, struct inode *i)
+{
+	int r = ns_load_data(v, t, i);
+
+	if (r < 0)
+		return r;
+	i->origin = i->node;
+	ns_unbind(v, t, i);
+	i->has_origin = true;
+	ns_store_data(v, t, i);
+	return 0;
+}
+
+static int renamed_record(struct vfs *v, struct txn *t, struct inode *i, struct inode *parent,
+			  struct inode *old_parent, const char *old_name)
+{
+	bool wanted = publish_wants(parent, i->name);
+	const struct grave *g = publish_grave(v, parent->ino, i->name);
+	bool variant = parent == old_parent && localname_is_variant(i->name, old_name);
+
+	if (wanted && !g && !localname_is_temporary(i->name) && !variant &&
+	    db_same_stream(t, &i->node, &parent->node))
+		return db_put_node(t, &i->node, S_ISLNK(i->mode) ? NODE_SYMLINK : NODE_RECORD,
+				   &parent->node, i->name);
+	int r = grave_dig(v, t, old_parent->ino, old_name, i);
+	if (r == 0)
+		r = detach(v, t, i);
+	i->local = !wanted;
+	if (r < 0 || !wanted)
+		return r;
+	if (S_ISLNK(i->mode))
+		return publish_symlink(v, t, i);
+	if (!g && (variant || localname_is_temporary(i->name))) {
+		publish_mark(v, t, i, HOLD_MS);
+		return 0;
+	}
+	i->dirty = true;
+	return publish_file(v, t, i, true);
+}
+
+static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, struct inode *parent)
+{
+	bool wanted = publish_wants(parent, dir->name);
+	int r = 0;
+
+	if (dir->bound && wanted && db_same_stream(t, &dir->node, &parent->node))
+		return db_put_node(t, &dir->node, NODE_DIR, &parent->node, dir->name);
+	if (dir->bound)
+		r = publish_withdraw(v, t, dir);
+	dir->local = parent->local || localname_is_local(dir->name);
+	ns_put(v, t, dir);
+	return r == 0 && wanted ? publish_subtree(v, t, dir) : r;
+}
+
+int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct rename_from *from)
+{
+	struct inode *parent = ns_get(v, t, i->parent);
+
+	if (!parent)
+		return -EIO;
+	if (S_ISDIR(i->mode))
+		return renamed_directory(v, t, i, parent);
+	bool wanted = publish_wants(parent, i->name);
+	if (from->over && wanted && S_ISREG(i->mode)) {
+		if (i->bound) {
+			int r = grave_dig(v, t, from->parent->ino, from->name, i);
+
+			r = r == 0 ? ns_load_data(v, t, i) : r;
+			if (r < 0)
+				return r;
+		}
+		i->local = false;
+		return replace_record(v, t, i, from->over, from->caller);
+	}
+	if (i->bound)
+		return renamed_record(v, t, i, parent, from->parent, from->name);
+	i->local = parent->local || localname_is_local(i->name);
+	ns_put(v, t, i);
+	if (!wanted || !(S_ISREG(i->mode) || S_ISLNK(i->mode))) {
+		publish_unmark(v, t, i);
+		return 0;
+	}
+	if (S_ISLNK(i->mode))
+		return publish_symlink(v, t, i);
+	const struct grave *g = publish_grave(v, parent->ino, i->name);
+	if (g && g->kind == NODE_RECORD)
+		i->base_epoch = bases_epoch(v, i->writer, &g->node, i->epoch);
+	return publish_file(v, t, i, i->opens == 0 && !localname_is_temporary(i->name));
+}
+
+/* ---- whole directories -------------------------------------------------------------------------- */
+
+struct entries {
+	uint64_t *inos;
+	size_t count;
+};
+
+static bool add_entry(void *ctx, struct slice key, struct slice value)
+{
+	struct entries *e = ctx;
+	struct reader r = reader_init(value);
+
+	(void)key;
+	e->inos = xreallocarray(e->inos, e->count + 1, sizeof(*e->inos));
+	e->inos[e->count++] = reader_be64(&r);
+	return true;
+}
+
+static int publish_one(struct vfs *v, struct txn *t, struct inode *i)
+{
+	struct inode *parent = ns_get(v, t, i->parent);
+
+	if (!parent)
+		return -EIO;
+	i->local = parent->local || localname_is_local(i->name);
+	ns_put(v, t, i);
+	if (S_ISDIR(i->mode))
+		return i->bound ? 0 : publish_new_dir(v, t, parent, i);
+	if (S_ISLNK(i->mode))
+		return publish_symlink(v, t, i);
+	if (!S_ISREG(i->mode) || i->local)
+		return 0;
+	i->dirty = true;
+	i->loaded = i->loaded && i->data.len == i->size;
+	return publish_file(v, t, i, true);
+}
+
+/* Visits everything below dir, directories before what is in them. */
+static int for_each_below(struct vfs *v, struct txn *t, struct inode *dir,
+			  int (*fn)(struct vfs *v, struct txn *t, struct inode *i))
+{
+	AUTO(buf_fini) struct buf key = {0};
+	struct entries e = {0};
+	int r = store_scan(db_store(t), ns_key(&key, 'd', dir->ino), SLICE("", 0), add_entry, &e);
+
+	for (size_t k = 0; r == 0 && k < e.count; k++) {
+		struct inode *i = ns_get(v, t, e.inos[k]);
+
+		if (!i)
+			r = -EIO;
+		else if (S_ISDIR(i->mode))
+			r = store_scan(db_store(t), ns_key(&key, 'd', i->ino), SLICE("", 0), add_entry, &e);
+		if (r == 0)
+			r = fn(v, t, i);
+	}
+	free(e.inos);
+	return r;
+}
+
+int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir)
+{
+	int r = publish_one(v, t, dir);
+
+	return r == 0 ? for_each_below(v, t, dir, publish_one) : r;
+}
+
+static int withdraw_one(struct vfs *v, struct txn *t, struct inode *i)
+{
+	int r = 0;
+
+	if (!i->bound)
+		return 0;
+	if (!S_ISDIR(i->mode)) {
+		r = ns_load_data(v, t, i);
+		if (r == 0)
+			ns_store_data(v, t, i);
+	}
+	ns_unbind(v, t, i);
+	i->node = (struct id){{0}};
+	ns_put(v, t, i);
+	return r;
+}
+
+int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir)
+{
+	struct id node = dir->node;
+	int r = withdraw_one(v, t, dir);
+
+	if (r == 0)
+		r = for_each_below(v, t, dir, withdraw_one);
+	return r == 0 ? db_delete(t, &node) : r;
+}
+
+/* ---- after a restart ----------------------------------------------------------------------------- */
+
+static bool load_grave(void *ctx, struct slice key, struct slice value)
+{
+	struct vfs *v = ctx;
+	struct reader k = reader_init(key);
+	struct reader r = reader_init(value);
+	struct grave g = {0};
+
+	(void)reader_take(&k, 2);
+	g.parent = reader_be64(&k);
+	g.node = id_read(&r);
+	g.kind = (enum node_kind)reader_u8(&r);
+	AUTO(free_ptr) char *name = xmalloc(reader_left(&k) + 1);
+	size_t n = reader_left(&k);
+	reader_copy(&k, name, n);
+	name[n] = 0;
+	if (!r.bad)
+		grave_add(v, name, &g);
+	return true;
+}
+
+struct held {
+	uint64_t *inos;
+	size_t count;
+};
+
+static bool load_held(void *ctx, struct slice key, struct slice value)
+{
+	struct held *h = ctx;
+	struct reader k = reader_init(key);
+
+	(void)value;
+	(void)reader_take(&k, 2);
+	h->inos = xreallocarray(h->inos, h->count + 1, sizeof(*h->inos));
+	h->inos[h->count++] = reader_be64(&k);
+	return true;
+}
+
+int publish_load(struct vfs *v, struct txn *t)
+{
+	struct held h = {0};
+	int r = store_scan(db_store(t), SLICE_STR("Lg"), SLICE("", 0), load_grave, v);
+
+	if (r == 0)
+		r = store_scan(db_store(t), SLICE_STR("Lh"), SLICE("", 0), load_held, &h);
+	for (size_t k = 0; r == 0 && k < h.count; k++) {
+		struct inode *i = ns_get(v, t, h.inos[k]);
+
+		if (i)
+			publish_mark(v, t, i, 0);
+	}
+	free(h.inos);
+	return r;
+}

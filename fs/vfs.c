@@ -1,0 +1,337 @@
+/*
+ * The semantic layer's life: attaching to a database, and its two threads. The publisher settles what is
+ * due and delivers notices to the kernel; the syncer makes things durable in the background.
+ */
+#include "core/log.h"
+#include "fs/vfs_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+/** How long unsynced writes may stay in the page cache only. */
+#define SYNC_DELAY_MS 1000
+#define RETRY_MS 1000
+
+void vfs_kick(struct vfs *v)
+{
+	mutex_lock(&v->queue_lock);
+	v->kick = true;
+	v->sync_later = true;
+	cond_broadcast(&v->queue_changed);
+	mutex_unlock(&v->queue_lock);
+}
+
+/* ---- publishing what is due --------------------------------------------------------------------- */
+
+static struct inode *due_inode(struct vfs *v, uint64_t now, bool all)
+{
+	for (struct inode *i = v->due; i; i = i->next_due) {
+		if (all || i->due_ms <= now)
+			return i;
+	}
+	return NULL;
+}
+
+static int publish_due(struct vfs *v, struct txn *t, struct inode *i)
+{
+	if (S_ISLNK(i->mode))
+		return publish_symlink(v, t, i);
+	if (!S_ISREG(i->mode) || i->gone) {
+		publish_unmark(v, t, i);
+		return 0;
+	}
+	return publish_file(v, t, i, i->writers == 0);
+}
+
+/* Settles one thing that is due; false when nothing is. */
+static bool settle_one(struct vfs *v, bool all)
+{
+	uint64_t now = monotonic_ms();
+	struct txn *t = db_begin(v->db);
+	struct inode *i = due_inode(v, now, all);
+	int r = 0;
+
+	if (i) {
+		uint64_t ino = i->ino;
+
+		i->due_ms = now + RETRY_MS;
+		r = ns_end(v, t, publish_due(v, t, i));
+		if (r < 0)
+			log_warn("file %llu could not be published: %s; trying again",
+				 (unsigned long long)ino, strerror(-r));
+		return r == 0;
+	}
+	for (size_t g = 0; g < v->grave_count; g++) {
+		if (!all && v->graves[g].due_ms > now)
+			continue;
+		publish_bury(v, t, g);
+		(void)ns_end(v, t, 0);
+		return true;
+	}
+	db_abort(t);
+	return false;
+}
+
+/* Monotonic time at which settle_one() has something to do; UINT64_MAX = never. */
+static uint64_t next_due(struct vfs *v)
+{
+	uint64_t next = UINT64_MAX;
+	struct txn *t = db_begin(v->db);
+
+	for (const struct inode *i = v->due; i; i = i->next_due)
+		next = i->due_ms < next ? i->due_ms : next;
+	for (size_t g = 0; g < v->grave_count; g++)
+		next = v->graves[g].due_ms < next ? v->graves[g].due_ms : next;
+	db_abort(t);
+	return next;
+}
+
+/* ---- notices ------------------------------------------------------------------------------------ */
+
+static void delivered(struct vfs *v, const struct vfs_notice *list, size_t count)
+{
+	struct txn *t = db_begin(v->db);
+
+	for (size_t k = 0; k < count; k++) {
+		struct inode *i = list[k].kind == NOTICE_INODE ? ns_get(v, t, list[k].ino) : NULL;
+
+		if (!i)
+			continue;
+		if (i->notices)
+			i->notices--;
+		ns_release(v, i);
+	}
+	db_abort(t);
+}
+
+/* Takes the queue and passes it on; v->queue_lock is held before and after. */
+static void deliver_locked(struct vfs *v)
+{
+	struct vfs_notice *list = STEAL(v->notices);
+	size_t count = v->notice_count;
+	void (*notify)(void *ctx, const struct vfs_notice *n) = v->notify;
+	void *ctx = v->notify_ctx;
+
+	v->notice_count = 0;
+	v->delivering = true;
+	mutex_unlock(&v->queue_lock);
+	/* They were queued inside a transaction: the kernel may ask back only once that has ended. */
+	db_abort(db_begin(v->db));
+	for (size_t k = 0; notify && k < count; k++)
+		notify(ctx, &list[k]);
+	delivered(v, list, count);
+	free(list);
+	mutex_lock(&v->queue_lock);
+	v->delivering = false;
+	cond_broadcast(&v->queue_changed);
+}
+
+static void *publisher_run(void *arg)
+{
+	struct vfs *v = arg;
+
+	mutex_lock(&v->queue_lock);
+	while (!v->stop) {
+		if (v->notice_count) {
+			deliver_locked(v);
+			continue;
+		}
+		v->kick = false;
+		mutex_unlock(&v->queue_lock);
+		while (settle_one(v, false))
+			;
+		uint64_t next = next_due(v);
+		mutex_lock(&v->queue_lock);
+		if (v->stop || v->kick || v->notice_count)
+			continue;
+		if (next == UINT64_MAX)
+			cond_wait(&v->queue_changed, &v->queue_lock);
+		else
+			(void)cond_wait_until(&v->queue_changed, &v->queue_lock, next);
+	}
+	mutex_unlock(&v->queue_lock);
+	return NULL;
+}
+
+static void *syncer_run(void *arg)
+{
+	struct vfs *v = arg;
+
+	mutex_lock(&v->queue_lock);
+	while (!v->stop) {
+		if (!v->sync_soon && !v->sync_later) {
+			cond_wait(&v->queue_changed, &v->queue_lock);
+			continue;
+		}
+		uint64_t until = monotonic_ms() + SYNC_DELAY_MS;
+		while (!v->sync_soon && !v->stop &&
+		       cond_wait_until(&v->queue_changed, &v->queue_lock, until))
+			;
+		v->sync_soon = v->sync_later = false;
+		mutex_unlock(&v->queue_lock);
+		int r = db_sync(v->db);
+		if (r < 0)
+			log_err("the store could not be flushed: %s", strerror(-r));
+		mutex_lock(&v->queue_lock);
+	}
+	mutex_unlock(&v->queue_lock);
+	return NULL;
+}
+
+void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, const struct vfs_notice *n), void *ctx)
+{
+	mutex_lock(&v->queue_lock);
+	v->notify = notify;
+	v->notify_ctx = ctx;
+	while (v->delivering) /* so that the caller may take away what ctx points at */
+		cond_wait(&v->queue_changed, &v->queue_lock);
+	mutex_unlock(&v->queue_lock);
+}
+
+/* ---- settling ----------------------------------------------------------------------------------- */
+
+uint64_t vfs_held_count(struct vfs *v)
+{
+	struct txn *t = db_begin(v->db);
+	uint64_t n = v->grave_count + v->unpublished_count;
+
+	db_abort(t);
+	return n;
+}
+
+bool vfs_settle(struct vfs *v, uint64_t deadline_ms)
+{
+	for (;;) {
+		uint64_t seen = db_generation(v->db);
+		uint64_t now = monotonic_ms();
+
+		if (vfs_held_count(v) == 0)
+			return true;
+		if (now >= deadline_ms)
+			return false;
+		uint64_t step = now + 20 < deadline_ms ? now + 20 : deadline_ms;
+		(void)db_wait_change(v->db, seen, step);
+	}
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static int load_root(struct vfs *v, struct txn *t, bool *ret_fresh)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_get(db_store(t), SLICE_STR("Lm"), &value);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_fresh = r == -ENOENT;
+	if (r == 0) {
+		struct reader n = reader_init(buf_slice(&value));
+
+		v->next_ino = reader_varint(&n);
+		return n.bad ? -EIO : 0;
+	}
+	struct id root = db_root(v->db);
+	v->next_ino = VFS_ROOT_INO;
+	struct inode *i = ns_new(v, t, S_IFDIR | 0755);
+	i->nlink = 2;
+	i->parent = VFS_ROOT_INO;
+	ns_bind(v, t, i, &root);
+	buf_varint(&value, v->next_ino + 1024);
+	store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
+	return 0;
+}
+
+static int attach(struct vfs *v)
+{
+	const struct db_view view = {
+		.node_changed = project_node, .committed = project_committed, .ctx = v};
+	bool fresh = false;
+	struct txn *t = db_begin(v->db);
+	int r = load_root(v, t, &fresh);
+
+	if (r == 0)
+		r = publish_load(v, t);
+	r = ns_end(v, t, r);
+	if (r < 0)
+		return r;
+	db_set_view(v->db, &view);
+	return fresh || db_is_unseen(v->db) ? project_all(v) : 0;
+}
+
+static void free_memory(struct vfs *v)
+{
+	bases_fini(v);
+	for (size_t s = 0; s < INODE_SLOTS; s++) {
+		while (v->slots[s]) {
+			struct inode *i = v->slots[s];
+
+			v->slots[s] = i->next_in_slot;
+			buf_fini(&i->data);
+			free(i->name);
+			free(i);
+		}
+	}
+	for (size_t g = 0; g < v->grave_count; g++)
+		free(v->graves[g].name);
+	free(v->graves);
+	free(v->touched);
+	free(v->notices);
+	cond_fini(&v->queue_changed);
+	mutex_fini(&v->queue_lock);
+	free(v);
+}
+
+int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *why)
+{
+	struct vfs *v = xcalloc(1, sizeof(*v));
+
+	v->db = options->db;
+	v->uid = options->uid;
+	v->gid = options->gid;
+	v->epoch = 1;
+	mutex_init(&v->queue_lock);
+	cond_init(&v->queue_changed);
+	int r = attach(v);
+	if (r < 0) {
+		db_set_view(v->db, NULL);
+		free_memory(v);
+		return why_set(why, r, "the local namespace of '%s' cannot be read: %s", db_name(options->db),
+			       strerror(-r));
+	}
+	thread_start(&v->publisher, "publisher", publisher_run, v);
+	thread_start(&v->syncer, "syncer", syncer_run, v);
+	*ret = v;
+	return 0;
+}
+
+/* What waits is in the store and is published after the next start, should this fail. */
+static void publish_all(struct vfs *v)
+{
+	while (settle_one(v, true))
+		;
+}
+
+void vfs_destroy(struct vfs *v)
+{
+	if (!v)
+		return;
+	mutex_lock(&v->queue_lock);
+	v->stop = true;
+	v->notify = NULL;
+	cond_broadcast(&v->queue_changed);
+	mutex_unlock(&v->queue_lock);
+	thread_join(&v->publisher);
+	thread_join(&v->syncer);
+	publish_all(v);
+	db_set_view(v->db, NULL);
+	free_memory(v);
+}
+
+int vfs_statfs(struct vfs *v, struct statvfs *ret)
+{
+	if (statvfs(db_dir(v->db), ret) != 0)
+		return -errno;
+	ret->f_namemax = 255;
+	return 0;
+}

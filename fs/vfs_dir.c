@@ -1,0 +1,101 @@
+/* Open directories: a listing taken once, so that it is stable while the directory changes. */
+#include "fs/vfs_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct listed {
+	size_t name; /**< offset into names */
+	uint64_t ino;
+	mode_t type;
+};
+
+struct vfs_dir {
+	uint64_t ino;
+	uint64_t parent;
+	bool taken;
+	struct buf names; /**< NUL-terminated, one after the other */
+	struct listed *entries;
+	size_t count;
+	size_t cap;
+};
+
+int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret)
+{
+	struct txn *t = db_begin(v->db);
+	const struct inode *i = ns_get(v, t, ino);
+	int r = !i ? -ENOENT : !S_ISDIR(i->mode) ? -ENOTDIR : 0;
+
+	if (r == 0) {
+		struct vfs_dir *d = xcalloc(1, sizeof(*d));
+
+		d->ino = ino;
+		d->parent = i->parent ? i->parent : VFS_ROOT_INO;
+		*ret = d;
+	}
+	db_abort(t);
+	return r;
+}
+
+static bool add_entry(void *ctx, struct slice key, struct slice value)
+{
+	struct vfs_dir *d = ctx;
+	struct reader r = reader_init(value);
+
+	if (d->count == d->cap) {
+		d->cap = d->cap ? d->cap * 2 : 64;
+		d->entries = xreallocarray(d->entries, d->cap, sizeof(*d->entries));
+	}
+	struct listed *e = &d->entries[d->count++];
+	e->name = d->names.len;
+	e->ino = reader_be64(&r);
+	e->type = reader_be32(&r);
+	buf_append(&d->names, key.data + 10, key.len - 10);
+	buf_u8(&d->names, 0);
+	return true;
+}
+
+static int take(struct vfs *v, struct vfs_dir *d)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	struct txn *t = db_begin(v->db);
+
+	buf_clear(&d->names);
+	d->count = 0;
+	int r = store_scan(db_store(t), ns_key(&key, 'd', d->ino), SLICE("", 0), add_entry, d);
+	db_abort(t);
+	d->taken = r == 0;
+	return r;
+}
+
+int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dirent *ret)
+{
+	if (index == 0 || !d->taken) {
+		int r = take(v, d);
+
+		if (r < 0)
+			return r;
+	}
+	if (index < 2) {
+		*ret = (struct vfs_dirent){.name = index == 0 ? "." : "..",
+					   .ino = index == 0 ? d->ino : d->parent,
+					   .type = S_IFDIR};
+		return 1;
+	}
+	if (index - 2 >= d->count)
+		return 0;
+	const struct listed *e = &d->entries[index - 2];
+	*ret = (struct vfs_dirent){
+		.name = (const char *)d->names.data + e->name, .ino = e->ino, .type = e->type};
+	return 1;
+}
+
+void vfs_closedir(struct vfs *v, struct vfs_dir *d)
+{
+	(void)v;
+	if (!d)
+		return;
+	buf_fini(&d->names);
+	free(d->entries);
+	free(d);
+}

@@ -1,0 +1,217 @@
+/*
+ * Open files. While a file is written its whole content is in memory; every close stores it, and makes it a
+ * change unless it has to wait (publish.c).
+ */
+#include "fs/vfs_i.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags, struct vfs_handle **ret)
+{
+	struct txn *t = db_begin(v->db);
+	struct inode *i = ns_get(v, t, ino);
+	int r = !i ? -ENOENT : S_ISDIR(i->mode) && writes(flags) ? -EISDIR : 0;
+
+	if (r < 0) {
+		db_abort(t);
+		return r;
+	}
+	bool truncate = (flags & O_TRUNC) && writes(flags) && S_ISREG(i->mode);
+	if (truncate)
+		r = vfs_resize(v, t, i, 0, c->pid);
+	else
+		bases_read(v, c->pid, i);
+	if (truncate && r == 0 && !i->gone)
+		publish_mark(v, t, i, LONG_OPEN_MS);
+	if (r == 0) {
+		struct vfs_handle *h = xcalloc(1, sizeof(*h));
+
+		/* Pages that a queued notice is about to drop must not be read by a new opener. */
+		*h = (struct vfs_handle){
+			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = i->notices == 0};
+		i->opens++;
+		if (writes(flags)) {
+			i->writers++;
+			i->writer = c->pid;
+		}
+		*ret = h;
+	}
+	if (truncate)
+		return ns_end(v, t, r);
+	db_abort(t);
+	return r;
+}
+
+bool vfs_keep_cache(const struct vfs_handle *h)
+{
+	return h->keep_cache;
+}
+
+uint64_t vfs_handle_ino(const struct vfs_handle *h)
+{
+	return h->inode->ino;
+}
+
+int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret)
+{
+	struct inode *i = h->inode;
+	struct txn *t = db_begin(v->db);
+	int r = ns_load_data(v, t, i);
+
+	buf_clear(ret);
+	if (r == 0 && offset == 0)
+		bases_read(v, h->pid, i);
+	if (r == 0 && offset < i->data.len) {
+		size_t left = i->data.len - (size_t)offset;
+
+		buf_append(ret, i->data.data + offset, size < left ? size : left);
+	}
+	db_abort(t);
+	return r;
+}
+
+int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice data)
+{
+	struct inode *i = h->inode;
+	uint64_t end = 0;
+
+	if (__builtin_add_overflow(offset, data.len, &end) || end > FILE_BYTES_MAX)
+		return -EFBIG;
+	struct txn *t = db_begin(v->db);
+	int r = store_writable(db_store(t));
+	if (r == 0)
+		r = ns_load_data(v, t, i);
+	if (r < 0) {
+		db_abort(t);
+		return r;
+	}
+	if (h->flags & O_APPEND) {
+		offset = i->data.len;
+		end = offset + data.len;
+	}
+	if (!i->dirty && !i->unpublished)
+		i->base_epoch = v->epoch;
+	if (end > i->data.len)
+		buf_resize(&i->data, (size_t)end);
+	if (data.len)
+		memcpy(i->data.data + offset, data.data, data.len);
+	bool first = !i->unpublished && !i->gone && !i->local;
+	i->dirty = true;
+	i->size = i->data.len;
+	i->mtime = i->ctime = ns_now();
+	if (first) {
+		publish_mark(v, t, i, LONG_OPEN_MS);
+		return ns_end(v, t, 0);
+	}
+	db_abort(t);
+	return 0;
+}
+
+static int store_file(struct vfs *v, struct vfs_handle *h)
+{
+	struct inode *i = h->inode;
+	struct txn *t = db_begin(v->db);
+
+	if (!i->dirty || i->gone) {
+		db_abort(t);
+		return 0;
+	}
+	return ns_end(v, t, publish_file(v, t, i, false));
+}
+
+int vfs_flush(struct vfs *v, struct vfs_handle *h)
+{
+	return writes(h->flags) ? store_file(v, h) : 0;
+}
+
+int vfs_fsync(struct vfs *v, struct vfs_handle *h)
+{
+	int r = h ? store_file(v, h) : 0;
+
+	return r < 0 ? r : db_sync(v->db);
+}
+
+void vfs_release(struct vfs *v, struct vfs_handle *h)
+{
+	struct inode *i = h->inode;
+	struct txn *t = db_begin(v->db);
+	int r = 0;
+	bool stored = false;
+
+	assert(i->opens > 0);
+	i->opens--;
+	if (writes(h->flags)) {
+		assert(i->writers > 0);
+		i->writers--;
+	}
+	/* Half-written JSON waited for this; what only looks temporary goes on waiting. */
+	if (i->writers == 0 && writes(h->flags) && !i->gone && (i->dirty || i->unpublished)) {
+		r = publish_file(v, t, i, false);
+		stored = true;
+	}
+	if (i->opens == 0 && r == 0)
+		ns_drop_data(i);
+	free(h);
+	if (stored) {
+		(void)ns_end(v, t, r); /* on failure the publisher tries again */
+		return;
+	}
+	ns_release(v, i);
+	db_abort(t);
+}
+
+int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length)
+{
+	struct inode *i = h->inode;
+	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	bool zero = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
+	uint64_t end = 0;
+
+	if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE && !punch && !zero)
+		return -EOPNOTSUPP;
+	if (__builtin_add_overflow(offset, length, &end) || end > FILE_BYTES_MAX)
+		return -EFBIG;
+	struct txn *t = db_begin(v->db);
+	int r = ns_load_data(v, t, i);
+	if (r < 0 || (mode & ~FALLOC_FL_ZERO_RANGE) == FALLOC_FL_KEEP_SIZE) {
+		if (r < 0 || mode == FALLOC_FL_KEEP_SIZE) {
+			db_abort(t);
+			return r;
+		}
+	}
+	uint64_t size = i->data.len;
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
+		size = end;
+	r = vfs_resize(v, t, i, size, h->pid);
+	if (r == 0 && (punch || zero) && offset < i->data.len) {
+		uint64_t stop = end < i->data.len ? end : i->data.len;
+
+		memset(i->data.data + offset, 0, (size_t)(stop - offset));
+	}
+	if (r == 0 && !i->gone && !i->local)
+		publish_mark(v, t, i, LONG_OPEN_MS);
+	return ns_end(v, t, r);
+}
+
+int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, uint64_t *ret)
+{
+	struct stat st;
+	struct txn *t = db_begin(v->db);
+
+	ns_stat(h->inode, &st);
+	db_abort(t);
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	if (offset >= (uint64_t)st.st_size)
+		return -ENXIO;
+	*ret = whence == SEEK_DATA ? offset : (uint64_t)st.st_size;
+	return 0;
+}

@@ -1,0 +1,224 @@
+/*
+ * Private to the files of the semantic layer: vfs*.c, ns.c, publish.c, project.c, bases.c.
+ *
+ * All state is protected by the database's lock, that is, by being inside a transaction; only the queue of
+ * notices has a lock of its own, so that the publisher can wait without holding the database.
+ *
+ * Store keys, all under 'L':
+ *   i ino8               inode           d parent8 name   ino8, u32 type    b ino8   unpublished bytes
+ *   n node16             ino8            x ino8 name      extended attribute
+ *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
+ *   h ino8               a file that still has to be published                m        next ino
+ */
+#ifndef BLAZE_FS_VFS_I_H
+#define BLAZE_FS_VFS_I_H
+
+#include "core/thread.h"
+#include "fs/vfs.h"
+
+#include <time.h>
+
+/** How long a record that vanished is waited for under its name (vim, tar, git checkout re-create it). */
+#define GRACE_MS 1200
+/** How long a file with a temporary's name is held back. */
+#define HOLD_MS 1000
+/** A symlink is often renamed over something right after (ln -sf). */
+#define HOLD_SYMLINK_MS 200
+/** A file that stays open is published at the latest this long after its first unpublished write. */
+#define LONG_OPEN_MS 2000
+
+struct inode {
+	uint64_t ino;
+	mode_t mode;
+	uint32_t nlink;
+	uid_t uid;
+	gid_t gid;
+	dev_t rdev;
+	uint64_t size;
+	struct timespec atime;
+	struct timespec mtime;
+	struct timespec ctime;
+	uint64_t parent; /**< where its (first) name is; 0 = nowhere any more */
+	char *name;
+	struct id node;	 /**< the node shown here, if bound; else the one whose content it still reads */
+	bool bound;
+	bool local;	 /**< never published: by its own name or that of a directory above */
+	bool own_bytes;	 /**< content is under 'b'; else it is the node's rendering */
+	bool has_origin; /**< renamed away from the record it was, which is in its grace time */
+	struct id origin;
+
+	/* In memory only. */
+	uint64_t lookups;
+	unsigned opens;
+	unsigned writers;
+	bool gone;	   /**< not in the store any more: lives until it is closed */
+	bool loaded;	   /**< data holds the content */
+	struct buf data;
+	bool dirty;	   /**< data is newer than what is stored */
+	bool unpublished;  /**< stored or not, it is not yet a change */
+	uint64_t due_ms;   /**< monotonic: publish at this time; 0 = not scheduled */
+	uint64_t base_epoch; /**< which content the first unpublished write was based on */
+	bool base_empty;   /**< on none: it was created beside a remote file of the same name */
+	uint64_t epoch;	   /**< at creation */
+	pid_t writer;	   /**< who opened it for writing last */
+	unsigned notices;  /**< NOTICE_INODE queued and not yet delivered */
+	struct inode *next_in_slot;
+	struct inode *next_due;
+	bool touched;	   /**< written in the running operation */
+};
+
+struct vfs_handle {
+	struct inode *inode;
+	int flags;
+	pid_t pid;
+	bool keep_cache;
+};
+
+/** A record that vanished from (parent, name). */
+struct grave {
+	uint64_t parent;
+	char *name;
+	struct id node;
+	enum node_kind kind;
+	uint64_t due_ms;
+};
+
+/** The content a node had until epoch_end. */
+struct snapshot {
+	struct id node;
+	uint64_t epoch_end;
+	struct doc *doc;
+	size_t bytes;
+};
+
+/** Process `pid` read `node` at `epoch`. */
+struct reading {
+	struct id node;
+	pid_t pid;
+	uint64_t epoch;
+};
+
+#define INODE_SLOTS 65536
+#define READINGS 4096
+#define SNAPSHOTS 256
+#define SNAPSHOT_BYTES_MAX (64u << 20)
+
+struct vfs {
+	struct db *db;
+	uid_t uid;
+	gid_t gid;
+	uint64_t next_ino;
+	struct inode *slots[INODE_SLOTS];
+	struct inode **touched; /**< by the running operation */
+	size_t touched_count;
+	size_t touched_cap;
+	struct grave *graves;
+	size_t grave_count;
+	struct inode *due; /**< list of inodes with something unpublished */
+	uint64_t unpublished_count;
+	uint64_t epoch; /**< counts changes of content that came from elsewhere */
+	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
+	size_t next_snapshot;
+	size_t snapshot_bytes;
+	struct reading readings[READINGS];
+
+	struct mutex queue_lock;
+	struct cond queue_changed;
+	struct vfs_notice *notices;
+	size_t notice_count;
+	bool delivering;
+	void (*notify)(void *ctx, const struct vfs_notice *n);
+	void *notify_ctx;
+	bool stop;
+	bool kick;	   /**< timers changed */
+	bool sync_soon;	   /**< something from elsewhere was applied: make it durable and acknowledge it */
+	bool sync_later;
+	struct thread publisher;
+	struct thread syncer;
+};
+
+/* ns.c: the local namespace in the store */
+struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino);
+struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode);
+/** Stages the inode's record. */
+void ns_put(struct vfs *v, struct txn *t, struct inode *i);
+/** Removes every trace; the memory stays while it is in use. */
+void ns_remove(struct vfs *v, struct txn *t, struct inode *i);
+/** Frees the memory if nobody uses it. */
+void ns_release(struct vfs *v, struct inode *i);
+/** 0 and *ret_ino, -ENOENT. */
+int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino);
+/** Links the inode at (parent, name): entry, parent's times and link count. */
+void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir);
+void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node);
+void ns_unbind(struct vfs *v, struct txn *t, struct inode *i);
+/** The inode that shows this node; 0 = none. */
+uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node);
+int ns_load_data(struct vfs *v, struct txn *t, struct inode *i);
+void ns_store_data(struct vfs *v, struct txn *t, struct inode *i);
+void ns_drop_data(struct inode *i);
+struct slice ns_key(struct buf *key, char kind, uint64_t ino);
+struct slice ns_dentry_key(struct buf *key, char kind, uint64_t parent, const char *name);
+void ns_stat(const struct inode *i, struct stat *ret);
+void ns_touch_times(struct vfs *v, struct txn *t, struct inode *i, bool modified);
+/** Ends an operation: commits if r >= 0, else takes back what it did in memory. Returns the result. */
+int ns_end(struct vfs *v, struct txn *t, int r);
+struct timespec ns_now(void);
+
+/* publish.c: when bytes become changes */
+/** Whether a name in this directory would be published. */
+bool publish_wants(const struct inode *parent, const char *name);
+/** Stores what was written; publishes it unless it has to wait (force: it may not). */
+int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force);
+int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
+int publish_symlink(struct vfs *v, struct txn *t, struct inode *i);
+/** The record at (parent, name) is gone: start its grace time. */
+int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+struct rename_from {
+	struct inode *parent;
+	const char *name;
+	const struct id *over; /**< the record that the new name showed before, or NULL */
+	const struct vfs_caller *caller;
+};
+/** After `i` was linked at its new name. */
+int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct rename_from *from);
+void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_ms);
+void publish_unmark(struct vfs *v, struct txn *t, struct inode *i);
+/** Publishes a directory's contents, or takes them out again. */
+int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
+int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
+bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent, struct slice target);
+/** graves */
+const struct grave *publish_grave(const struct vfs *v, uint64_t parent, const char *name);
+void publish_bury(struct vfs *v, struct txn *t, size_t index);
+int publish_load(struct vfs *v, struct txn *t);
+
+/* project.c: changes from elsewhere */
+void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
+/** After a change from elsewhere was written, or could not be. */
+void project_committed(void *ctx, int result);
+/** Shows what the database has and the namespace has not. */
+int project_all(struct vfs *v);
+void project_notice(struct vfs *v, int kind, uint64_t ino, uint64_t parent, const char *name);
+
+/* bases.c: what a program had read when it saved */
+void bases_read(struct vfs *v, pid_t pid, const struct inode *i);
+/** The epoch at which pid, or its process, read the node; `otherwise` if it did not. */
+uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise);
+/** The node's content at that epoch; NULL = still the current one. Borrowed. */
+const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch);
+/** Keeps the old content of a node that is about to change from elsewhere. */
+void bases_keep(struct vfs *v, struct txn *t, const struct id *node);
+void bases_fini(struct vfs *v);
+
+/* vfs.c */
+void vfs_kick(struct vfs *v);
+
+/* vfs_attr.c */
+/** The largest file a mount can hold: it is whole in memory while it is written. */
+#define FILE_BYTES_MAX (1ull << 32)
+int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size, pid_t pid);
+
+#endif

@@ -1,0 +1,453 @@
+/* Operations on names: the local namespace's side first, then what it means for records. */
+#include "fs/localname.h"
+#include "fs/vfs_i.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_BYTES_MAX 255
+#define SYMLINK_BYTES_MAX 4095
+
+static int check_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n == 0 ? -EINVAL : n > NAME_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* The directory, if it exists and is one. */
+static int get_dir(struct vfs *v, struct txn *t, uint64_t ino, struct inode **ret)
+{
+	*ret = ns_get(v, t, ino);
+	if (!*ret || (*ret)->gone)
+		return -ENOENT;
+	return S_ISDIR((*ret)->mode) ? 0 : -ENOTDIR;
+}
+
+static int get_entry(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct inode **ret)
+{
+	uint64_t ino = 0;
+	int r = ns_find(v, t, parent, name, &ino);
+
+	if (r < 0)
+		return r;
+	*ret = ns_get(v, t, ino);
+	return *ret ? 0 : -EIO;
+}
+
+int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret)
+{
+	struct inode *i = NULL;
+	struct txn *t = db_begin(v->db);
+	int r = strlen(name) > NAME_BYTES_MAX ? -ENAMETOOLONG : get_entry(v, t, parent, name, &i);
+
+	if (r == 0) {
+		i->lookups++;
+		ns_stat(i, ret);
+	}
+	db_abort(t);
+	return r;
+}
+
+void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count)
+{
+	struct txn *t = db_begin(v->db);
+	struct inode *i = ns_get(v, t, ino);
+
+	if (i) {
+		i->lookups -= count < i->lookups ? count : i->lookups;
+		ns_release(v, i);
+	}
+	db_abort(t);
+}
+
+struct making {
+	const struct vfs_caller *caller;
+	uint64_t parent;
+	const char *name;
+	mode_t mode;
+};
+
+/* A new inode at a free name; the caller publishes. */
+static int make(struct vfs *v, struct txn *t, const struct making *m, struct inode **ret_parent,
+		struct inode **ret)
+{
+	uint64_t there = 0;
+	struct inode *parent = NULL;
+	int r = check_name(m->name);
+
+	if (r == 0)
+		r = get_dir(v, t, m->parent, &parent);
+	if (r == 0 && ns_find(v, t, m->parent, m->name, &there) == 0)
+		r = -EEXIST;
+	if (r < 0)
+		return r;
+	mode_t mode = m->mode;
+	if (!S_ISLNK(mode))
+		mode &= ~(m->caller->umask & 0777);
+	struct inode *i = ns_new(v, t, mode);
+	i->uid = m->caller->uid;
+	i->gid = m->caller->gid;
+	if (parent->mode & S_ISGID) {
+		i->gid = parent->gid;
+		if (S_ISDIR(mode))
+			i->mode |= S_ISGID;
+	}
+	i->local = parent->local || !parent->bound || !publish_wants(parent, m->name);
+	i->writer = m->caller->pid;
+	ns_link(v, t, parent, m->name, i);
+	*ret_parent = parent;
+	*ret = i;
+	return 0;
+}
+
+/* Ends an operation that hands an inode to the kernel. */
+static int finish_made(struct vfs *v, struct txn *t, int r, struct inode *i, struct stat *ret)
+{
+	if (r == 0) {
+		i->lookups++;
+		ns_stat(i, ret);
+	}
+	return ns_end(v, t, r);
+}
+
+int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
+	      struct stat *ret)
+{
+	const struct making m = {c, parent, name, S_IFDIR | (mode & 07777)};
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+	struct txn *t = db_begin(v->db);
+	int r = make(v, t, &m, &dir, &i);
+
+	if (r == 0)
+		r = publish_new_dir(v, t, dir, i);
+	return finish_made(v, t, r, i, ret);
+}
+
+int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
+	      dev_t rdev, struct stat *ret)
+{
+	const struct making m = {c, parent, name, mode};
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+
+	if (S_ISDIR(mode))
+		return -EINVAL;
+	struct txn *t = db_begin(v->db);
+	int r = make(v, t, &m, &dir, &i);
+	if (r == 0) {
+		i->rdev = rdev;
+		i->local = i->local || !S_ISREG(mode);
+		ns_put(v, t, i);
+		if (S_ISREG(mode) && !i->local)
+			publish_mark(v, t, i, HOLD_MS);
+	}
+	return finish_made(v, t, r, i, ret);
+}
+
+int vfs_symlink(struct vfs *v, const struct vfs_caller *c, const char *target, uint64_t parent,
+		const char *name, struct stat *ret)
+{
+	const struct making m = {c, parent, name, S_IFLNK | 0777};
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+
+	if (strlen(target) > SYMLINK_BYTES_MAX)
+		return -ENAMETOOLONG;
+	struct txn *t = db_begin(v->db);
+	int r = make(v, t, &m, &dir, &i);
+	if (r == 0) {
+		buf_append(&i->data, target, strlen(target));
+		i->loaded = true;
+		ns_store_data(v, t, i);
+		if (!i->local)
+			publish_mark(v, t, i, HOLD_SYMLINK_MS);
+	}
+	return finish_made(v, t, r, i, ret);
+}
+
+int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, struct stat *ret)
+{
+	uint64_t there = 0;
+	struct inode *dir = NULL;
+	int r = check_name(name);
+
+	if (r < 0)
+		return r;
+	struct txn *t = db_begin(v->db);
+	struct inode *i = ns_get(v, t, ino);
+	r = !i || i->gone ? -ENOENT : get_dir(v, t, parent, &dir);
+	if (r == 0 && S_ISDIR(i->mode))
+		r = -EPERM;
+	if (r == 0 && ns_find(v, t, parent, name, &there) == 0)
+		r = -EEXIST;
+	/* A record has one name. Files that stay on the device may have several. */
+	if (r == 0 && (!i->local || publish_wants(dir, name)))
+		r = -EPERM;
+	if (r == 0)
+		ns_link(v, t, dir, name, i);
+	return finish_made(v, t, r, i, ret);
+}
+
+int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
+		    mode_t mode, int flags, struct vfs_handle **ret_handle, struct stat *ret)
+{
+	const struct making m = {c, parent, name, S_IFREG | (mode & 07777)};
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+	struct txn *t = db_begin(v->db);
+	int r = make(v, t, &m, &dir, &i);
+
+	if (r == -EEXIST && !(flags & O_EXCL)) {
+		r = get_entry(v, t, parent, name, &i);
+		if (r == 0 && !S_ISREG(i->mode))
+			r = -EEXIST;
+		if (r == 0) {
+			i->lookups++;
+			ns_stat(i, ret);
+		}
+		db_abort(t);
+		return r < 0 ? r : vfs_open(v, c, ret->st_ino, flags, ret_handle);
+	}
+	if (r == 0) {
+		struct vfs_handle *h = xcalloc(1, sizeof(*h));
+
+		i->loaded = true;
+		if (!i->local)
+			publish_mark(v, t, i, LONG_OPEN_MS);
+		i->opens++;
+		i->writers++;
+		*h = (struct vfs_handle){.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
+		*ret_handle = h;
+	}
+	r = finish_made(v, t, r, i, ret);
+	if (r < 0 && i) {
+		free(*ret_handle);
+		*ret_handle = NULL;
+	}
+	return r;
+}
+
+/* The name is gone; the inode with it when that was its last. */
+static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *name, struct inode *i)
+{
+	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
+
+	if (last && i->opens && S_ISREG(i->mode))
+		(void)ns_load_data(v, t, i);
+	ns_unlink(v, t, dir, name, i);
+	if (last)
+		ns_remove(v, t, i);
+}
+
+int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
+{
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+	struct txn *t = db_begin(v->db);
+	int r = get_dir(v, t, parent, &dir);
+
+	if (r == 0)
+		r = get_entry(v, t, parent, name, &i);
+	if (r == 0 && S_ISDIR(i->mode))
+		r = -EISDIR;
+	if (r == 0)
+		r = publish_gone(v, t, dir, name, i);
+	if (r == 0)
+		drop_name(v, t, dir, name, i);
+	return ns_end(v, t, r);
+}
+
+int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
+{
+	struct inode *dir = NULL;
+	struct inode *i = NULL;
+	struct txn *t = db_begin(v->db);
+	int r = get_dir(v, t, parent, &dir);
+
+	if (r == 0)
+		r = get_entry(v, t, parent, name, &i);
+	if (r == 0 && !S_ISDIR(i->mode))
+		r = -ENOTDIR;
+	if (r == 0 && !ns_is_empty(v, t, i->ino))
+		r = -ENOTEMPTY;
+	if (r == 0 && i->bound) {
+		r = publish_gone(v, t, dir, name, i);
+		ns_unbind(v, t, i);
+	}
+	if (r == 0)
+		drop_name(v, t, dir, name, i);
+	return ns_end(v, t, r);
+}
+
+/* ---- rename ------------------------------------------------------------------------------------- */
+
+struct renaming {
+	const struct vfs_caller *caller;
+	struct inode *from_dir;
+	const char *from;
+	struct inode *to_dir;
+	const char *to;
+	struct inode *i;    /**< what moves */
+	struct inode *over; /**< what is in the way, or NULL */
+};
+
+static bool is_below(struct vfs *v, struct txn *t, const struct inode *dir, const struct inode *above)
+{
+	for (unsigned depth = 0; dir && depth < 4096; depth++) {
+		if (dir->ino == above->ino)
+			return true;
+		if (dir->ino == VFS_ROOT_INO)
+			return false;
+		dir = ns_get(v, t, dir->parent);
+	}
+	return true;
+}
+
+static int check_rename(struct vfs *v, struct txn *t, const struct renaming *r, unsigned flags)
+{
+	if (r->over && (flags & RENAME_NOREPLACE))
+		return -EEXIST;
+	if (!r->over && (flags & RENAME_EXCHANGE))
+		return -ENOENT;
+	if (S_ISDIR(r->i->mode) && is_below(v, t, r->to_dir, r->i))
+		return -EINVAL;
+	if (!r->over)
+		return 0;
+	if (flags & RENAME_EXCHANGE)
+		return S_ISDIR(r->over->mode) && is_below(v, t, r->from_dir, r->over) ? -EINVAL : 0;
+	if (is_below(v, t, r->from_dir, r->over) && S_ISDIR(r->over->mode))
+		return -ENOTEMPTY;
+	if (S_ISDIR(r->i->mode) && !S_ISDIR(r->over->mode))
+		return -ENOTDIR;
+	if (!S_ISDIR(r->i->mode) && S_ISDIR(r->over->mode))
+		return -EISDIR;
+	return S_ISDIR(r->over->mode) && !ns_is_empty(v, t, r->over->ino) ? -ENOTEMPTY : 0;
+}
+
+static void move_name(struct vfs *v, struct txn *t, const struct renaming *r)
+{
+	ns_unlink(v, t, r->from_dir, r->from, r->i);
+	ns_link(v, t, r->to_dir, r->to, r->i);
+}
+
+static int do_rename(struct vfs *v, struct txn *t, const struct renaming *r)
+{
+	struct rename_from from = {.parent = r->from_dir, .name = r->from, .caller = r->caller};
+	struct id over;
+	int err = 0;
+
+	if (r->over) {
+		bool same_kind = S_ISREG(r->over->mode) && S_ISREG(r->i->mode);
+
+		if (r->over->bound && same_kind && publish_wants(r->to_dir, r->to)) {
+			over = r->over->node;
+			from.over = &over;
+		} else if (r->over->bound) {
+			err = db_delete(t, &r->over->node);
+			ns_unbind(v, t, r->over);
+		}
+		if (err < 0)
+			return err;
+		drop_name(v, t, r->to_dir, r->to, r->over);
+	}
+	move_name(v, t, r);
+	return publish_renamed(v, t, r->i, &from);
+}
+
+/* Names keep their records, contents change places. */
+static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struct inode *b)
+{
+	struct id x = a->node;
+	struct id y = b->node;
+	int r = ns_load_data(v, t, a);
+
+	if (r == 0)
+		r = ns_load_data(v, t, b);
+	if (r < 0)
+		return r;
+	ns_unbind(v, t, a);
+	ns_bind(v, t, b, &x);
+	ns_bind(v, t, a, &y);
+	a->dirty = b->dirty = true;
+	a->base_epoch = b->base_epoch = v->epoch;
+	r = publish_file(v, t, a, true);
+	return r == 0 ? publish_file(v, t, b, true) : r;
+}
+
+static int exchange_one(struct vfs *v, struct txn *t, struct inode *i)
+{
+	struct inode *parent = ns_get(v, t, i->parent);
+	int r = 0;
+
+	if (i->bound && parent && publish_wants(parent, i->name) &&
+	    db_same_stream(t, &i->node, &parent->node))
+		return db_put_node(t, &i->node,
+				   S_ISDIR(i->mode)   ? NODE_DIR
+				   : S_ISLNK(i->mode) ? NODE_SYMLINK
+						      : NODE_RECORD,
+				   &parent->node, i->name);
+	if (i->bound)
+		r = publish_withdraw(v, t, i);
+	return r == 0 ? publish_subtree(v, t, i) : r;
+}
+
+static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
+{
+	struct inode *a = r->i;
+	struct inode *b = r->over;
+	bool records = a->bound && b->bound && S_ISREG(a->mode) && S_ISREG(b->mode);
+
+	if (a == b)
+		return 0;
+	ns_unlink(v, t, r->from_dir, r->from, a);
+	ns_unlink(v, t, r->to_dir, r->to, b);
+	ns_link(v, t, r->to_dir, r->to, a);
+	ns_link(v, t, r->from_dir, r->from, b);
+	if (records)
+		return exchange_records(v, t, a, b);
+	int err = exchange_one(v, t, a);
+	return err == 0 ? exchange_one(v, t, b) : err;
+}
+
+static int find_both(struct vfs *v, struct txn *t, struct renaming *r, uint64_t old_parent,
+		     uint64_t new_parent)
+{
+	int err = get_dir(v, t, old_parent, &r->from_dir);
+
+	if (err == 0)
+		err = get_dir(v, t, new_parent, &r->to_dir);
+	if (err == 0)
+		err = get_entry(v, t, old_parent, r->from, &r->i);
+	if (err < 0)
+		return err;
+	err = get_entry(v, t, new_parent, r->to, &r->over);
+	return err == -ENOENT ? 0 : err;
+}
+
+int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, const char *old_name,
+	       uint64_t new_parent, const char *new_name, unsigned flags)
+{
+	struct renaming r = {.caller = c, .from = old_name, .to = new_name};
+	int err = check_name(new_name);
+
+	if (err < 0)
+		return err;
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
+	    flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	struct txn *t = db_begin(v->db);
+	err = find_both(v, t, &r, old_parent, new_parent);
+	if (err == 0)
+		err = check_rename(v, t, &r, flags);
+	if (err == 0 && r.i == r.over) { /* the same file: nothing happens */
+		db_abort(t);
+		return 0;
+	}
+	if (err == 0)
+		err = flags & RENAME_EXCHANGE ? do_exchange(v, t, &r) : do_rename(v, t, &r);
+	return ns_end(v, t, err);
+}
