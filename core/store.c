@@ -338,7 +338,7 @@ int store_sync(struct store *s)
 int store_health(struct store *s)
 {
 	mutex_lock(&s->lock);
-	int r = s->failure;
+	int r = s->failure ? heal_locked(s, NULL) : 0;
 	mutex_unlock(&s->lock);
 	return r;
 }

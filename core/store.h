@@ -39,7 +39,7 @@ int store_open(const char *dir, struct store **ret, struct why *why);
 void store_close(struct store *s);
 /** Everything written before this call is on stable storage. -EIO, -ENOSPC. */
 int store_sync(struct store *s);
-/** 0, or the error that makes the store refuse writes. */
+/** 0, or the error that makes the store refuse writes, after an attempt to heal it. */
 int store_health(struct store *s);
 
 /* ---- transactions: pending writes over the store, read back before they are written ---------- */

@@ -181,11 +181,9 @@ int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset
 		return -EFBIG;
 	struct txn *t = db_begin(v->db);
 	int r = ns_load_data(v, t, i);
-	if (r < 0 || (mode & ~FALLOC_FL_ZERO_RANGE) == FALLOC_FL_KEEP_SIZE) {
-		if (r < 0 || mode == FALLOC_FL_KEEP_SIZE) {
-			db_abort(t);
-			return r;
-		}
+	if (r < 0 || mode == FALLOC_FL_KEEP_SIZE) { /* room beyond the end: nothing to reserve here */
+		db_abort(t);
+		return r;
 	}
 	uint64_t size = i->data.len;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)

@@ -1,0 +1,87 @@
+/* blaze init: makes a database, and this device's identity if it has none yet. */
+#include "cli/command.h"
+#include "cli/home.h"
+#include "cli/show.h"
+
+#include "core/db.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct init_options {
+	const char *name;
+};
+
+static const struct option_row init_rows[] = {
+	{"name", 'n', OPTION_TEXT, "DEVICE", "what other devices call this one (default: the host's name)",
+	 offsetof(struct init_options, name), 0},
+};
+
+static int create(struct out *out, const char *home, const char *name, const char *device_name)
+{
+	char *dir AUTO(free_ptr) = home_database(home, name);
+	struct buf shown AUTO(buf_fini) = {0};
+	char label[DEVICE_LABEL_BYTES];
+	struct keys *keys = NULL;
+	struct why why = {""};
+
+	if (home_create(home, &why) < 0 || home_become_owner(home, &why) < 0)
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	if (access(dir, F_OK) == 0)
+		return out_error(out, CODE_FAILED,
+				 "a database \"%s\" is here already: choose another name, or mount it with "
+				 "blaze mount %s DIR",
+				 name, name);
+	int r = home_keys(home, device_name, &keys, &why);
+	if (r < 0)
+		return out_error(out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
+	r = db_create(dir, name, keys, &why);
+	if (r < 0) {
+		keys_destroy(keys);
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	}
+	show_path(&shown, dir);
+	device_label(keys_device(keys), label);
+	char *device AUTO(free_ptr) = show_text(keys_device(keys)->name);
+	out_printf(out, "Created database \"%s\" in %s\n", name, buf_str(&shown));
+	out_printf(out, "This device is  %s  (%s)\n\n", device, label);
+	out_printf(out, "Next:  blaze mount %s DIR\n", name);
+	keys_destroy(keys);
+	return CODE_OK;
+}
+
+static int init_run(const struct command *c, struct out *out, int argc, char **argv)
+{
+	struct init_options o = {.name = ""};
+	char *home AUTO(free_ptr) = NULL;
+	struct why why = {""};
+	int code = CODE_OK;
+	int first = options_parse(&c->usage, &o, argc, argv, out, &code);
+
+	if (!first)
+		return code;
+	if (first == argc)
+		return out_error(out, CODE_USAGE, "init: what shall it be called? Usage: blaze init NAME");
+	if (!home_name_is_valid(argv[first])) {
+		char *shown AUTO(free_ptr) = show_text(argv[first]);
+		return out_error(out, CODE_USAGE,
+				 "init: \"%s\" cannot be a database's name: use up to %d letters, digits, '.', "
+				 "'_' and '-', beginning with a letter or digit",
+				 shown, HOME_NAME_BYTES_MAX);
+	}
+	if (home_find(&home, &why) < 0)
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	(void)umask(077);
+	return create(out, home, argv[first], o.name);
+}
+
+const struct command cmd_init = {
+	.usage = {.name = "init",
+		  .operands = "NAME",
+		  .operands_max = 1,
+		  .summary = "Makes a new, empty database.",
+		  .rows = init_rows,
+		  .row_count = countof(init_rows)},
+	.run = init_run,
+};

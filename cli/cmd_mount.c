@@ -1,0 +1,312 @@
+/* blaze mount: mounts a database; without arguments, lists what is mounted. */
+#include "cli/cmd_mount.h"
+
+#include "cli/client.h"
+#include "cli/daemon.h"
+#include "cli/home.h"
+#include "cli/mountpoint.h"
+#include "cli/show.h"
+#include "core/log.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define AT(field) offsetof(struct cmd_mount_options, field)
+
+struct mount_options {
+	struct cmd_mount_options m;
+	bool json;
+};
+
+static const struct option_row mount_rows[] = {
+	{"foreground", 'f', OPTION_FLAG, NULL, "stay in the foreground, log to standard error",
+	 AT(foreground), false},
+	{"listen", 'l', OPTION_TEXT, "A:P",
+	 "address for other devices, port 0 is any; \"none\" (default: as last time)", AT(listen), true},
+	{"ready-fd", 0, OPTION_NUMBER, "N", "write one line of JSON to descriptor N when it is mounted",
+	 AT(ready_fd), false},
+	{NULL, 'o', OPTION_LIST, "OPT[,OPT…]", "options as in fstab: see mount.blaze(8)", AT(o), false},
+	{"allow-other", 0, OPTION_FLAG, NULL, "other users may use the mount (see fuse.conf)",
+	 AT(allow_other), true},
+	{"read-only", 'r', OPTION_FLAG, NULL, "nothing can be written through the mount", AT(read_only), true},
+	{"nonempty", 0, OPTION_FLAG, NULL, "hide what is in DIR", AT(nonempty), true},
+	{"uid", 0, OPTION_NUMBER, "UID", "owner of what other devices made (default: you)", AT(uid), true},
+	{"gid", 0, OPTION_NUMBER, "GID", "its group", AT(gid), true},
+	{"datadir", 0, OPTION_TEXT, "PATH", "use this instead of BLAZE_HOME", AT(datadir), true},
+	{"user", 0, OPTION_TEXT, "USER", "as root: become this user first", AT(user), true},
+	{"log-level", 0, OPTION_TEXT, "LEVEL", "error, warning, info (default) or debug", AT(log_level), true},
+	{"json", 'j', OPTION_FLAG, NULL, "with no NAME: print one JSON object a mount",
+	 offsetof(struct mount_options, json), false},
+};
+
+/* ---- -o ------------------------------------------------------------------------------------- */
+
+/*
+ * What mount(8), systemd and autofs deal with themselves, and what is so anyway. Some reach the helper,
+ * some do not; none means anything to us.
+ */
+static bool is_for_others(const char *option)
+{
+	static const char *const names[] = {
+		"_netdev",  "atime",	   "async",	 "auto",     "defaults", "dev",	   "diratime",
+		"exec",	    "group",	   "iversion",	 "lazytime", "loud",	 "mand",   "noatime",
+		"noauto",   "nodev",	   "nodiratime", "noexec",   "nofail",	 "nogroup", "noiversion",
+		"nolazytime", "nomand",	   "noowner",	 "norelatime", "nostrictatime", "nosuid", "nouser",
+		"nousers",  "owner",	   "relatime",	 "rw",	     "silent",	 "strictatime", "suid",
+		"sync",	    "users",	   "user",	 "dirsync",
+	};
+	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype=", "helper="};
+
+	for (size_t i = 0; i < countof(names); i++) {
+		if (strcmp(option, names[i]) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < countof(prefixes); i++) {
+		if (strncmp(option, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int apply_one(struct cmd_mount_options *options, char *option, bool sloppy, struct out *out)
+{
+	static const char setuid_prefix[] = "setuid=";
+	char *shown AUTO(free_ptr) = show_text(option);
+
+	if (!option[0] || is_for_others(option))
+		return CODE_OK;
+	if (strcmp(option, "ro") == 0) {
+		options->read_only = true;
+		return CODE_OK;
+	}
+	if (strncmp(option, setuid_prefix, strlen(setuid_prefix)) == 0) {
+		options->user = option + strlen(setuid_prefix);
+		return CODE_OK;
+	}
+	int r = options_apply_o(&cmd_mount.usage, options, option);
+	if (r > 0 || (r == 0 && sloppy))
+		return CODE_OK;
+	if (r < 0)
+		return out_error(out, CODE_USAGE,
+				 "mount: option -o %s: not a valid value: see man mount.blaze", shown);
+	return out_error(out, CODE_USAGE, "mount: unknown option -o %s: see man mount.blaze", shown);
+}
+
+int cmd_mount_apply(struct cmd_mount_options *options, bool sloppy, struct out *out)
+{
+	for (size_t i = 0; i < options->o.count; i++) {
+		/* argv is ours to cut; its life is the process'. */
+		char *rest = (char *)(uintptr_t)options->o.items[i];
+
+		while (rest) {
+			char *option = strsep(&rest, ",");
+			int code = apply_one(options, option, sloppy, out);
+
+			if (code != CODE_OK)
+				return code;
+		}
+	}
+	return CODE_OK;
+}
+
+/* ---- mounting ------------------------------------------------------------------------------- */
+
+static int set_log_level(const char *level, struct out *out)
+{
+	static const char *const names[] = {"error", "warning", "info", "debug"};
+	bool from_environment = !level && getenv("BLAZE_LOG");
+
+	if (from_environment)
+		return CODE_OK;
+	for (size_t i = 0; i < countof(names); i++) {
+		if (strcmp(level ? level : "info", names[i]) == 0) {
+			log_set_level((enum log_level)i);
+			return CODE_OK;
+		}
+	}
+	return out_error(out, CODE_USAGE, "mount: the log level is one of error, warning, info, debug");
+}
+
+/* A name, or the path of a database's directory, which says where home is as well. */
+static int locate(const char *spec, const char *datadir, char **ret_home, char **ret_name, struct out *out)
+{
+	const char *slash = strrchr(spec, '/');
+	struct why why = {""};
+
+	if (slash && slash[1]) {
+		char *above AUTO(free_ptr) =
+			slash == spec ? xstrdup("/") : strndup(spec, (size_t)(slash - spec));
+
+		*ret_home = above ? realpath(above, NULL) : NULL;
+		*ret_name = xstrdup(slash + 1);
+	} else if (datadir) {
+		*ret_home = realpath(datadir, NULL);
+		*ret_name = xstrdup(spec);
+	} else if (home_find(ret_home, &why) < 0) {
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	} else {
+		*ret_name = xstrdup(spec);
+	}
+	if (*ret_home && home_has_database(*ret_home, *ret_name))
+		return CODE_OK;
+	char *shown AUTO(free_ptr) = show_text(spec);
+	if (!*ret_home)
+		return out_error(out, CODE_NO_DATABASE, "mount: no database %s: the directory is not there",
+				 shown);
+	return out_error(out, CODE_NO_DATABASE,
+			 "mount: no database \"%s\" in %s: make it with blaze init %s, or set BLAZE_HOME",
+			 shown, *ret_home, shown);
+}
+
+/* Says where it is mounted already, which a plain "busy" would not. */
+static int check_free(const char *home, const char *name, struct out *out)
+{
+	struct client_info *info AUTO(free_ptr) = xcalloc(1, sizeof(*info));
+
+	if (client_info(home, name, info) < 0)
+		return CODE_OK;
+	if (info->mountpoint[0])
+		return out_error(out, CODE_BUSY,
+				 "mount: \"%s\" is mounted at %s already: unmount it with blaze umount %s", name,
+				 info->mountpoint, info->mountpoint);
+	return out_error(out, CODE_BUSY,
+			 "mount: \"%s\" is in use by another blaze command (process %ld): wait until it ends",
+			 name, (long)info->pid);
+}
+
+static char *fuse_options(const struct cmd_mount_options *o)
+{
+	return xasprintf("%s%s%s", o->allow_other ? "allow_other" : "",
+			 o->allow_other && o->read_only ? "," : "", o->read_only ? "ro" : "");
+}
+
+static int become(const struct cmd_mount_options *o, const char *db_dir, struct out *out)
+{
+	struct why why = {""};
+	int r = o->user ? home_become_user(o->user, &why) : 0;
+
+	if (r >= 0 && db_dir)
+		r = home_become_owner(db_dir, &why);
+	return r < 0 ? out_error(out, CODE_FAILED, "mount: %s", why.text) : CODE_OK;
+}
+
+int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options, bool fake,
+		 struct out *out)
+{
+	char *home AUTO(free_ptr) = NULL;
+	char *name AUTO(free_ptr) = NULL;
+	char *more AUTO(free_ptr) = fuse_options(options);
+	struct why why = {""};
+	bool was_dead = false;
+	int code = set_log_level(options->log_level, out);
+
+	if (code == CODE_OK)
+		code = become(options, NULL, out);
+	if (code == CODE_OK)
+		code = locate(spec, options->datadir, &home, &name, out);
+	if (code != CODE_OK)
+		return code;
+	char *db_dir AUTO(free_ptr) = home_database(home, name);
+	code = become(options, db_dir, out);
+	if (code == CODE_OK)
+		code = check_free(home, name, out);
+	if (code != CODE_OK)
+		return code;
+	int r = mountpoint_prepare(dir, options->nonempty, &was_dead, &why);
+	if (r < 0)
+		return out_error(out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "mount: %s", why.text);
+	if (was_dead)
+		out_warn(out, "took away the dead mount at %s", dir);
+	char *at AUTO(free_ptr) = realpath(dir, NULL);
+	if (!at)
+		return out_error(out, CODE_FAILED, "mount: %s: %s", dir, strerror(errno));
+	if (fake)
+		return CODE_OK;
+	struct daemon_options daemon = {
+		.home = home,
+		.name = name,
+		.dir = at,
+		.listen = options->listen,
+		.fuse_options = more,
+		.uid = options->uid < 0 ? getuid() : (uid_t)options->uid,
+		.gid = options->gid < 0 ? getgid() : (gid_t)options->gid,
+		.ready_fd = (int)options->ready_fd,
+		.foreground = options->foreground,
+		.quiet = options->quiet,
+	};
+	return daemon_mount(&daemon, out);
+}
+
+/* ---- listing -------------------------------------------------------------------------------- */
+
+static void list_one(const char *name, const struct client_info *info, bool json, struct out *out)
+{
+	struct buf line AUTO(buf_fini) = {0};
+
+	if (!json) {
+		if (info->mountpoint[0])
+			show_path(&line, info->mountpoint);
+		out_printf(out, "%-16s  %s\n", name, line.len ? buf_str(&line) : "not mounted");
+		return;
+	}
+	buf_printf(&line, "{\"v\":1,");
+	show_json_text(&line, "database", name);
+	show_json_text(&line, "mountpoint", info->mountpoint);
+	show_json_text(&line, "listen", info->listen);
+	out_printf(out, "%s\"pid\":%ld}\n", buf_str(&line), (long)info->pid);
+}
+
+static int list(bool json, struct out *out)
+{
+	char *home AUTO(free_ptr) = NULL;
+	char **names = NULL;
+	struct why why = {""};
+
+	if (home_find(&home, &why) < 0)
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	size_t n = home_names(home, &names);
+	for (size_t i = 0; i < n; i++) {
+		struct client_info *info AUTO(free_ptr) = xcalloc(1, sizeof(*info));
+
+		if (client_info(home, names[i], info) < 0)
+			*info = (struct client_info){0};
+		list_one(names[i], info, json, out);
+	}
+	home_names_free(names, n);
+	if (n == 0 && !json)
+		out_printf(out, "No databases in %s.\nNext:  blaze init NAME\n", home);
+	return CODE_OK;
+}
+
+static int mount_run(const struct command *c, struct out *out, int argc, char **argv)
+{
+	struct mount_options o = {.m = CMD_MOUNT_OPTIONS};
+	int code = CODE_OK;
+	int first = options_parse(&c->usage, &o, argc, argv, out, &code);
+
+	if (!first)
+		return code;
+	if (first == argc)
+		return list(o.json, out);
+	if (argc - first != 2)
+		return out_error(out, CODE_USAGE, "mount: where? Usage: blaze mount NAME DIR");
+	if (o.m.ready_fd >= 0 && (o.m.ready_fd > 65535 || fcntl((int)o.m.ready_fd, F_SETFD, FD_CLOEXEC) < 0))
+		return out_error(out, CODE_USAGE, "mount: --ready-fd %" PRId64 " is not an open descriptor",
+				 o.m.ready_fd);
+	code = cmd_mount_apply(&o.m, false, out);
+	return code == CODE_OK ? cmd_mount_at(argv[first], argv[first + 1], &o.m, false, out) : code;
+}
+
+const struct command cmd_mount = {
+	.usage = {.name = "mount",
+		  .operands = "[NAME DIR]",
+		  .operands_max = 2,
+		  .summary = "Mounts a database at a directory; lists the databases.",
+		  .notes = "Without NAME and DIR: lists the databases and where they are mounted.\n",
+		  .rows = mount_rows,
+		  .row_count = countof(mount_rows)},
+	.run = mount_run,
+};

@@ -1,0 +1,39 @@
+/* What `blaze mount` and mount.blaze share: the options and the way from them to a mount. */
+#ifndef BLAZE_CLI_CMD_MOUNT_H
+#define BLAZE_CLI_CMD_MOUNT_H
+
+#include "cli/options.h"
+
+struct cmd_mount_options {
+	bool foreground;
+	bool allow_other;
+	bool read_only;
+	bool nonempty;
+	bool quiet;
+	const char *listen;
+	const char *datadir; /**< another BLAZE_HOME */
+	const char *user;    /**< run as; root only */
+	const char *log_level;
+	int64_t uid; /**< -1: who mounts */
+	int64_t gid;
+	int64_t ready_fd; /**< -1: none */
+	struct option_list o;
+};
+
+#define CMD_MOUNT_OPTIONS ((struct cmd_mount_options){.uid = -1, .gid = -1, .ready_fd = -1})
+
+/**
+ * Applies each comma-separated option of the lists given with -o, and those that mount(8) deals with
+ * itself are passed over. sloppy: unknown ones too. 0, or CODE_USAGE, the option being named to out. The
+ * lists' texts must live as long as options.
+ */
+int cmd_mount_apply(struct cmd_mount_options *options, bool sloppy, struct out *out);
+
+/**
+ * Mounts the database spec (a name, or the path of a database's directory) at dir. fake: does everything
+ * but mount. Returns an exit code.
+ */
+int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options, bool fake,
+		 struct out *out);
+
+#endif

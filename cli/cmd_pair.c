@@ -1,0 +1,191 @@
+/* blaze pair: invites another device with a one-use link; blaze pair LINK accepts such an invitation. */
+#include "cli/client.h"
+#include "cli/join.h"
+#include "cli/service.h"
+#include "cli/show.h"
+#include "core/thread.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINK_PREFIX "blaze:pair#"
+#define LINK_BYTES_MAX 4096
+#define LOOK_MS 100
+/* An inviter that is not mounted goes on sending until the other device has been silent for so long. */
+#define SILENCE_MS 15000
+
+struct pair_options {
+	const char *name;
+	const char *listen;
+	int64_t timeout_ms;
+};
+
+static const struct option_row pair_rows[] = {
+	{"timeout", 't', OPTION_DURATION, "T",
+	 "how long the link is good (at most 10 minutes); with LINK: how long to try",
+	 offsetof(struct pair_options, timeout_ms), 0},
+	{"listen", 'l', OPTION_TEXT, "A:P", "address to be reached at; port 0 is any",
+	 offsetof(struct pair_options, listen), 0},
+	{"name", 'n', OPTION_TEXT, "DEVICE",
+	 "with LINK: what other devices call this one (default: the host's name)",
+	 offsetof(struct pair_options, name), 0},
+};
+
+/* ---- inviting ------------------------------------------------------------------------------- */
+
+/* Opens the way in, if none is open, and prints the link. */
+static int invite(struct service *s, struct out *out, const struct pair_options *o, uint64_t ttl_ms,
+		  uint64_t *ret_id)
+{
+	struct buf link AUTO(buf_fini) = {0};
+	struct buf life AUTO(buf_fini) = {0};
+	struct why why = {""};
+
+	if (o->listen && net_listen(s->net, o->listen, &why) < 0)
+		return out_error(out, CODE_FAILED, "pair: %s", why.text);
+	if (net_invite(s->net, ttl_ms, &link, ret_id, &why) < 0)
+		return out_error(out, CODE_FAILED, "pair: %s", why.text);
+	service_remember_listen(s);
+	if (ttl_ms == INVITE_TTL_MS)
+		buf_printf(&life, "10 minutes");
+	else
+		show_duration(&life, ttl_ms);
+	out_printf(out,
+		   "On the other device run:\n\n    blaze pair \"%s\"\n\n"
+		   "The link is good for %s and one use. Waiting…\n",
+		   buf_str(&link), buf_str(&life));
+	out_flush(out);
+	wipe(link.data, link.len);
+	return CODE_OK;
+}
+
+static enum invite_state await(struct service *s, struct out *out, uint64_t id, struct device *device,
+			       char code[16])
+{
+	enum invite_state state = INVITE_WAITING;
+
+	while (state == INVITE_WAITING && !out_is_cancelled(out))
+		state = net_invite_wait(s->net, id, monotonic_ms() + LOOK_MS, device, code);
+	if (state == INVITE_WAITING)
+		net_invite_cancel(s->net, id);
+	return state;
+}
+
+/* Without a mount this process is all there is to receive from: it stays until that is done. */
+static void send_all(struct service *s, struct out *out, const struct device *device, const char *name)
+{
+	uint64_t alive_ms = monotonic_ms();
+
+	out_printf(out, "Sending \"%s\" …", s->name);
+	out_flush(out);
+	for (;;) {
+		struct peer_status p = {.state = PEER_OFFLINE};
+		uint64_t now = monotonic_ms();
+
+		if (status_get(s->status, device->actor, &p) && p.state >= PEER_SYNCING)
+			alive_ms = now;
+		if (p.state == PEER_SYNCED && db_peer_behind(s->db, device->actor) == 0) {
+			out_printf(out, " done.\n");
+			return;
+		}
+		if (now - alive_ms > SILENCE_MS || out_is_cancelled(out)) {
+			out_printf(out, "\n%s gets the rest when \"%s\" is mounted here.\n", name, s->name);
+			return;
+		}
+		(void)db_wait_change(s->db, db_generation(s->db), now + LOOK_MS);
+	}
+}
+
+static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
+{
+	struct pair_options o = {.timeout_ms = INVITE_TTL_MS};
+	char label[DEVICE_LABEL_BYTES];
+	char check[16] = "";
+	struct device device;
+	uint64_t id = 0;
+	int code = CODE_OK;
+
+	if (!options_parse(&cmd_pair.usage, &o, argc, argv, out, &code))
+		return code;
+	code = invite(s, out, &o, o.timeout_ms < INVITE_TTL_MS ? (uint64_t)o.timeout_ms : INVITE_TTL_MS, &id);
+	if (code != CODE_OK)
+		return code;
+	switch (await(s, out, id, &device, check)) {
+	case INVITE_DONE:
+		break;
+	case INVITE_WRONG:
+		return out_error(out, CODE_PAIRING,
+				 "pair: somebody tried a wrong link: this one is void now, run blaze pair again");
+	case INVITE_EXPIRED:
+		return out_error(out, CODE_TIMEOUT,
+				 "pair: nobody used the link in time: run blaze pair again");
+	case INVITE_WAITING:
+	case INVITE_UNKNOWN:
+	default:
+		return out_error(out, CODE_FAILED,
+				 "pair: cancelled, the link is void: run blaze pair again");
+	}
+	char *name AUTO(free_ptr) = show_text(device.name);
+	device_label(&device, label);
+	char *shown AUTO(free_ptr) = show_text(label);
+	out_printf(out, "Check that both devices show:   %s\nPaired with %s (%s).\n", check, name, shown);
+	if (!s->mountpoint)
+		send_all(s, out, &device, name);
+	return CODE_OK;
+}
+
+/* ---- which of the two ----------------------------------------------------------------------- */
+
+static int join(char *text, const struct pair_options *o, struct out *out)
+{
+	struct join_options options = {
+		.device_name = o->name ? o->name : "",
+		.listen = o->listen,
+		.timeout_ms = o->timeout_ms,
+	};
+
+	return join_with_link(text, &options, out);
+}
+
+static int pair_run(const struct command *c, struct out *out, int argc, char **argv)
+{
+	struct pair_options o = {.timeout_ms = INT64_MAX};
+	int code = CODE_OK;
+	int first = options_parse(&c->usage, &o, argc, argv, out, &code);
+
+	if (!first)
+		return code;
+	if (first < argc && strcmp(argv[first], "-") == 0) {
+		char text[LINK_BYTES_MAX] = "";
+
+		if (!fgets(text, sizeof(text), stdin))
+			return out_error(out, CODE_USAGE, "pair: standard input holds no link");
+		return join(text, &o, out);
+	}
+	if (first < argc && strstr(argv[first], LINK_PREFIX)) {
+		/* What is in argv, anybody on this machine can read for as long as it stands there. */
+		char *text AUTO(free_ptr) = xstrdup(argv[first]);
+
+		wipe(argv[first], strlen(argv[first]));
+		return join(text, &o, out);
+	}
+	if (o.name)
+		return out_error(out, CODE_USAGE, "pair: --name goes with a link: see blaze pair --help");
+	return client_run(c, out, argc, argv);
+}
+
+const struct command cmd_pair = {
+	.usage = {.name = "pair",
+		  .operands = "[NAME|DIR|LINK|-]",
+		  .operands_max = 1,
+		  .summary = "Invites another device; with a LINK, joins the one that invited.",
+		  .notes = "Without a link: prints one for the other device, and waits until it is used.\n"
+			   "With a link, or - to read it from standard input: joins that device's database.\n",
+		  .rows = pair_rows,
+		  .row_count = countof(pair_rows)},
+	.run = pair_run,
+	.serve = pair_serve,
+	.needs = COMMAND_NEEDS_FILES | COMMAND_NEEDS_NET,
+};

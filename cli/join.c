@@ -1,0 +1,243 @@
+/*
+ * Joining: pair over the link, make the database, receive it.
+ *
+ * The database is made in a directory that does not count yet (home.h) and gets its name only when it
+ * opens: a join that is killed leaves no half database behind.
+ */
+#include "cli/join.h"
+
+#include "cli/command.h"
+#include "cli/home.h"
+#include "cli/service.h"
+#include "cli/show.h"
+#include "core/thread.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINK_PREFIX "blaze:pair#"
+#define REACH_TIMEOUT_MS 30000
+/* How long the other device may be silent before the rest is left to the first mount. */
+#define SILENCE_MS 15000
+#define LOOK_MS 20
+
+struct join {
+	const struct join_options *options;
+	struct out *out;
+	char *home;
+	struct keys *keys;
+	struct pair_result pair;
+	char *peer; /* the other device's name, for a terminal */
+	char *joining; /* directory, until it has its name */
+	char *name;
+};
+
+static void join_fini(struct join *j)
+{
+	if (j->joining)
+		home_discard(j->joining);
+	if (j->pair.welcome.data)
+		wipe(j->pair.welcome.data, j->pair.welcome.cap);
+	buf_fini(&j->pair.welcome);
+	keys_destroy(j->keys);
+	free(j->home);
+	free(j->peer);
+	free(j->joining);
+	free(j->name);
+}
+
+/* ---- pairing -------------------------------------------------------------------------------- */
+
+static int prepare(struct join *j)
+{
+	struct why why = {""};
+
+	(void)umask(077);
+	if (home_find(&j->home, &why) < 0 || home_create(j->home, &why) < 0 ||
+	    home_become_owner(j->home, &why) < 0)
+		return out_error(j->out, CODE_FAILED, "%s", why.text);
+	int r = home_keys(j->home, j->options->device_name, &j->keys, &why);
+	if (r < 0)
+		return out_error(j->out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
+	return CODE_OK;
+}
+
+static int pair(struct join *j, char *text)
+{
+	struct why why = {""};
+	char *link = strstr(text, LINK_PREFIX);
+	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
+								  : (uint64_t)j->options->timeout_ms;
+
+	if (!link)
+		return out_error(j->out, CODE_PAIRING,
+				 "that is not a pairing link: copy what blaze pair prints on the other device");
+	link[strcspn(link, " \t\r\n\"'")] = 0;
+	int r = net_pair_join(link, j->keys, timeout_ms, &j->pair, &why);
+	wipe(link, strlen(link));
+	switch (-r) {
+	case EKEYREJECTED:
+	case EINVAL:
+		return out_error(j->out, CODE_PAIRING, "%s", why.text);
+	case ETIMEDOUT:
+		return out_error(j->out, CODE_TIMEOUT, "%s", why.text);
+	default:
+		if (r < 0)
+			return out_error(j->out, CODE_FAILED, "%s", why.text);
+	}
+	j->peer = show_text(j->pair.peer.name);
+	return CODE_OK;
+}
+
+/* ---- the database --------------------------------------------------------------------------- */
+
+static int make_database(struct join *j)
+{
+	struct why why = {""};
+	struct db *db = NULL;
+
+	j->joining = home_joining(j->home);
+	int r = db_join(j->joining, j->keys, buf_slice(&j->pair.welcome), &why);
+	if (r >= 0)
+		r = db_open(j->joining, j->keys, NULL, &db, &why);
+	if (r < 0)
+		return out_error(j->out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
+	j->name = xstrdup(db_name(db));
+	(void)db_set_peer_endpoint(db, j->pair.peer.actor, j->pair.endpoint);
+	db_close(db);
+	if (!home_name_is_valid(j->name)) {
+		char *shown AUTO(free_ptr) = show_text(j->name);
+		return out_error(j->out, CODE_FAILED,
+				 "%s calls its database \"%s\", which is no name for a database: nothing was "
+				 "kept",
+				 j->peer, shown);
+	}
+	char *dir AUTO(free_ptr) = home_database(j->home, j->name);
+	if (access(dir, F_OK) == 0)
+		return out_error(j->out, CODE_FAILED,
+				 "a database \"%s\" is on this device already: move %s away or set BLAZE_HOME to "
+				 "another place, then pair again",
+				 j->name, dir);
+	return CODE_OK;
+}
+
+/* Asks on a terminal only: a script has decided already. */
+static int ask_trust(struct join *j)
+{
+	char answer[16] = "";
+
+	out_printf(j->out, "Found %s at %s.\n", j->peer, j->pair.endpoint);
+	out_printf(j->out, "Check that both devices show:   %s\n", j->pair.code);
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+		return CODE_OK;
+	out_printf(j->out, "Trust %s and join \"%s\"? [y/N] ", j->peer, j->name);
+	out_flush(j->out);
+	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+		return CODE_OK;
+	return out_error(j->out, CODE_PAIRING, "not joined: nothing was kept here");
+}
+
+static int give_name(struct join *j)
+{
+	char *dir AUTO(free_ptr) = home_database(j->home, j->name);
+	int home_fd AUTO(close_fd) = open(j->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (renameat2(AT_FDCWD, j->joining, AT_FDCWD, dir, RENAME_NOREPLACE) < 0)
+		return out_error(j->out, CODE_FAILED, "cannot create %s: %s", dir, strerror(errno));
+	free(STEAL(j->joining));
+	if (home_fd >= 0)
+		(void)fsync(home_fd);
+	return CODE_OK;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+static void say_received(const struct join *j, struct service *s, bool again)
+{
+	struct buf size AUTO(buf_fini) = {0};
+	struct peer_status p = {0};
+	struct db_stats stats;
+
+	db_get_stats(s->db, &stats);
+	(void)status_get(s->status, j->pair.peer.actor, &p);
+	show_size(&size, p.down_bytes);
+	out_printf(j->out, "%sPaired. Receiving \"%s\": %" PRIu64 " record%s, %s …", again ? "\r\033[K" : "",
+		   j->name, stats.record_count, show_plural(stats.record_count), buf_str(&size));
+}
+
+/* Until the peer has nothing that we lack. -ETIMEDOUT when it falls silent before. */
+static int receive(const struct join *j, struct service *s)
+{
+	uint64_t last_bytes = 0;
+	uint64_t last_ms = monotonic_ms();
+	uint64_t said_ms = 0;
+
+	for (;;) {
+		struct peer_status p = {0};
+		uint64_t now = monotonic_ms();
+		bool known = status_get(s->status, j->pair.peer.actor, &p);
+
+		if (known && p.state == PEER_SYNCED)
+			return 0;
+		if (known && p.down_bytes != last_bytes) {
+			last_bytes = p.down_bytes;
+			last_ms = now;
+		}
+		if (now - last_ms > SILENCE_MS)
+			return -ETIMEDOUT;
+		if (j->out->tty && now - said_ms > 200) {
+			say_received(j, s, said_ms != 0);
+			out_flush(j->out);
+			said_ms = now;
+		}
+		(void)db_wait_change(s->db, db_generation(s->db), now + LOOK_MS);
+	}
+}
+
+static int fetch(struct join *j)
+{
+	struct service s = {0};
+	int code = service_open(&s, j->home, j->name, j->out);
+
+	if (code == CODE_OK)
+		code = service_open_net(&s, j->options->listen, j->out);
+	if (code == CODE_OK) {
+		int r = receive(j, &s);
+
+		say_received(j, &s, j->out->tty);
+		out_printf(j->out, r < 0 ? "\n" : " done.\n");
+		if (r < 0) {
+			out_printf(j->out, "%s is not answering now; the rest comes when \"%s\" is mounted.\n",
+				   j->peer, j->name);
+			code = CODE_ATTENTION;
+		}
+		out_printf(j->out, "Next:  blaze mount %s DIR\n", j->name);
+	}
+	out_flush(j->out);
+	service_close(&s);
+	return code;
+}
+
+int join_with_link(char *text, const struct join_options *options, struct out *out)
+{
+	struct join j AUTO(join_fini) = {.options = options, .out = out};
+	int code = prepare(&j);
+
+	if (code == CODE_OK)
+		code = pair(&j, text);
+	wipe(text, strlen(text));
+	if (code == CODE_OK)
+		code = make_database(&j);
+	if (code == CODE_OK)
+		code = ask_trust(&j);
+	if (code == CODE_OK)
+		code = give_name(&j);
+	if (code == CODE_OK)
+		code = fetch(&j);
+	return code;
+}

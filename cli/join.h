@@ -1,0 +1,19 @@
+/* `blaze pair LINK`: joins the database of another device. */
+#ifndef BLAZE_CLI_JOIN_H
+#define BLAZE_CLI_JOIN_H
+
+#include "cli/out.h"
+
+struct join_options {
+	const char *device_name; /**< for a device that has no identity yet; "" = the host's name */
+	const char *listen;	 /**< NULL: only dial */
+	int64_t timeout_ms;	 /**< to reach the other device; INT64_MAX: a sensible one */
+};
+
+/**
+ * Finds the link in text (which may be the whole command that the other device printed), joins, and
+ * receives what is there. Returns an exit code. text is wiped.
+ */
+int join_with_link(char *text, const struct join_options *options, struct out *out);
+
+#endif

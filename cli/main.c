@@ -1,0 +1,105 @@
+/*
+ * Where `blaze` begins. The map of the project, in the order to read it:
+ *
+ *   cli/     what a person types
+ *     main.c             this file
+ *     command.[ch]       what a subcommand is, and the table of them
+ *     cmd_init.c         makes a database            cmd_mount.c    mounts one, lists mounts
+ *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins
+ *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
+ *     cmd_log.c          history of a record         cmd_version.c  versions
+ *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
+ *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
+ *     home.[ch]          $BLAZE_HOME                 show.[ch]      words for people
+ *     client.[ch]        finds the database a command is about, and who serves it
+ *     service.[ch]       a database opened in this process, with files layer and network
+ *     daemon.[ch]        the process behind a mount: start, readiness, orderly end
+ *     control.[ch]       the daemon's socket: runs commands for clients
+ *     mountpoint.[ch]    directories to mount on
+ *   core/    the database; starts no thread, opens no socket, knows no files
+ *     db.h               the façade: open, edit, apply, observe, ask
+ *     change.h           what one save becomes       doc.h          a record's content as a CRDT
+ *     json.h             lossless JSON scanner       store.h        LevelDB and the rules around it
+ *     envelope.h         sealing                     sync.h         what one peer still needs
+ *     keys.h, digest.h   identity, cryptography      status.h       what net knows about peers
+ *     report.h           the verdict: "is it synced?"
+ *     base.h bytes.h arena.h id.h log.h why.h thread.h   the ground everything stands on
+ *   net/     moves bytes between databases
+ *     net.h              start, stop, pairing; behind it WebSocket, Noise, channels, peers
+ *   fs/      shows a database as files
+ *     vfs.h              the mount's semantics, without FUSE; the publisher
+ *     session.h          the FUSE session            ops*.c         FUSE's requests, one to one
+ *     special.h          .blaze/                     notify.h       what the kernel has to forget
+ *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
+ *
+ * Dependencies run cli → fs → core ← net ← cli.
+ */
+#include "cli/command.h"
+#include "core/digest.h"
+#include "core/log.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set_log_level(void)
+{
+	static const char *const names[] = {"error", "warning", "info", "debug"};
+	const char *level = getenv("BLAZE_LOG");
+
+	for (size_t i = 0; level && i < countof(names); i++) {
+		if (strcmp(level, names[i]) == 0)
+			log_set_level((enum log_level)i);
+	}
+}
+
+static int unknown_command(struct out *out, const char *name)
+{
+	char *shown AUTO(free_ptr) = log_quote(name, strlen(name));
+	const char *near = command_nearest(name);
+
+	if (near)
+		return out_error(out, CODE_USAGE, "no command \"%s\": did you mean blaze %s?", shown, near);
+	return out_error(out, CODE_USAGE, "no command \"%s\": see blaze --help", shown);
+}
+
+static int dispatch(struct out *out, int argc, char **argv)
+{
+	if (argc < 2)
+		return out_error(out, CODE_USAGE, "which command? See blaze --help");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    (strcmp(argv[1], "help") == 0 && argc == 2)) {
+		command_print_all(out);
+		return CODE_OK;
+	}
+	const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+	bool help = strcmp(name, "help") == 0;
+	const struct command *c = command_find(help ? argv[2] : name);
+
+	if (!c)
+		return unknown_command(out, help ? argv[2] : name);
+	if (help) {
+		options_print_help(&c->usage, out);
+		return CODE_OK;
+	}
+	return c->run(c, out, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *self = slash ? slash + 1 : argc > 0 ? argv[0] : "";
+	struct out out;
+
+	/* Writing to a peer or a client that went away, or past a file size limit, is an error code. */
+	(void)signal(SIGXFSZ, SIG_IGN);
+	set_log_level();
+	digest_init();
+	if (strcmp(self, "mount.blaze") == 0 || strcmp(self, "mount.fuse.blaze") == 0)
+		return mount_helper_main(argc, argv);
+	out_init(&out);
+	int code = dispatch(&out, argc, argv);
+	out_flush(&out);
+	out_fini(&out);
+	return code;
+}

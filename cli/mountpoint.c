@@ -1,0 +1,185 @@
+/* Mountpoints, through /proc/self/mountinfo, which can be read even when a mount does not answer. */
+#include "cli/mountpoint.h"
+
+#include "core/bytes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* One dead mount may hide another. */
+#define DEAD_MAX 8
+
+extern char **environ;
+
+char *mountpoint_absolute(const char *dir)
+{
+	char *copy AUTO(free_ptr) = xstrdup(dir);
+	size_t n = strlen(copy);
+
+	while (n > 1 && copy[n - 1] == '/')
+		copy[--n] = 0;
+	char *slash = strrchr(copy, '/');
+	const char *base = slash ? slash + 1 : copy;
+	struct stat st;
+
+	if (!base[0] || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+		return realpath(dir, NULL);
+	if (lstat(copy, &st) == 0 && S_ISLNK(st.st_mode))
+		return realpath(dir, NULL);
+	if (slash == copy)
+		return xstrdup(copy);
+	if (slash)
+		*slash = 0;
+	char *parent AUTO(free_ptr) = realpath(slash ? copy : ".", NULL);
+	if (!parent)
+		return NULL;
+	return xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base);
+}
+
+/* mountinfo writes space, tab, newline and backslash as \ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		unsigned v = 0;
+
+		if (s[0] == '\\' && sscanf(s + 1, "%3o", &v) == 1) {
+			*to++ = (char)v;
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+bool mountpoint_is_blaze(const char *dir)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line AUTO(free_ptr) = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	/* "36 35 98:0 / /mnt rw,noatime shared:1 - fuse.blaze work rw": the last match is on top. */
+	while (f && getline(&line, &cap, f) > 0) {
+		const char *type = strstr(line, " - ");
+		char *save = NULL;
+		char *field = type ? strtok_r(line, " ", &save) : NULL;
+
+		for (int i = 0; field && i < 4; i++)
+			field = strtok_r(NULL, " ", &save);
+		if (!field)
+			continue;
+		unescape(field);
+		if (strcmp(field, dir) == 0)
+			found = strncmp(type + 3, MOUNTPOINT_TYPE " ", sizeof(MOUNTPOINT_TYPE)) == 0;
+	}
+	if (f)
+		(void)fclose(f);
+	return found;
+}
+
+bool mountpoint_is_dead(const char *dir)
+{
+	struct stat st;
+
+	return stat(dir, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+static bool is_empty(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e = NULL;
+	bool empty = true;
+
+	while (d && empty && (e = readdir(d)))
+		empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+	if (d)
+		(void)closedir(d);
+	return empty;
+}
+
+int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struct why *why)
+{
+	struct stat st;
+
+	*ret_was_dead = false;
+	for (int i = 0; i < DEAD_MAX && mountpoint_is_dead(dir); i++) {
+		char *path AUTO(free_ptr) = mountpoint_absolute(dir);
+		struct why reason = {""};
+
+		if (!path || !mountpoint_is_blaze(path) || mountpoint_unmount(path, true, &reason) < 0)
+			return why_set(why, -ENOTCONN,
+				       "the process behind what is mounted at %s has died: unmount it with "
+				       "fusermount3 -uz %s",
+				       dir, dir);
+		*ret_was_dead = true;
+	}
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return why_set(why, -ENOENT, "%s does not exist: create it with mkdir %s", dir, dir);
+	if (stat(dir, &st) < 0)
+		return why_set(why, -errno, "cannot mount on %s: %s", dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return why_set(why, -ENOTDIR, "%s is not a directory: mount on an empty directory", dir);
+	char *path AUTO(free_ptr) = mountpoint_absolute(dir);
+	if (path && mountpoint_is_blaze(path))
+		return why_set(why, -EBUSY,
+			       "%s is a mounted database already: unmount it with blaze umount %s", dir,
+			       dir);
+	if (!nonempty && !is_empty(dir))
+		return why_set(why, -ENOTEMPTY,
+			       "%s is not empty, its files would be hidden: use an empty directory, or "
+			       "-o nonempty",
+			       dir);
+	return 0;
+}
+
+static int run_fusermount(const char *dir, bool lazy, struct why *why)
+{
+	static char name[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
+	char *path AUTO(free_ptr) = xstrdup(dir);
+	char *argv[7] = {name, unmount, quiet};
+	size_t n = 3;
+	pid_t pid = 0;
+	int status = 0;
+
+	if (lazy)
+		argv[n++] = detach;
+	argv[n++] = end;
+	argv[n] = path;
+	int r = posix_spawnp(&pid, name, NULL, NULL, argv, environ);
+	if (r)
+		return why_set(why, -r, "cannot run fusermount3: %s: install the package fuse3",
+			       strerror(r));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+		/* again */
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	/* fusermount3 says why in prose only; nearly always a program works in there. */
+	return why_set(why, -EBUSY, "%s is in use: close what is open in it (fuser -vm %s), then try again",
+		       dir, dir);
+}
+
+int mountpoint_unmount(const char *dir, bool lazy, struct why *why)
+{
+	if (geteuid() != 0)
+		return run_fusermount(dir, lazy, why);
+	if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	if (errno == EBUSY)
+		return why_set(why, -EBUSY,
+			       "%s is in use: close what is open in it (fuser -vm %s), then try again", dir,
+			       dir);
+	return why_set(why, -errno, "cannot unmount %s: %s", dir, strerror(errno));
+}

@@ -1,0 +1,28 @@
+/* Directories to mount on: what is mounted there, whether it is alive, taking it away. */
+#ifndef BLAZE_CLI_MOUNTPOINT_H
+#define BLAZE_CLI_MOUNTPOINT_H
+
+#include "core/why.h"
+
+/** What /proc/mounts calls our file systems. */
+#define MOUNTPOINT_TYPE "fuse.blaze"
+
+/**
+ * Absolute and without symbolic links, but for the last component not looked at: works for a mountpoint
+ * whose process has died. Caller frees; NULL when the directory above it does not exist.
+ */
+char *mountpoint_absolute(const char *dir);
+/** Whether a Blaze is mounted exactly at this absolute path. Asks the kernel, not the mount. */
+bool mountpoint_is_blaze(const char *dir);
+/** Whether the process behind the mount is gone ("Transport endpoint is not connected"). */
+bool mountpoint_is_dead(const char *dir);
+/**
+ * Readies a directory for a mount: it must exist and be an empty directory (or any, when nonempty), with
+ * no Blaze on it. What a dead process left mounted is taken away first, and *ret_was_dead says so.
+ * -EBUSY: a database is mounted there.
+ */
+int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struct why *why);
+/** Unmounts, as root directly, else through fusermount3. -EBUSY when files in it are open. */
+int mountpoint_unmount(const char *dir, bool lazy, struct why *why);
+
+#endif

@@ -1,0 +1,209 @@
+/* Output as frames: collected by commands, sent to a client, copied by the client to its streams. */
+#include "cli/out.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum frame {
+	FRAME_STDOUT = 1,
+	FRAME_STDERR = 2,
+	FRAME_EXIT = 3
+};
+
+#define HEADER_BYTES 5
+
+void out_init(struct out *o)
+{
+	*o = (struct out){.fd = -1, .tty = isatty(STDOUT_FILENO)};
+}
+
+void out_init_socket(struct out *o, int fd, bool tty)
+{
+	assert(fd >= 0);
+	*o = (struct out){.fd = fd, .tty = tty};
+}
+
+void out_fini(struct out *o)
+{
+	buf_fini(&o->frames);
+	o->fd = -1;
+}
+
+static void add_frame(struct out *o, enum frame kind, struct slice payload)
+{
+	struct reader r = reader_init(payload);
+
+	while (reader_left(&r)) {
+		size_t left = reader_left(&r);
+		struct slice part =
+			reader_take(&r, left < OUT_FRAME_BYTES_MAX ? left : OUT_FRAME_BYTES_MAX);
+
+		buf_u8(&o->frames, (uint8_t)kind);
+		buf_be32(&o->frames, (uint32_t)part.len);
+		buf_slice_append(&o->frames, part);
+	}
+}
+
+void out_text(struct out *o, struct slice text)
+{
+	add_frame(o, FRAME_STDOUT, text);
+}
+
+static char *format_text(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+static char *format_text(const char *format, va_list args)
+{
+	char *text = NULL;
+
+	if (vasprintf(&text, format, args) < 0)
+		abort();
+	return text;
+}
+
+void out_printf(struct out *o, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	char *text AUTO(free_ptr) = format_text(format, args);
+	va_end(args);
+	add_frame(o, FRAME_STDOUT, SLICE_STR(text));
+}
+
+int out_error(struct out *o, int code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	char *text AUTO(free_ptr) = format_text(format, args);
+	va_end(args);
+	char *line AUTO(free_ptr) = xasprintf("blaze: %s\n", text);
+	add_frame(o, FRAME_STDERR, SLICE_STR(line));
+	return code;
+}
+
+void out_warn(struct out *o, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	char *text AUTO(free_ptr) = format_text(format, args);
+	va_end(args);
+	char *line AUTO(free_ptr) = xasprintf("blaze: warning: %s\n", text);
+	add_frame(o, FRAME_STDERR, SLICE_STR(line));
+}
+
+int out_write_all(int fd, struct slice data)
+{
+	struct reader r = reader_init(data);
+
+	while (reader_left(&r)) {
+		ssize_t n = send(fd, r.p, reader_left(&r), MSG_NOSIGNAL);
+
+		if (n < 0 && errno == ENOTSOCK)
+			n = write(fd, r.p, reader_left(&r));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		(void)reader_take(&r, (size_t)n);
+	}
+	return 0;
+}
+
+int out_read_all(int fd, void *data, size_t len)
+{
+	uint8_t *p = data;
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t n = read(fd, p + have, len - have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return have ? -EPIPE : 0;
+		have += (size_t)n;
+	}
+	return 1;
+}
+
+void out_flush(struct out *o)
+{
+	int r = 0;
+
+	if (o->fd >= 0 && !o->gone) {
+		r = out_write_all(o->fd, buf_slice(&o->frames));
+	} else if (o->fd < 0) {
+		struct reader in = reader_init(buf_slice(&o->frames));
+
+		while (reader_left(&in) && r == 0) {
+			uint8_t kind = reader_u8(&in);
+			struct slice text = reader_take(&in, reader_be32(&in));
+
+			if (kind == FRAME_STDOUT && o->capture)
+				buf_slice_append(o->capture, text);
+			else
+				r = out_write_all(kind == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO,
+						  text);
+		}
+		assert(r < 0 || reader_finish(&in) == 0);
+	}
+	o->gone |= r < 0;
+	buf_clear(&o->frames);
+}
+
+void out_exit(struct out *o, int code)
+{
+	assert(code >= 0);
+	if (o->fd >= 0) {
+		uint8_t bytes[4] = {0, 0, 0, (uint8_t)code};
+
+		add_frame(o, FRAME_EXIT, SLICE(bytes, sizeof(bytes)));
+	}
+	out_flush(o);
+}
+
+bool out_is_cancelled(struct out *o)
+{
+	struct pollfd p = {.fd = o->fd, .events = POLLRDHUP};
+
+	if (atomic_load(&o->cancelled) || o->gone)
+		return true;
+	if (o->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+		o->gone = true;
+	return o->gone;
+}
+
+int out_relay(int fd, struct out *o)
+{
+	uint8_t *payload AUTO(free_ptr) = xmalloc(OUT_FRAME_BYTES_MAX);
+	int code = -EPIPE;
+
+	for (;;) {
+		uint8_t header[HEADER_BYTES];
+		int r = out_read_all(fd, header, sizeof(header));
+
+		if (r <= 0)
+			return code >= 0 || r == 0 ? code : r;
+		struct reader in = reader_init(SLICE(header, sizeof(header)));
+		uint8_t kind = reader_u8(&in);
+		uint32_t len = reader_be32(&in);
+
+		if (len > OUT_FRAME_BYTES_MAX || kind < FRAME_STDOUT || kind > FRAME_EXIT)
+			return -EBADMSG;
+		if (len && (r = out_read_all(fd, payload, len)) <= 0)
+			return r ? r : -EPIPE;
+		if (kind == FRAME_EXIT && len == 4)
+			code = payload[3];
+		else if (kind != FRAME_EXIT)
+			add_frame(o, (enum frame)kind, SLICE(payload, len));
+		out_flush(o);
+	}
+}

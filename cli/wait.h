@@ -1,0 +1,13 @@
+/* Waiting until the other devices have everything: shared by `wait` and `umount --wait`. */
+#ifndef BLAZE_CLI_WAIT_H
+#define BLAZE_CLI_WAIT_H
+
+#include "cli/service.h"
+
+/**
+ * Waits up to timeout_ms (INT64_MAX: for ever). 0 when all is on all other devices; else an exit code, the
+ * reason being said to out for command.
+ */
+int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms);
+
+#endif

@@ -1,0 +1,55 @@
+/* Our own read and writev on /dev/fuse, of which the first writev sees the reply to FUSE_INIT. */
+#include "fs/init_patch.h"
+
+#include "core/base.h"
+
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static ssize_t device_read(int fd, void *data, size_t size, void *userdata)
+{
+	(void)userdata;
+	return read(fd, data, size);
+}
+
+static bool is_init_reply(const struct iovec *iov, int count)
+{
+	const struct fuse_out_header *header = iov[0].iov_base;
+
+	return count == 2 && iov[0].iov_len == sizeof(*header) && header->error == 0 &&
+	       iov[1].iov_len == sizeof(struct fuse_init_out);
+}
+
+/** libfuse builds the reply in memory of its own, so it may be changed in place. */
+static void patch(const struct iovec *iov)
+{
+	struct fuse_init_out *out = iov[1].iov_base;
+
+	/* Older kernels than 4.7 ignore flags they do not know. */
+	if (out->major == FUSE_KERNEL_VERSION)
+		out->flags |= FUSE_PARALLEL_DIROPS;
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct init_patch *p = userdata;
+
+	/* A notification can overtake the reply. */
+	if (atomic_load_explicit(&p->answered, memory_order_relaxed) || !is_init_reply(iov, count))
+		return writev(fd, iov, count);
+	patch(iov);
+	atomic_store(&p->answered, true);
+	ssize_t r = writev(fd, iov, count);
+	if (r >= 0 && p->ready)
+		p->ready(p->ctx);
+	return r;
+}
+
+int init_patch_install(struct fuse_session *se)
+{
+	static const struct fuse_custom_io io = {.read = device_read, .writev = device_writev};
+
+	return fuse_session_custom_io(se, &io, fuse_session_fd(se));
+}

@@ -1,0 +1,181 @@
+/*
+ * Listings. An offset is the index of the entry to come next, so a listing can be continued anywhere.
+ *
+ * readdirplus counts as a lookup for every entry the kernel really receives, but for "." and "..": the
+ * count of the one that did not fit any more is given back.
+ */
+#include "fs/ops.h"
+
+#include <linux/fuse.h>
+#include <string.h>
+
+#define LISTING_BYTES_MAX (1024u * 1024u)
+
+/** A listing in the making. */
+struct listing {
+	fuse_req_t req;
+	struct ops_ctx *ops;
+	uint64_t ino;
+	bool plus;
+	char *bytes;
+	size_t len;
+	size_t cap;
+};
+
+static struct vfs_dir *vfs_dir_of(const struct fuse_file_info *fi)
+{
+	return (struct vfs_dir *)(uintptr_t)fi->fh;
+}
+
+static struct special_dir *special_dir_of(const struct fuse_file_info *fi)
+{
+	return (struct special_dir *)(uintptr_t)fi->fh;
+}
+
+void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_ctx *o = ops_of(req);
+	int r;
+
+	if (special_owns(ino)) {
+		struct special_dir *d = NULL;
+
+		r = special_opendir(o->special, ino, &d);
+		fi->fh = (uintptr_t)d;
+	} else {
+		struct vfs_dir *d = NULL;
+
+		r = vfs_opendir(o->vfs, ino, &d);
+		fi->fh = (uintptr_t)d;
+	}
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	if (fuse_reply_open(req, fi) == 0)
+		return;
+	if (special_owns(ino))
+		special_closedir(o->special, special_dir_of(fi));
+	else
+		vfs_closedir(o->vfs, vfs_dir_of(fi));
+}
+
+void ops_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_ctx *o = ops_of(req);
+
+	if (special_owns(ino))
+		special_closedir(o->special, special_dir_of(fi));
+	else
+		vfs_closedir(o->vfs, vfs_dir_of(fi));
+	ops_reply(req, 0);
+}
+
+void ops_dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	(void)fi;
+	ops_reply(req, special_owns(ino) ? 0 : vfs_fsync(ops_of(req)->vfs, NULL));
+}
+
+static bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/** 1 = added, 0 = no room. */
+static int add_plain(struct listing *l, const struct vfs_dirent *d, uint64_t next)
+{
+	struct stat st = {.st_ino = d->ino, .st_mode = d->type};
+	size_t n = fuse_add_direntry(l->req, l->bytes + l->len, l->cap - l->len, d->name, &st,
+				     (off_t)next);
+
+	if (n > l->cap - l->len)
+		return 0;
+	l->len += n;
+	return 1;
+}
+
+/** 1 = added (or gone meanwhile), 0 = no room, or an error. */
+static int add_plus(struct listing *l, const struct vfs_dirent *d, uint64_t next)
+{
+	struct fuse_entry_param e = {.attr = {.st_ino = d->ino, .st_mode = d->type}};
+	bool dot = is_dot(d->name);
+	struct stat st = {0};
+
+	if (!dot) {
+		int r = special_owns(l->ino) ? special_lookup(l->ops->special, l->ino, d->name, &st)
+					     : vfs_lookup(l->ops->vfs, l->ino, d->name, &st);
+		if (r == -ENOENT)
+			return 1;
+		if (r < 0)
+			return r;
+		ops_entry(&st, &e);
+	}
+	size_t n = fuse_add_direntry_plus(l->req, l->bytes + l->len, l->cap - l->len, d->name, &e,
+					  (off_t)next);
+	if (n <= l->cap - l->len) {
+		l->len += n;
+		return 1;
+	}
+	if (!dot && !special_owns(st.st_ino))
+		vfs_forget(l->ops->vfs, st.st_ino, 1);
+	return 0;
+}
+
+static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *fi)
+{
+	for (;; index++) {
+		struct vfs_dirent d;
+		int r = special_owns(l->ino) ? special_readdir(special_dir_of(fi), index, &d)
+					     : vfs_readdir(l->ops->vfs, vfs_dir_of(fi), index, &d);
+
+		if (r > 0)
+			r = l->plus ? add_plus(l, &d, index + 1) : add_plain(l, &d, index + 1);
+		if (r <= 0)
+			return r;
+	}
+}
+
+/** Nobody received the listing: gives back every count it would have carried. */
+static void take_back(const struct listing *l)
+{
+	for (size_t at = 0; at < l->len;) {
+		const struct fuse_direntplus *d = (const void *)(l->bytes + at);
+
+		/* "." and ".." have no node id. */
+		if (d->entry_out.nodeid && !special_owns(d->entry_out.nodeid))
+			vfs_forget(l->ops->vfs, d->entry_out.nodeid, 1);
+		at += FUSE_DIRENTPLUS_SIZE(d);
+	}
+}
+
+static void list(struct listing *l, size_t size, off_t off, const struct fuse_file_info *fi)
+{
+	l->ops = ops_of(l->req);
+	l->cap = size < LISTING_BYTES_MAX ? size : LISTING_BYTES_MAX;
+	l->bytes = xmalloc(l->cap);
+
+	int r = fill(l, (uint64_t)off, fi);
+	/* What was found before an error is worth more than the error, which comes back next time. */
+	if (r < 0 && l->len == 0)
+		ops_reply(l->req, r);
+	else if (fuse_reply_buf(l->req, l->bytes, l->len) < 0 && l->plus)
+		take_back(l);
+	free_ptr(&l->bytes);
+}
+
+void ops_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct listing l = {.req = req, .ino = ino};
+
+	list(&l, size, off, fi);
+}
+
+void ops_dir_readplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct listing l = {.req = req, .ino = ino, .plus = true};
+
+	list(&l, size, off, fi);
+}

@@ -1,0 +1,145 @@
+/* Open files. */
+#include "fs/ops.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+void ops_file_policy(struct fuse_file_info *fi)
+{
+	/* Pages stay valid from one open to the next: whatever changes them is notified. */
+	fi->keep_cache = 1;
+	/* Who cannot have written has nothing to say at close: one round trip less. */
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
+static void open_special(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_ctx *o = ops_of(req);
+	struct special_handle *h = NULL;
+	int r = (fi->flags & O_ACCMODE) == O_RDONLY ? special_open(o->special, ino, &h) : -EACCES;
+
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi) < 0)
+		special_close(o->special, h);
+}
+
+void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_ctx *o = ops_of(req);
+	struct vfs_caller c = ops_caller(req);
+	struct vfs_handle *h = NULL;
+
+	if (special_owns(ino)) {
+		open_special(req, ino, fi);
+		return;
+	}
+	int r = vfs_open(o->vfs, &c, ino, fi->flags, &h);
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	ops_file_policy(fi);
+	if (fuse_reply_open(req, fi) < 0)
+		vfs_release(o->vfs, h);
+}
+
+void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	AUTO(buf_fini) struct buf data = {0};
+
+	if (special_owns(ino)) {
+		struct slice s = special_read(ops_special_handle(fi), (uint64_t)off, size);
+
+		(void)fuse_reply_buf(req, (const char *)s.data, s.len);
+		return;
+	}
+	int r = vfs_read(ops_of(req)->vfs, ops_handle(fi), (uint64_t)off, size, &data);
+	if (r < 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_buf(req, (const char *)data.data, data.len);
+}
+
+void ops_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	/* Special files cannot be opened for writing. */
+	int r = special_owns(ino) ? -EBADF
+				  : vfs_write(ops_of(req)->vfs, ops_handle(fi), (uint64_t)off,
+					      SLICE(data, size));
+
+	if (r < 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_write(req, size);
+}
+
+void ops_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	ops_reply(req, special_owns(ino) ? 0 : vfs_flush(ops_of(req)->vfs, ops_handle(fi)));
+}
+
+void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_ctx *o = ops_of(req);
+
+	if (special_owns(ino))
+		special_close(o->special, ops_special_handle(fi));
+	else
+		vfs_release(o->vfs, ops_handle(fi));
+	ops_reply(req, 0);
+}
+
+void ops_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	ops_reply(req, special_owns(ino) ? 0 : vfs_fsync(ops_of(req)->vfs, ops_handle(fi)));
+}
+
+void ops_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
+			struct fuse_file_info *fi)
+{
+	ops_reply(req, special_owns(ino) ? -EBADF
+					 : vfs_fallocate(ops_of(req)->vfs, ops_handle(fi), mode,
+							 (uint64_t)off, (uint64_t)length));
+}
+
+void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	uint64_t to = 0;
+	int r;
+
+	/* Negative offsets are beyond every file, as the local file systems say. */
+	if (off < 0)
+		r = -ENXIO;
+	else if (special_owns(ino))
+		r = special_lseek(ops_special_handle(fi), (uint64_t)off, whence, &to);
+	else
+		r = vfs_lseek(ops_of(req)->vfs, ops_handle(fi), (uint64_t)off, whence, &to);
+	if (r < 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_lseek(req, (off_t)to);
+}
+
+void ops_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		    struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+		    size_t out_size)
+{
+	(void)ino;
+	(void)cmd;
+	(void)arg;
+	(void)fi;
+	(void)flags;
+	(void)in;
+	(void)in_size;
+	(void)out_size;
+	ops_reply(req, -ENOTTY);
+}

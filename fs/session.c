@@ -1,0 +1,326 @@
+/*
+ * Mounting, running, stopping.
+ *
+ * libfuse's loop waits in sem_wait() for its workers, and looks at the flag of fuse_session_exit() only
+ * when a signal interrupts it. A signal that comes just before it falls asleep is lost. Therefore
+ * session_stop() only writes to an eventfd; a thread of ours waits for that, sees the last notification
+ * off while the workers still answer (notify.h says why), sets the flag, and sends SIGUSR2 to the loop's
+ * thread until the loop has ended.
+ */
+#include "fs/session.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+#include "fs/notify.h"
+#include "fs/ops.h"
+
+#include <linux/magic.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/** Beyond a few, more workers only wait for the database's lock; two would do for safety. */
+#define WORKERS_MAX 10
+
+#define WAKE_SIGNAL SIGUSR2
+#define WAKE_INTERVAL_MS 5
+
+struct session {
+	struct ops_ctx ops;
+	struct fuse_session *se;
+	struct notify notify;
+	char *mountpoint;
+	int stop_fd; /**< readable = stop */
+	pid_t loop_tid;
+	struct mutex lock;
+	struct cond ended;
+	bool loop_ended; /* protected by lock */
+};
+
+/* ---- what libfuse has to say ------------------------------------------------------------------ */
+
+/** Where this thread keeps libfuse's complaints while it mounts; else NULL, and they are logged. */
+static _Thread_local struct why *complaint;
+
+/** libfuse says some sentences in several pieces. */
+static void complain(const char *text)
+{
+	size_t n = strlen(complaint->text);
+
+	(void)snprintf(complaint->text + n, sizeof(complaint->text) - n, "%s", text);
+}
+
+__attribute__((format(printf, 2, 0))) static void on_fuse_log(enum fuse_log_level level,
+							      const char *format, va_list args)
+{
+	static const char prefix[] = "fuse: ";
+	char line[400];
+
+	(void)vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = '\0';
+	const char *text = line;
+	if (strncmp(line, prefix, strlen(prefix)) == 0)
+		text += strlen(prefix);
+	if (complaint)
+		complain(text);
+	else if (level <= FUSE_LOG_ERR)
+		log_err("libfuse: %s", text);
+	else
+		log_debug("libfuse: %s", text);
+}
+
+/* ---- creating --------------------------------------------------------------------------------- */
+
+/** Whether the root of some FUSE file system is at path. */
+static bool is_fuse_root(const char *path, const struct stat *st)
+{
+	AUTO(free_ptr) char *above = xasprintf("%s/..", path);
+	struct statfs fs;
+	struct stat up;
+
+	if (statfs(path, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
+		return false;
+	return stat(above, &up) == 0 && up.st_dev != st->st_dev;
+}
+
+/** The commands look closer before (cli/mountpoint.h); this keeps every caller from stacking mounts. */
+static int check_mountpoint(const char *dir, char **ret, struct why *why)
+{
+	AUTO(free_ptr) char *path = NULL;
+	struct stat st;
+
+	if (stat(dir, &st) < 0) {
+		int r = -errno;
+
+		if (r == -ENOENT)
+			return why_set(why, r, "'%s' does not exist: create it with mkdir %s", dir,
+				       dir);
+		if (r == -ENOTCONN)
+			return why_set(why, r,
+				       "the program that served '%s' has ended: unmount it with "
+				       "fusermount3 -uz %s",
+				       dir, dir);
+		return why_set(why, r, "cannot mount on '%s': %s", dir, strerror(-r));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return why_set(why, -ENOTDIR, "'%s' is not a directory: mount on an empty one", dir);
+	path = realpath(dir, NULL);
+	if (!path)
+		return why_set(why, -errno, "cannot mount on '%s': %s", dir, strerror(errno));
+	if (is_fuse_root(path, &st))
+		return why_set(
+			why, -EBUSY,
+			"something is mounted at '%s' already: unmount it with blaze umount %s",
+			dir, dir);
+	*ret = STEAL(path);
+	return 0;
+}
+
+/** The argument after -o. Commas in the database's name are escaped. */
+static char *mount_options(const struct session_options *options)
+{
+	AUTO(free_ptr) char *fsname = xasprintf("fsname=%s", options->name);
+	char *ret = NULL;
+	int r = fuse_opt_add_opt(&ret, "subtype=blaze,nosuid,nodev,default_permissions");
+
+	r |= fuse_opt_add_opt_escaped(&ret, fsname);
+	if (options->fuse_options && options->fuse_options[0])
+		r |= fuse_opt_add_opt(&ret, options->fuse_options);
+	if (r)
+		abort(); /* out of memory */
+	return ret;
+}
+
+static int new_fuse_session(struct session *s, const struct session_options *options,
+			    struct why *why)
+{
+	AUTO(free_ptr) char *list = mount_options(options);
+	char program[] = "blaze", flag[] = "-o";
+	char *argv[] = {program, flag, list, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+
+	s->se = fuse_session_new(&args, &ops_table, sizeof(ops_table), &s->ops);
+	fuse_opt_free_args(&args);
+	if (!s->se)
+		return why_set(why, -EINVAL, "cannot mount with these options: %s", complaint->text);
+	return 0;
+}
+
+static int mount_fuse_session(struct session *s, struct why *why)
+{
+	if (access("/dev/fuse", F_OK) < 0)
+		return why_set(why, -ENODEV,
+			       "this system has no /dev/fuse; load it with: modprobe fuse");
+	if (fuse_session_mount(s->se, s->mountpoint) == 0)
+		return 0;
+	/* As a user, fusermount3 has printed the reason itself. */
+	const char *reason = complaint->text[0] ? complaint->text : "fusermount3 refused it";
+	return why_set(why, -EPERM, "cannot mount on '%s': %s", s->mountpoint, reason);
+}
+
+static int mount_session(struct session *s, const struct session_options *options, struct why *why)
+{
+	int r = new_fuse_session(s, options, why);
+
+	if (r < 0)
+		return r;
+	r = mount_fuse_session(s, why);
+	if (r < 0)
+		return r;
+	r = init_patch_install(s->se);
+	if (r < 0)
+		return why_set(why, r, "cannot talk to /dev/fuse: %s", strerror(-r));
+	return 0;
+}
+
+int session_create(const struct session_options *options, struct session **ret, struct why *why)
+{
+	struct session *s = xcalloc(1, sizeof(*s));
+	struct why said = {0};
+
+	s->stop_fd = -1;
+	mutex_init(&s->lock);
+	cond_init(&s->ended);
+	s->ops.vfs = options->vfs;
+	s->ops.special = options->special;
+	s->ops.init.ready = options->ready;
+	s->ops.init.ctx = options->ready_ctx;
+	notify_init(&s->notify, NULL);
+
+	int r = check_mountpoint(options->mountpoint, &s->mountpoint, why);
+	if (r >= 0) {
+		s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (s->stop_fd < 0)
+			r = why_set(why, -errno, "cannot mount: %s", strerror(errno));
+	}
+	if (r >= 0) {
+		fuse_set_log_func(on_fuse_log);
+		complaint = &said;
+		r = mount_session(s, options, why);
+		complaint = NULL;
+	}
+	if (r < 0) {
+		session_destroy(s);
+		return r;
+	}
+	s->notify.se = s->se;
+	vfs_set_notify(options->vfs, notify_send, &s->notify);
+	*ret = s;
+	return 0;
+}
+
+/* ---- running and stopping --------------------------------------------------------------------- */
+
+void session_stop(struct session *s)
+{
+	static const uint64_t one = 1;
+	int saved = errno;
+
+	/* Only fails when it is readable already, for 2^64 calls. */
+	(void)!write(s->stop_fd, &one, sizeof(one));
+	errno = saved;
+}
+
+static void on_wake(int sig)
+{
+	(void)sig;
+}
+
+/** Sends signals until the loop has seen one. */
+static void wake_loop(struct session *s)
+{
+	mutex_lock(&s->lock);
+	while (!s->loop_ended) {
+		(void)syscall(SYS_tgkill, getpid(), s->loop_tid, WAKE_SIGNAL);
+		(void)cond_wait_until(&s->ended, &s->lock, monotonic_ms() + WAKE_INTERVAL_MS);
+	}
+	mutex_unlock(&s->lock);
+}
+
+static void *stopper(void *arg)
+{
+	struct session *s = arg;
+	struct pollfd p = {.fd = s->stop_fd, .events = POLLIN};
+
+	while (poll(&p, 1, -1) <= 0) {
+		/* EINTR */
+	}
+	notify_close(&s->notify);
+	fuse_session_exit(s->se);
+	wake_loop(s);
+	return NULL;
+}
+
+static int loop(struct session *s)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+
+	if (!config)
+		return -ENOMEM;
+	/* Said explicitly, because libfuse 3.14 complains about its own default. */
+	fuse_loop_cfg_set_max_threads(config, WORKERS_MAX);
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	int r = fuse_session_loop_mt(s->se, config);
+	fuse_loop_cfg_destroy(config);
+	return r;
+}
+
+int session_run(struct session *s)
+{
+	/* Without SA_RESTART: it is there to interrupt. */
+	struct sigaction wake = {.sa_handler = on_wake};
+	struct thread stop_thread = {0};
+	sigset_t set, old_set;
+
+	assert(!s->loop_ended);
+	s->loop_tid = (pid_t)syscall(SYS_gettid);
+	(void)sigemptyset(&wake.sa_mask);
+	(void)sigaction(WAKE_SIGNAL, &wake, NULL);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, WAKE_SIGNAL);
+	(void)pthread_sigmask(SIG_UNBLOCK, &set, &old_set);
+	thread_start(&stop_thread, "stop", stopper, s);
+
+	int r = loop(s);
+
+	mutex_lock(&s->lock);
+	s->loop_ended = true;
+	cond_broadcast(&s->ended);
+	mutex_unlock(&s->lock);
+	session_stop(s);
+	thread_join(&stop_thread);
+	(void)pthread_sigmask(SIG_SETMASK, &old_set, NULL);
+	return r > 0 ? 0 : r;
+}
+
+void session_destroy(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->notify.se)
+		vfs_set_notify(s->ops.vfs, NULL, NULL);
+	notify_close(&s->notify);
+	if (s->se) {
+		fuse_session_unmount(s->se);
+		fuse_session_destroy(s->se);
+	}
+	notify_fini(&s->notify);
+	close_fd(&s->stop_fd);
+	cond_fini(&s->ended);
+	mutex_fini(&s->lock);
+	free(s->mountpoint);
+	free(s);
+}
+
+const char *session_mountpoint(const struct session *s)
+{
+	return s->mountpoint;
+}

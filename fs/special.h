@@ -1,0 +1,69 @@
+/*
+ * What the mount says about itself: the directory .blaze at the root, hidden from listings of the root,
+ * found by lookup there and nowhere else.
+ *
+ *   README  status  status.json  state  version  peers/NAME/{state,path,rtt_ms,behind,last_seen,fingerprint}
+ *
+ * Programs ask for the size first and open afterwards, so a file's content is made when it is looked at
+ * and kept for SPECIAL_KEEP_MS: lookup, getattr and open within that time speak of the same bytes. An
+ * open file keeps its bytes until it is closed. Making them takes the database's lock for a moment and
+ * never waits for the network.
+ *
+ * Knows nothing of FUSE. Inode numbers have bit 63 set; there are no lookup counts. All functions return
+ * 0 or a negative errno unless they say otherwise, and may be called from any thread.
+ */
+#ifndef BLAZE_FS_SPECIAL_H
+#define BLAZE_FS_SPECIAL_H
+
+#include "core/report.h"
+#include "fs/vfs.h"
+
+#define SPECIAL_NAME ".blaze"
+#define SPECIAL_KEEP_MS 100
+/** More devices than this have no directory in peers/ (the table in `status` has them all). */
+#define SPECIAL_PEERS_MAX 1024
+
+struct special;
+struct special_handle; /**< an open file */
+struct special_dir;    /**< an open directory */
+
+struct special_options {
+	/** db, status and mountpoint must outlive the special; held_count is asked of vfs each time. */
+	struct report_source report;
+	struct vfs *vfs;     /**< NULL: held_count stays as given */
+	const char *version; /**< for the file of that name; outlives the special */
+	uid_t uid;	     /**< owner of all: who mounted */
+	gid_t gid;
+};
+
+struct special *special_create(const struct special_options *options);
+/** All handles must be closed. NULL is allowed. */
+void special_destroy(struct special *s);
+
+/** Whether ino is one of ours. */
+static inline bool special_owns(uint64_t ino)
+{
+	return ino >> 63;
+}
+
+/** Whether nobody may make this name in the root: ".blaze" and what begins with it, in any case. */
+bool special_is_reserved(const char *name);
+
+/** parent: the mount's root or one of ours. -ENOENT, -ENOTDIR. */
+int special_lookup(struct special *s, uint64_t parent, const char *name, struct stat *ret);
+int special_getattr(struct special *s, uint64_t ino, struct stat *ret);
+
+/** For reading; -EISDIR. */
+int special_open(struct special *s, uint64_t ino, struct special_handle **ret);
+/** Borrowed until the handle is closed; fewer bytes only at the end. */
+struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size);
+/** SEEK_DATA and SEEK_HOLE. -ENXIO past the end. */
+int special_lseek(const struct special_handle *h, uint64_t offset, int whence, uint64_t *ret);
+void special_close(struct special *s, struct special_handle *h);
+
+int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret);
+/** As vfs_readdir(): 1 = filled, 0 = past the end; "." and ".." are 0 and 1. */
+int special_readdir(struct special_dir *d, uint64_t index, struct vfs_dirent *ret);
+void special_closedir(struct special *s, struct special_dir *d);
+
+#endif

@@ -1,0 +1,204 @@
+/* The dialogue of pairing, both roles. */
+#include "net/pair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum message_type {
+	MESSAGE_PROOF = 1,
+	MESSAGE_WELCOME = 2,
+	MESSAGE_JOIN = 3,
+	MESSAGE_DONE = 4,
+};
+
+/* What comes next, one step a message, in the order of the drawing in the header. */
+enum step {
+	STEP_JOINER_PROOF,
+	STEP_INVITER_PROOF,
+	STEP_WELCOME,
+	STEP_JOIN,
+	STEP_DONE,
+	STEP_END,
+};
+
+static const struct {
+	enum pair_role sender;
+	enum message_type type;
+} steps[] = {
+	[STEP_JOINER_PROOF] = {PAIR_JOINER, MESSAGE_PROOF},
+	[STEP_INVITER_PROOF] = {PAIR_INVITER, MESSAGE_PROOF},
+	[STEP_WELCOME] = {PAIR_INVITER, MESSAGE_WELCOME},
+	[STEP_JOIN] = {PAIR_JOINER, MESSAGE_JOIN},
+	[STEP_DONE] = {PAIR_INVITER, MESSAGE_DONE},
+};
+
+struct pair {
+	struct pair_options options;
+	uint8_t device_id[DIGEST_BYTES];
+	enum step step;
+	struct device device;
+	struct buf cert; /* the peer's */
+	struct buf welcome;
+};
+
+struct pair *pair_create(const struct pair_options *options)
+{
+	struct pair *p = xcalloc(1, sizeof(*p));
+
+	p->options = *options;
+	if (options->role == PAIR_JOINER) {
+		memcpy(p->device_id, options->device_id, sizeof(p->device_id));
+	} else {
+		assert(options->admit);
+		buf_slice_append(&p->welcome, options->welcome);
+	}
+	p->options.device_id = NULL;
+	p->options.welcome = SLICE("", 0);
+	return p;
+}
+
+void pair_destroy(struct pair *p)
+{
+	if (!p)
+		return;
+	if (p->welcome.data)
+		wipe(p->welcome.data, p->welcome.cap);
+	buf_fini(&p->welcome);
+	buf_fini(&p->cert);
+	free(p);
+}
+
+/* What the given role signs. */
+static void signed_text(const struct pair *p, enum pair_role role, struct buf *out)
+{
+	const char *context = role == PAIR_JOINER ? "blaze pair joiner" : "blaze pair inviter";
+
+	buf_append(out, context, strlen(context));
+	buf_append(out, p->options.hash, sizeof(p->options.hash));
+}
+
+static void write_proof(const struct pair *p, struct buf *out)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(buf_fini) struct buf text = {0};
+	uint8_t signature[KEYS_SIGNATURE_BYTES];
+
+	keys_cert(p->options.keys, &cert);
+	signed_text(p, p->options.role, &text);
+	keys_sign(p->options.keys, buf_slice(&text), signature);
+	buf_bytes(out, buf_slice(&cert));
+	buf_append(out, signature, sizeof(signature));
+}
+
+static int read_proof(struct pair *p, struct reader *r)
+{
+	enum pair_role theirs = p->options.role == PAIR_JOINER ? PAIR_INVITER : PAIR_JOINER;
+	AUTO(buf_fini) struct buf text = {0};
+	uint8_t signature[KEYS_SIGNATURE_BYTES];
+
+	struct slice cert = reader_bytes(r, DEVICE_CERT_BYTES_MAX);
+	reader_copy(r, signature, sizeof(signature));
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	int q = device_from_cert(cert, &p->device);
+	if (q < 0)
+		return q;
+	signed_text(p, theirs, &text);
+	if (!keys_verify(p->device.sign_pk, buf_slice(&text), signature) ||
+	    !secret_eq(p->device.dh_pk, p->options.remote_pk, KEYS_PK_BYTES))
+		return -EACCES;
+	if (p->options.role == PAIR_JOINER && !secret_eq(p->device.id, p->device_id, DIGEST_BYTES))
+		return -EACCES;
+	buf_slice_append(&p->cert, cert);
+	return 0;
+}
+
+static int read_join(struct pair *p, struct reader *r)
+{
+	char endpoint[ENDPOINT_BYTES_MAX + 1] = "";
+	struct slice told = reader_bytes(r, ENDPOINT_BYTES_MAX);
+
+	if (reader_finish(r) < 0 || (told.len > 0 && memchr(told.data, 0, told.len)))
+		return -EBADMSG;
+	memcpy(endpoint, told.data, told.len);
+	return p->options.admit(p->options.ctx, &p->device, buf_slice(&p->cert), endpoint);
+}
+
+static int read_message(struct pair *p, enum message_type type, struct reader *r)
+{
+	switch (type) {
+	case MESSAGE_PROOF:
+		return read_proof(p, r);
+	case MESSAGE_WELCOME:
+		buf_slice_append(&p->welcome, reader_take(r, reader_left(r)));
+		return 0;
+	case MESSAGE_JOIN:
+		return read_join(p, r);
+	case MESSAGE_DONE:
+		return reader_finish(r);
+	}
+	return -EBADMSG;
+}
+
+int pair_receive(struct pair *p, struct slice message)
+{
+	struct reader r = reader_init(message);
+	uint8_t type = reader_u8(&r);
+
+	if (r.bad)
+		return -EBADMSG;
+	if (p->step == STEP_END || steps[p->step].sender == p->options.role ||
+	    steps[p->step].type != type)
+		return -EPROTO;
+	int q = read_message(p, steps[p->step].type, &r);
+	if (q >= 0)
+		p->step++;
+	return q;
+}
+
+int pair_next(struct pair *p, struct buf *out)
+{
+	buf_clear(out);
+	if (p->step == STEP_END || steps[p->step].sender != p->options.role)
+		return 0;
+	buf_u8(out, (uint8_t)steps[p->step].type);
+	if (steps[p->step].type == MESSAGE_PROOF)
+		write_proof(p, out);
+	else if (steps[p->step].type == MESSAGE_WELCOME)
+		buf_slice_append(out, buf_slice(&p->welcome));
+	else if (steps[p->step].type == MESSAGE_JOIN)
+		buf_bytes(out, SLICE("", 0)); /* who joins has no database yet, so it does not listen */
+	p->step++;
+	return 1;
+}
+
+bool pair_is_done(const struct pair *p)
+{
+	return p->step == STEP_END;
+}
+
+const struct device *pair_device(const struct pair *p)
+{
+	return &p->device;
+}
+
+void pair_take_welcome(struct pair *p, struct buf *ret)
+{
+	assert(p->options.role == PAIR_JOINER && pair_is_done(p));
+	*ret = p->welcome;
+	p->welcome = (struct buf){0};
+}
+
+void pair_code(const uint8_t hash[NOISE_HASH_BYTES], char out[PAIR_CODE_BYTES])
+{
+	const struct slice part = SLICE(hash, NOISE_HASH_BYTES);
+	uint8_t d[DIGEST_BYTES];
+	uint64_t v = 0;
+
+	digest(d, "blaze pair code", &part, 1);
+	for (size_t i = 0; i < 8; i++)
+		v = v << 8 | d[i];
+	(void)snprintf(out, PAIR_CODE_BYTES, "%04u %04u", (unsigned)(v % 10000),
+		       (unsigned)(v / 10000 % 10000));
+}

@@ -1,0 +1,61 @@
+/*
+ * What two devices say once an invitation's secret let them into a session, sans I/O.
+ *
+ *     joiner                                   inviter
+ *        │── PROOF 1: cert, signature ────────────▶│  checks
+ *        │◀──────────── PROOF 1: cert, signature ──│
+ *        │◀────────────── WELCOME 2: db_welcome() ─│
+ *        │── JOIN 3: where it listens, or "" ─────▶│  db_admit()
+ *        │◀────────────────────────────── DONE 4 ──│
+ *
+ *   message   = u8 type, content
+ *   PROOF     = bytes certificate, 64 bytes signature over the role's context and the handshake hash
+ *   JOIN      = bytes endpoint
+ *
+ * The signature ties the Ed25519 identity to this very session, and the certificate's dh_pk must be the
+ * static key of the handshake: so nobody can pass on another device's certificate.
+ */
+#ifndef BLAZE_NET_PAIR_H
+#define BLAZE_NET_PAIR_H
+
+#include "core/status.h"
+#include "net/noise.h"
+
+#define PAIR_CODE_BYTES 16
+
+enum pair_role {
+	PAIR_JOINER,
+	PAIR_INVITER,
+};
+
+struct pair_options {
+	enum pair_role role;
+	const struct keys *keys; /**< must outlive the pair */
+	uint8_t hash[NOISE_HASH_BYTES];
+	uint8_t remote_pk[KEYS_PK_BYTES];
+	const uint8_t *device_id; /**< joiner: who the link says the inviter is; copied */
+	struct slice welcome;	  /**< inviter; copied */
+	/** Inviter: called once with the proven device; < 0 ends it. Must not destroy the pair. */
+	int (*admit)(void *ctx, const struct device *d, struct slice cert, const char *endpoint);
+	void *ctx;
+};
+
+struct pair;
+
+struct pair *pair_create(const struct pair_options *options);
+/** Wipes the welcome. */
+void pair_destroy(struct pair *p);
+/** -EBADMSG malformed, -EPROTO out of turn, -EACCES not who it claims to be, or what admit said. */
+int pair_receive(struct pair *p, struct slice message);
+/** Puts the next message into *out (cleared first) and returns 1; 0 = nothing to say now. */
+int pair_next(struct pair *p, struct buf *out);
+/** Joiner: DONE came. Inviter: DONE was handed out. */
+bool pair_is_done(const struct pair *p);
+/** The proven peer; valid when done. */
+const struct device *pair_device(const struct pair *p);
+/** Joiner, when done: takes the welcome out. */
+void pair_take_welcome(struct pair *p, struct buf *ret);
+/** "4839 2170": the same on both sides of one session, unlikely to be so when someone is in between. */
+void pair_code(const uint8_t hash[NOISE_HASH_BYTES], char out[PAIR_CODE_BYTES]);
+
+#endif

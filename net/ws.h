@@ -1,0 +1,80 @@
+/*
+ * WebSocket connections, in and out: path /blaze/1, subprotocol "blaze1", binary messages, no
+ * extensions. The only file that knows libwebsockets (4.1.6: what it must not be asked for is in ws.c).
+ *
+ * One thread creates or takes over a ws and calls everything here, except ws_wake().
+ */
+#ifndef BLAZE_NET_WS_H
+#define BLAZE_NET_WS_H
+
+#include "net/endpoint.h"
+
+#include "core/digest.h"
+
+/** Incoming connections at a time, and how many of them may not be trusted yet. */
+#define WS_INCOMING_MAX 64
+#define WS_UNTRUSTED_MAX 24
+/** From accept to ws_trust(), or the connection is closed. */
+#define WS_UNTRUSTED_MS 5000
+/** A connection silent for so long is asked, and then given up. */
+#define WS_PING_S 25
+#define WS_HANGUP_S 45
+#define WS_MESSAGE_BYTES_MAX 33024
+
+struct ws;
+struct ws_conn;
+
+/** `user` belongs to the connection: accepted() returned it, or ws_dial() was given it. */
+struct ws_handler {
+	/** An incoming connection is open. NULL refuses it. */
+	void *(*accepted)(void *ctx, struct ws_conn *c);
+	/** A dialled connection is open. */
+	void (*connected)(void *user);
+	/** A whole message; < 0 closes at once. */
+	int (*received)(void *user, struct slice message);
+	/**
+	 * There is room, after ws_want_write(): appends one message to *out and returns 1, to be asked
+	 * again; 0 = nothing to send; < 0 = close, after what was written before is out.
+	 */
+	int (*writable)(void *user, struct buf *out);
+	/** It is gone: the last call with this user. reason: why a dial failed; "" for others. */
+	void (*closed)(void *user, const char *reason);
+	/** ws_wake() was called, once or more. */
+	void (*woken)(void *ctx);
+	/** What ws_set_timer() asked for. */
+	void (*timer)(void *ctx);
+	void *ctx;
+};
+
+/** NULL when libwebsockets cannot start (out of descriptors). handler is copied. */
+struct ws *ws_create(const struct ws_handler *handler);
+/** Closes everything; closed() is called for each. */
+void ws_destroy(struct ws *w);
+/** Waits for something to happen and handles it. < 0: cannot go on. */
+int ws_service(struct ws *w);
+/** Makes ws_service() call woken(). Any thread, as long as w exists. */
+void ws_wake(struct ws *w);
+/** Calls timer() once, delay_ms from now. Replaces the timer set before. */
+void ws_set_timer(struct ws *w, uint64_t delay_ms);
+
+/** Accepts from a listening socket from now on. Takes ownership of fd. */
+int ws_listen(struct ws *w, int fd);
+/**
+ * Starts to connect; deadline_ms bounds TCP and WebSocket together. Ends in connected() or closed(),
+ * never before this returns.
+ */
+struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user);
+
+/** Asks for writable(). */
+void ws_want_write(struct ws_conn *c);
+/** Closes soon; closed() follows. */
+void ws_close(struct ws_conn *c);
+/** The peer has proven who it is: ends the deadline of an incoming connection. */
+void ws_trust(struct ws_conn *c);
+bool ws_is_incoming(const struct ws_conn *c);
+/** Where the peer is. */
+const struct endpoint *ws_remote(const struct ws_conn *c);
+/** Bytes of frames so far, headers included, TCP and HTTP not. */
+void ws_traffic(const struct ws_conn *c, uint64_t *ret_up, uint64_t *ret_down);
+
+#endif

@@ -1,0 +1,137 @@
+"""Pairing by a one-use link: what goes wrong is one line, exit 13, and changes nothing."""
+import base64
+import re
+
+import pytest
+
+from blazetest import Node
+from blazetest.cluster import Invitation
+
+
+@pytest.fixture
+def hub(node):
+    return node.remount(listen='127.0.0.1:0')
+
+
+@pytest.fixture
+def guest(directory):
+    return Node(directory, 'guest')
+
+
+def parts(link):
+    """version, secret, device, expiry, addresses"""
+    return link.split('#')[1].split('.', 4)
+
+
+def changed(link, index, value):
+    p = parts(link)
+    p[index] = value
+    return 'blaze:pair#' + '.'.join(p)
+
+
+def refused(guest, link, code=13):
+    done = guest.run('pair', link, code=code)
+    assert done.stderr.startswith('blaze: ') and done.stderr.count('\n') == 1, done.stderr
+    assert not list(guest.home.glob('*/format')), 'a database was left behind'
+    return done.stderr
+
+
+def test_link_carries_version_secret_device_expiry_and_address(hub):
+    with Invitation(hub) as invitation:
+        version, secret, device, expiry, address = parts(invitation.link)
+    assert version == 'v1' and len(base64.urlsafe_b64decode(secret + '==')) == 32
+    assert len(base64.urlsafe_b64decode(device + '==')) == 32
+    assert expiry.isdigit() and address == hub.listen
+
+
+def test_both_devices_show_the_same_code(hub, guest):
+    with Invitation(hub) as invitation:
+        told = guest.run('pair', '--name', 'desk', invitation.link).stdout
+        invitation.accepted()
+    codes = [re.search(r'\d{4} \d{4}', text)[0] for text in (told, invitation.output)]
+    assert codes[0] == codes[1] and 'desk' in invitation.output
+
+
+def test_used_link_is_refused(hub, guest, directory):
+    with Invitation(hub) as invitation:
+        guest.run('pair', invitation.link)
+        invitation.accepted()
+    assert 'used' in refused(Node(directory, 'late'), invitation.link)
+
+
+def test_wrong_secret_is_refused_and_voids_the_link(hub, guest):
+    with Invitation(hub) as invitation:
+        wrong = base64.urlsafe_b64encode(bytes(32)).decode().rstrip('=')
+        refused(guest, changed(invitation.link, 1, wrong))
+        assert invitation.ended() == 13 and 'void' in invitation.output
+        refused(guest, invitation.link)
+
+
+def test_wrong_device_is_refused(hub, guest):
+    with Invitation(hub) as invitation:
+        other = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip('=')
+        refused(guest, changed(invitation.link, 2, other))
+
+
+def test_link_past_its_expiry_is_refused_without_dialling(hub, guest):
+    with Invitation(hub) as invitation:
+        assert 'expired' in refused(guest, changed(invitation.link, 3, '1000000000'))
+
+
+def test_link_that_ran_out_is_refused(hub, guest):
+    with Invitation(hub, '--timeout', '500ms') as invitation:
+        assert invitation.ended() == 4
+        late = changed(invitation.link, 3, '9999999999')
+        refused(guest, late)
+
+
+def test_cancelled_invitation_is_void(hub, guest):
+    with Invitation(hub) as invitation:
+        invitation.process.terminate()
+        invitation.process.wait()
+        refused(guest, invitation.link)
+
+
+@pytest.mark.parametrize('link', ['blaze:pair#', 'blaze:pair#v1', 'blaze:pair#v1.x.y.z.w', 'blaze:pair#v9.a.b.1.c:1',
+                                  'blaze:pair#' + 'A' * 5000, 'blaze:pair#v1.....', 'blaze:pair#\n', 'blaze:pair#é'])
+def test_malformed_link_is_refused(guest, link):
+    refused(guest, link)
+
+
+def test_link_to_nobody_says_who_cannot_be_reached(hub, guest):
+    with Invitation(hub) as invitation:
+        link = changed(invitation.link, 4, '127.0.0.1:1')
+    assert '127.0.0.1:1' in refused(guest, link, code=None)
+
+
+def test_pairing_asks_nothing_and_works_without_a_terminal(hub, guest):
+    with Invitation(hub) as invitation:
+        guest.run('pair', '-', stdin=invitation.link + '\n')
+        invitation.accepted()
+    assert (guest.home / 'work' / 'format').exists()
+
+
+def test_link_is_not_left_in_the_process_list(hub):
+    with Invitation(hub) as invitation:
+        argv = open(f'/proc/{invitation.process.pid}/cmdline', encoding='utf-8').read()
+    assert 'pair#' not in argv
+
+
+def test_unmounted_device_invites_too(hub, guest):
+    hub.write('a.json', '{}')
+    hub.stop()
+    with Invitation(hub, '--listen', '127.0.0.1:0') as invitation:
+        guest.run('pair', invitation.link)
+        invitation.accepted()
+    guest.mount()
+    assert guest.names() == ['a.json']
+    guest.close()
+
+
+def test_joining_a_database_twice_is_refused(hub, guest):
+    with Invitation(hub) as invitation:
+        guest.run('pair', invitation.link)
+        invitation.accepted()
+    with Invitation(hub) as invitation:
+        done = guest.run('pair', invitation.link, code=None)
+    assert done.returncode not in (0, 2) and 'work' in done.stderr

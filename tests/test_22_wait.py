@@ -1,0 +1,99 @@
+"""`blaze wait` and the verdict: one true sentence about what is where."""
+import pytest
+
+from blazetest.wait import eventually, now
+
+
+def test_wait_returns_when_the_other_device_has_everything(pair):
+    a, b = pair.nodes
+    for i in range(100):
+        a.write(f'{i}.json', '{}')
+    out = a.wait().stdout
+    assert len(b.names()) == 100
+    assert 'device-b' in out and '100' in out
+
+
+def test_wait_times_out_with_4_while_disconnected(pair):
+    a, b = pair.nodes
+    pair.cut()
+    a.write('r.json', '{}')
+    start = now()
+    assert 'device-b' in a.wait('300ms', code=4).stderr
+    assert 0.25 < now() - start < 5
+
+
+def test_wait_ends_when_the_link_returns(pair):
+    a, _ = pair.nodes
+    pair.cut()
+    a.write('r.json', '{}')
+    waiting = a.start('wait', '--timeout', '60s')
+    pair.restore()
+    assert waiting.communicate()[0] and waiting.returncode == 0
+
+
+def test_wait_without_peers_does_not_claim_success(node):
+    node.write('r.json', '{}')
+    node.wait('1s', code=3)
+
+
+def test_wait_counts_what_is_still_held_back(pair):
+    a, b = pair.nodes
+    a.write('r.json', '{"n":1}')
+    a.wait()
+    a.path('r.json').unlink()
+    a.wait()
+    assert b.names() == []
+
+
+def test_wait_never_returns_early_while_a_writer_goes_on(pair):
+    a, b = pair.nodes
+    for i in range(30):
+        a.write('r.json', f'{{"n":{i}}}')
+        a.wait()
+        assert b.text('r.json') == f'{{"n":{i}}}'
+
+
+def test_wait_as_json(pair):
+    a, _ = pair.nodes
+    a.write('r.json', '{}')
+    told = a.json('wait', '--timeout', '20s')
+    assert told['v'] == 1 and told['synced'] is True and told['unsent'] == 0
+
+
+def test_verdict_follows_the_link(pair):
+    a, b = pair.nodes
+    a.write('r.json', '{}')
+    pair.synced()
+    eventually(lambda: a.status()['state'] == 'synced')
+    pair.cut()
+    a.write('r.json', '{"n":2}')
+    assert eventually(lambda: a.status()['state'] == 'offline')
+    assert '1 change waits for device-b' in a.run('status').stdout
+    a.run('status', '--check', code=3)
+    pair.restore()
+    pair.synced()
+    assert eventually(lambda: a.status()['state'] == 'synced')
+
+
+def test_umount_can_wait_for_the_others(pair):
+    a, b = pair.nodes
+    b.write('r.json', '{}')
+    assert 'device-a' in b.umount('--wait=20s').stdout
+    assert a.text('r.json') == '{}'
+
+
+@pytest.mark.parametrize('timeout', ['0', '1ms', '0.5s'])
+def test_durations_are_understood(pair, timeout):
+    pair.synced()
+    pair.nodes[0].wait(timeout, code=None)
+
+
+def test_wait_is_interrupted_by_an_unmount(pair):
+    a, b = pair.nodes
+    pair.cut()
+    a.write('r.json', '{}')
+    waiting = a.start('wait')
+    eventually(lambda: waiting.poll() is None)
+    a.stop()
+    waiting.communicate()
+    assert waiting.returncode in (1, 4)
