@@ -28,7 +28,7 @@ static const struct option_row mount_rows[] = {
 	 "address for other devices, port 0 is any; \"none\" (default: as last time)", AT(listen), true},
 	{"ready-fd", 0, OPTION_NUMBER, "N", "write one line of JSON to descriptor N when it is mounted",
 	 AT(ready_fd), false},
-	{NULL, 'o', OPTION_LIST, "OPT[,OPT…]", "options as in fstab: see mount.blaze(8)", AT(o), false},
+	{NULL, 'o', OPTION_LIST, "OPT[,OPT...]", "options as in fstab: see mount.blaze(8)", AT(o), false},
 	{"allow-other", 0, OPTION_FLAG, NULL, "other users may use the mount (see fuse.conf)",
 	 AT(allow_other), true},
 	{"read-only", 'r', OPTION_FLAG, NULL, "nothing can be written through the mount", AT(read_only), true},
@@ -98,8 +98,7 @@ static int apply_one(struct cmd_mount_options *options, char *option, bool slopp
 int cmd_mount_apply(struct cmd_mount_options *options, bool sloppy, struct out *out)
 {
 	for (size_t i = 0; i < options->o.count; i++) {
-		/* argv is ours to cut; its life is the process'. */
-		char *rest = (char *)(uintptr_t)options->o.items[i];
+		char *rest = options->texts[i] = xstrdup(options->o.items[i]);
 
 		while (rest) {
 			char *option = strsep(&rest, ",");
@@ -110,6 +109,12 @@ int cmd_mount_apply(struct cmd_mount_options *options, bool sloppy, struct out *
 		}
 	}
 	return CODE_OK;
+}
+
+void cmd_mount_fini(struct cmd_mount_options *options)
+{
+	for (size_t i = 0; i < countof(options->texts); i++)
+		free(STEAL(options->texts[i]));
 }
 
 /* ---- mounting ------------------------------------------------------------------------------- */
@@ -297,7 +302,10 @@ static int mount_run(const struct command *c, struct out *out, int argc, char **
 		return out_error(out, CODE_USAGE, "mount: --ready-fd %" PRId64 " is not an open descriptor",
 				 o.m.ready_fd);
 	code = cmd_mount_apply(&o.m, false, out);
-	return code == CODE_OK ? cmd_mount_at(argv[first], argv[first + 1], &o.m, false, out) : code;
+	if (code == CODE_OK)
+		code = cmd_mount_at(argv[first], argv[first + 1], &o.m, false, out);
+	cmd_mount_fini(&o.m);
+	return code;
 }
 
 const struct command cmd_mount = {

@@ -18,16 +18,19 @@ struct cmd_mount_options {
 	int64_t gid;
 	int64_t ready_fd; /**< -1: none */
 	struct option_list o;
+	char *texts[OPTION_LIST_MAX]; /**< what cmd_mount_apply() cut up, and the other fields point into */
 };
 
 #define CMD_MOUNT_OPTIONS ((struct cmd_mount_options){.uid = -1, .gid = -1, .ready_fd = -1})
 
 /**
  * Applies each comma-separated option of the lists given with -o, and those that mount(8) deals with
- * itself are passed over. sloppy: unknown ones too. 0, or CODE_USAGE, the option being named to out. The
- * lists' texts must live as long as options.
+ * itself are passed over. sloppy: unknown ones too. 0, or CODE_USAGE, the option being named to out.
+ * cmd_mount_fini() in either case.
  */
 int cmd_mount_apply(struct cmd_mount_options *options, bool sloppy, struct out *out);
+
+void cmd_mount_fini(struct cmd_mount_options *options);
 
 /**
  * Mounts the database spec (a name, or the path of a database's directory) at dir. fake: does everything

@@ -39,7 +39,7 @@ static const struct option_row helper_rows[] = {
 	{NULL, 'N', OPTION_TEXT, "NS", "mount in this mount namespace: a file or a process id",
 	 AT(namespace), false},
 	{NULL, 't', OPTION_TEXT, "TYPE", "for mount(8); nothing to do", AT(type), false},
-	{NULL, 'o', OPTION_LIST, "OPT[,OPT…]", "options: see mount.blaze(8)", AT(m.o), false},
+	{NULL, 'o', OPTION_LIST, "OPT[,OPT...]", "options: see mount.blaze(8)", AT(m.o), false},
 };
 
 static const struct usage helper_usage = {
@@ -74,14 +74,14 @@ static int help_or_mount(int argc, char **argv, struct out *out)
 	if (argc - first != 2)
 		return out_error(out, CODE_HELPER_USAGE,
 				 "mount.blaze: usage: mount.blaze SPEC DIR [-sfnv] [-N ns] [-t type] [-o options]");
-	if (cmd_mount_apply(&o.m, o.sloppy, out) != CODE_OK)
-		return CODE_HELPER_USAGE;
 	o.m.quiet = !o.verbose;
-	if (o.namespace)
-		code = enter_namespace(o.namespace, out);
-	if (code == CODE_OK)
-		code = cmd_mount_at(argv[first], argv[first + 1], &o.m, o.fake, out);
-	return code == CODE_OK ? CODE_OK : CODE_MOUNT_FAILED;
+	if (cmd_mount_apply(&o.m, o.sloppy, out) != CODE_OK)
+		code = CODE_HELPER_USAGE;
+	else if ((o.namespace && enter_namespace(o.namespace, out) != CODE_OK) ||
+		 cmd_mount_at(argv[first], argv[first + 1], &o.m, o.fake, out) != CODE_OK)
+		code = CODE_MOUNT_FAILED;
+	cmd_mount_fini(&o.m);
+	return code;
 }
 
 int mount_helper_main(int argc, char **argv)

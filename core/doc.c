@@ -142,8 +142,8 @@ static void raw_losers(const struct doc *d, void (*fn)(void *ctx, const struct d
 }
 
 /*
- * `shown` is the sibling whose text is shown at f, DOC_NONE if it is an object. If `hidden`, something
- * above f is shown in its place.
+ * `shown` is the sibling whose text is shown at f, DOC_NONE if it is an object. If `hidden`,
+ * something above f is shown in its place.
  */
 static void field_losers(const struct doc *d, uint32_t f, uint32_t shown, bool hidden,
 			 void (*fn)(void *ctx, const struct doc_loser *l), void *ctx)

@@ -72,9 +72,10 @@ static size_t common_suffix(struct slice a, struct slice b)
 	size_t max = a.len < b.len ? a.len : b.len;
 	size_t n = 0;
 
-	while (max - n >= 64 &&
-	       memcmp(a.data + (a.len - n - 64), b.data + (b.len - n - 64), 64) == 0)
-		n += 64;
+	for (; max - n >= 64; n += 64) {
+		if (memcmp(a.data + (a.len - n - 64), b.data + (b.len - n - 64), 64) != 0)
+			break;
+	}
 	while (n < max && a.data[a.len - n - 1] == b.data[b.len - n - 1])
 		n++;
 	return n;
@@ -206,7 +207,7 @@ struct decoder {
 static uint32_t take_count(struct reader *r)
 {
 	return (uint32_t)reader_varint_max(r, reader_left(r) < DOC_NONE / 8 ? reader_left(r)
-									      : DOC_NONE / 8);
+									    : DOC_NONE / 8);
 }
 
 static void take_seen(struct decoder *c)

@@ -2,8 +2,8 @@
  * From a save to operations.
  *
  * A JSON save is compared with base's fields in two passes: over the save's members, to SET what
- * differs, then over base's fields, to UNSET what the save no longer has. The result is tried out on a
- * fork of base; where it does not render to the save's bytes, the save becomes the layout too.
+ * differs, then over base's fields, to UNSET what the save no longer has. The result is tried out
+ * on a fork of base; where it does not render to the save's bytes, the save becomes the layout too.
  */
 #include "core/doc_i.h"
 
@@ -83,7 +83,8 @@ static void add_set(struct diff *x, const struct json_node *n, const struct matc
 {
 	const struct doc *d = x->base;
 	bool live = m->field != DOC_NONE && d->fields[m->field].live;
-	struct op *op = add_op(x, OP_SET, live ? d->fields[m->field].reg : (struct reg){DOC_NONE, 0});
+	struct op *op =
+		add_op(x, OP_SET, live ? d->fields[m->field].reg : (struct reg){DOC_NONE, 0});
 	size_t max = x->bytes.len < PATHS_BYTES_MAX / PATHS_PER_BYTE_MAX
 			     ? x->bytes.len * PATHS_PER_BYTE_MAX + PATHS_BYTES_MIN
 			     : PATHS_BYTES_MAX;

@@ -1,10 +1,10 @@
 /*
  * Inside of core/doc: shared by doc*.c and nobody else.
  *
- * Fields form a tree: a field is found under its parent by its decoded key, and its path is the keys
- * from the root down. doc.fields[0] is the root and always there. A field is live while it or
- * anything beneath it has a sibling; dead ones stay in memory until doc_compact() and are not part of
- * the state. Siblings of all registers live in one pool, linked in ascending order of their ids.
+ * Fields form a tree: a field is found under its parent by its decoded key, and its path is the
+ * keys from the root down. doc.fields[0] is the root and always there. A field is live while it or
+ * anything beneath it has a sibling; dead ones stay in memory until doc_compact() and are not part
+ * of the state. Siblings of all registers live in one pool, linked in ascending order of their ids.
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
@@ -15,7 +15,8 @@
  *   layout             varint sibling_count, siblings
  *   root               a field without its key
  *
- *   field              varint live_children << 2 | sibling_count (3: varint sibling_count - 3 follows)
+ *   field              varint live_children << 2 | min(sibling_count, 3)
+ *                      [varint sibling_count - 3]   if it is 3 or more
  *                      bytes key
  *                      siblings
  *                      live_children fields, in the order of (ord, key)
@@ -59,9 +60,9 @@ struct field {
 	uint32_t next;
 	uint32_t first_child;
 	uint32_t last_child;
-	uint32_t child_count;	/**< dead ones included */
+	uint32_t child_count; /**< dead ones included */
 	uint32_t live_children;
-	uint32_t live;		/**< siblings here and beneath */
+	uint32_t live; /**< siblings here and beneath */
 	struct reg reg;
 };
 
@@ -83,10 +84,10 @@ struct doc {
 	struct seen *seen; /**< ascending by actor */
 	uint32_t seen_count;
 	uint32_t seen_cap;
-	uint32_t *index; /**< hash table of field + 1 by parent and key, or NULL while all objects are small */
+	uint32_t *index; /**< hash table of field + 1; NULL while all objects are small */
 	uint32_t index_cap;
 	uint64_t seed;
-	uint8_t *blob;	 /**< the decoded state; keys and values borrow from it */
+	uint8_t *blob; /**< the decoded state; keys and values borrow from it */
 	struct arena arena;
 	size_t copied;	   /**< bytes put in the arena by doc_apply() */
 	size_t compact_at; /**< garbage may dominate when `copied` exceeds this */
@@ -95,6 +96,7 @@ struct doc {
 /** A field to put in order. */
 struct ranked {
 	struct opid ord;
+	struct slice key;
 	uint32_t field;
 };
 
@@ -126,7 +128,7 @@ uint32_t doc_child_add(struct doc *d, uint32_t parent, struct slice key);
 uint32_t doc_field_at(struct doc *d, struct slice path, bool make);
 /** Adds to the count of live siblings, here and above. */
 void doc_field_count(struct doc *d, uint32_t f, int32_t delta);
-/** The field after f in depth-first order within the subtree `top`. If !into, f's children are skipped. */
+/** The field after f, depth first, within the subtree `top`. If !into, f's children are skipped. */
 uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into);
 /**
  * Whether the live field f is shown as an object. *ret_text is the winner among its text siblings,
@@ -135,7 +137,7 @@ uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into);
 bool doc_shows_object(const struct doc *d, uint32_t f, uint32_t *ret_text);
 /** A live field's place among its siblings. */
 struct opid doc_field_ord(const struct doc *d, uint32_t f);
-/** Appends f's live children to the ranking, except those set in `skip` (by field; NULL: none), in order. */
+/** Appends f's live children, in order, except those set in `skip` (by field; NULL: none). */
 void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, struct ranking *out);
 void doc_path(const struct doc *d, uint32_t f, struct buf *out);
 /** Well-formed and at most DOC_DEPTH_MAX keys. */
@@ -148,11 +150,11 @@ void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_
 
 /* doc_render.c */
 
-/** doc_render(); `layout` is the layout winner's text scanned, NULL if there is none or it is no JSON. */
+/** doc_render(); `layout` is the layout winner's text scanned, NULL if there is no usable one. */
 void doc_render_with(const struct doc *d, const struct json *layout, struct buf *out);
 /**
- * Scans the layout winner's text into `storage` and returns that, or NULL if there is no usable one.
- * Fini the storage in either case.
+ * Scans the layout winner's text into `storage` and returns that, or NULL if there is none or it is
+ * no JSON. json_fini() the storage in either case.
  */
 const struct json *doc_scan_layout(const struct doc *d, struct json *storage);
 

@@ -2,11 +2,11 @@
  * Rendering: a walk over the layout's text and the field tree side by side.
  *
  * `pos` is how far the layout's text has been dealt with. Text that stays is not copied piece by
- * piece: pos lags behind until something differs, and copy_to() then takes all of it at once. What the
- * layout lacks is written straight to the output.
+ * piece: pos lags behind until something differs, and copy_to() then takes all of it at once. What
+ * the layout lacks is written straight to the output.
  *
- * Objects are on an explicit stack. A frame first goes through the members the layout has, then through
- * those it lacks ("extra"). An object the layout does not have at all has only extra members.
+ * Objects are on an explicit stack. A frame first goes through the members the layout has, then
+ * through those it lacks ("extra"). An object the layout does not have has only extra members.
  */
 #include "core/doc_i.h"
 
@@ -24,7 +24,7 @@ struct style {
 struct frame {
 	uint32_t field;
 	uint32_t lnode;	 /* this object in the layout, or JSON_NONE */
-	uint32_t model;	 /* an object in the layout with members, to copy the style of, or JSON_NONE */
+	uint32_t model;	 /* an object in the layout to copy the style of, or JSON_NONE */
 	uint32_t member; /* the layout's member to look at next */
 	uint32_t before; /* the one before it */
 	uint32_t last;	 /* the layout's member put out last */
@@ -34,7 +34,7 @@ struct frame {
 	bool styled;
 	bool searched;	      /* child_model is known */
 	uint32_t child_model; /* the model for objects in here that have none of their own */
-	size_t first_extra; /* the extra members' places in render.extras */
+	size_t first_extra;   /* the extra members' places in render.extras */
 	size_t extra;
 	size_t end_extra;
 	struct style style;
@@ -90,17 +90,15 @@ static bool is_multiline(struct slice space)
 	return indent_start(space) <= space.len;
 }
 
-static struct slice join(struct render *r, const char *a, struct slice b, struct slice c)
+static struct slice join(struct render *r, struct slice a, struct slice b)
 {
-	size_t n = strlen(a);
-	uint8_t *p = arena_alloc(&r->arena, n + b.len + c.len);
+	uint8_t *p = arena_alloc(&r->arena, a.len + b.len);
 
-	memcpy(p, a, n);
+	if (a.len)
+		memcpy(p, a.data, a.len);
 	if (b.len)
-		memcpy(p + n, b.data, b.len);
-	if (c.len)
-		memcpy(p + n + b.len, c.data, c.len);
-	return SLICE(p, n + b.len + c.len);
+		memcpy(p + a.len, b.data, b.len);
+	return SLICE(p, a.len + b.len);
 }
 
 /* The style of an object in the layout that has members: that of its last ones. */
@@ -116,14 +114,14 @@ static struct style style_of(struct render *r, uint32_t object)
 	};
 
 	if (first != last) {
-		/* The nodes of the member before the last are just before it, the member itself first. */
+		/* The node before the last member's is of the member before it, or inside that. */
 		uint32_t i = o->last_child - 1;
 
 		while (lnode(r, i)->parent != object)
 			i = lnode(r, i)->parent;
 		s.sep = ltext(r, lnode(r, i)->end, last->key_start);
 	} else if (is_multiline(s.open)) {
-		s.sep = join(r, ",", s.open, SLICE("", 0));
+		s.sep = join(r, SLICE_STR(","), s.open);
 	} else {
 		s.sep = s.colon.data[s.colon.len - 1] == ':' ? SLICE_STR(",") : SLICE_STR(", ");
 	}
@@ -151,9 +149,9 @@ static struct style style_inside(struct render *r, const struct style *parent)
 			unit = SLICE(indent.data + outer, indent.len - outer);
 	}
 	struct style s = {.colon = parent->colon};
-	s.close = join(r, "", line_end, indent);
-	s.open = join(r, "", s.close, unit);
-	s.sep = join(r, ",", s.open, SLICE("", 0));
+	s.close = join(r, line_end, indent);
+	s.open = join(r, s.close, unit);
+	s.sep = join(r, SLICE_STR(","), s.open);
 	return s;
 }
 
@@ -267,7 +265,7 @@ static void laid_member(struct render *r, struct frame *f)
 	put_over(r, field, self);
 }
 
-/* After the layout's members: cuts those at the end that are gone, gets ready for the extra ones. */
+/* After the layout's members: cuts the gone ones at the end, gets ready for the extra ones. */
 static void begin_extras(struct render *r, struct frame *f)
 {
 	const struct json_node *o = f->lnode == JSON_NONE ? NULL : lnode(r, f->lnode);

@@ -427,22 +427,19 @@ struct opid doc_field_ord(const struct doc *d, uint32_t f)
 	return lowest;
 }
 
-static int rank_cmp(const void *a, const void *b, void *ctx)
+static int rank_cmp(const void *a, const void *b)
 {
-	const struct doc *d = ctx;
 	const struct ranked *x = a;
 	const struct ranked *y = b;
 	int c = opid_cmp(x->ord, y->ord);
 
-	return c ? c : slice_cmp(d->fields[x->field].key, d->fields[y->field].key);
+	return c ? c : slice_cmp(x->key, y->key);
 }
 
 void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, struct ranking *out)
 {
 	size_t start = out->count;
 	bool sorted = true;
-	/* qsort_r() takes no const context, and rank_cmp() changes nothing. */
-	void *ctx = (void *)(uintptr_t)d;
 
 	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
 		if (!d->fields[c].live || (skip && skip[c]))
@@ -452,12 +449,12 @@ void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, str
 			out->items = xreallocarray(out->items, out->cap, sizeof(*out->items));
 		}
 		struct ranked *r = &out->items[out->count++];
-		*r = (struct ranked){doc_field_ord(d, c), c};
-		if (out->count - start > 1 && rank_cmp(r - 1, r, ctx) > 0)
+		*r = (struct ranked){doc_field_ord(d, c), d->fields[c].key, c};
+		if (out->count - start > 1 && rank_cmp(r - 1, r) > 0)
 			sorted = false;
 	}
 	if (!sorted)
-		qsort_r(out->items + start, out->count - start, sizeof(*out->items), rank_cmp, ctx);
+		qsort(out->items + start, out->count - start, sizeof(*out->items), rank_cmp);
 }
 
 void doc_path(const struct doc *d, uint32_t f, struct buf *out)

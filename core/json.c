@@ -1,5 +1,5 @@
 /*
- * The scanner: each round of the loop in json_scan() consumes one token, or one scalar or key whole.
+ * The scanner: each round of the loop in json_scan() consumes one token, scalar or key.
  *
  * Members of objects become nodes while every container around them is an object; what is inside an
  * array is checked in the same way but not reported.

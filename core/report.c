@@ -93,6 +93,9 @@ static void locate_problem(struct db *db, struct problem *p)
 	p->error = (struct json_error){.line = 0};
 	if (r < 0)
 		return;
+	/* Text that ends too early ends after its last word, not on the empty line below. */
+	while (content.len && strchr(" \t\r\n", content.data[content.len - 1]))
+		content.len--;
 	struct json scanned;
 	if (json_scan(buf_slice(&content), &scanned, &p->error) == 0)
 		p->error.line = 0;

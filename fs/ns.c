@@ -11,7 +11,6 @@ enum {
 	FLAG_BOUND = 1,
 	FLAG_LOCAL = 2,
 	FLAG_OWN_BYTES = 4,
-	FLAG_ORIGIN = 8,
 	FLAG_NODE = 16,
 };
 
@@ -68,8 +67,7 @@ static void encode(const struct inode *i, struct buf *out)
 
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
-			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (i->has_origin ? FLAG_ORIGIN : 0) |
-			      (node ? FLAG_NODE : 0)));
+			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
@@ -83,8 +81,6 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_bytes(out, SLICE_STR(i->name ? i->name : ""));
 	if (node)
 		id_write(out, &i->node);
-	if (i->has_origin)
-		id_write(out, &i->origin);
 }
 
 static int decode(struct slice bytes, struct inode *i)
@@ -97,7 +93,6 @@ static int decode(struct slice bytes, struct inode *i)
 	i->bound = flags & FLAG_BOUND;
 	i->local = flags & FLAG_LOCAL;
 	i->own_bytes = flags & FLAG_OWN_BYTES;
-	i->has_origin = flags & FLAG_ORIGIN;
 	i->mode = (mode_t)reader_varint(&r);
 	i->nlink = (uint32_t)reader_varint(&r);
 	i->uid = (uid_t)reader_varint(&r);
@@ -112,8 +107,6 @@ static int decode(struct slice bytes, struct inode *i)
 	i->node = (struct id){{0}};
 	if (flags & FLAG_NODE)
 		i->node = id_read(&r);
-	if (i->has_origin)
-		i->origin = id_read(&r);
 	if (reader_finish(&r) < 0)
 		return -EIO;
 	free(i->name);
@@ -146,8 +139,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 	struct inode *i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
 	if (decode(buf_slice(&value), i) < 0) {
-		free(i->name);
-		free(i);
+		ns_free(i);
 		return NULL;
 	}
 	i->next_in_slot = *slot;
@@ -232,6 +224,14 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	i->parent = 0;
 }
 
+void ns_free(struct inode *i)
+{
+	buf_fini(&i->data);
+	free(i->name);
+	free(i->origin_name);
+	free(i);
+}
+
 void ns_release(struct vfs *v, struct inode *i)
 {
 	if (i->lookups || i->opens || i->unpublished || i->touched || i->notices ||
@@ -243,9 +243,7 @@ void ns_release(struct vfs *v, struct inode *i)
 			break;
 		}
 	}
-	buf_fini(&i->data);
-	free(i->name);
-	free(i);
+	ns_free(i);
 }
 
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
@@ -335,7 +333,7 @@ void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *nod
 	ns_unbind(v, t, i);
 	i->node = *node;
 	i->bound = true;
-	i->has_origin = false;
+	i->origin_parent = 0;
 	buf_be64(&value, i->ino);
 	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
 	ns_put(v, t, i);
@@ -441,8 +439,10 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 			  decode(buf_slice(&value), i) < 0;
 		if (!i->dirty)
 			ns_drop_data(i);
+		publish_recheck(v, t, i);
 		ns_release(v, i);
 	}
+	(void)publish_load_graves(v, t);
 }
 
 /* Takes the list of inodes this operation wrote; they may be released from now on. */

@@ -90,7 +90,7 @@ void ops_attr_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 /* ---- ops_file.c ------------------------------------------------------------------------------ */
 
 /** What the kernel may do with a data file opened with fi->flags. */
-void ops_file_policy(struct fuse_file_info *fi);
+void ops_file_policy(struct fuse_file_info *fi, const struct vfs_handle *h);
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi);

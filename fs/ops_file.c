@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-void ops_file_policy(struct fuse_file_info *fi)
+void ops_file_policy(struct fuse_file_info *fi, const struct vfs_handle *h)
 {
-	/* Pages stay valid from one open to the next: whatever changes them is notified. */
-	fi->keep_cache = 1;
+	/* Pages stay valid from one open to the next, unless a notice about them is under way. */
+	fi->keep_cache = vfs_keep_cache(h);
 	/* Who cannot have written has nothing to say at close: one round trip less. */
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 }
@@ -45,7 +45,7 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uintptr_t)h;
-	ops_file_policy(fi);
+	ops_file_policy(fi, h);
 	if (fuse_reply_open(req, fi) < 0)
 		vfs_release(o->vfs, h);
 }

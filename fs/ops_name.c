@@ -119,7 +119,7 @@ void ops_name_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	}
 	ops_entry(&st, &e);
 	fi->fh = (uintptr_t)h;
-	ops_file_policy(fi);
+	ops_file_policy(fi, h);
 	if (fuse_reply_create(req, &e, fi) < 0) {
 		vfs_release(o->vfs, h);
 		vfs_forget(o->vfs, st.st_ino, 1);

@@ -24,7 +24,8 @@ void project_notice(struct vfs *v, int kind, uint64_t ino, uint64_t parent, cons
 		n->ino = ino;
 		n->parent = parent;
 		(void)snprintf(n->name, sizeof(n->name), "%s", name);
-		cond_broadcast(&v->queue_changed);
+		if (v->notice_count == 1)
+			cond_broadcast(&v->queue_changed);
 	}
 	mutex_unlock(&v->queue_lock);
 }
@@ -214,8 +215,9 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 
 	if (txn_is_remote(t)) {
 		mutex_lock(&v->queue_lock);
+		if (!v->sync_soon)
+			cond_broadcast(&v->sync_changed);
 		v->sync_soon = true;
-		cond_broadcast(&v->queue_changed);
 		mutex_unlock(&v->queue_lock);
 	}
 	if (!n->visible || !parent || !is_safe(v, t, n, parent)) {

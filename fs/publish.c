@@ -39,7 +39,7 @@ void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_
 		v->unpublished_count++;
 		store_put(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
 	}
-	vfs_kick(v);
+	vfs_kick(v, i->due_ms);
 }
 
 void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
@@ -61,48 +61,67 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 
 /* ---- graves: records gone from their name, in their grace time ---------------------------------- */
 
-static size_t grave_index(const struct vfs *v, uint64_t parent, const char *name)
-{
-	size_t i = 0;
-
-	while (i < v->grave_count &&
-	       (v->graves[i].parent != parent || strcmp(v->graves[i].name, name) != 0))
-		i++;
-	return i;
-}
-
-const struct grave *publish_grave(const struct vfs *v, uint64_t parent, const char *name)
-{
-	size_t i = grave_index(v, parent, name);
-
-	return i < v->grave_count ? &v->graves[i] : NULL;
-}
-
-static void grave_forget(struct vfs *v, struct txn *t, size_t index)
+int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct id *ret_node,
+		  enum node_kind *ret_kind)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	struct grave *g = &v->graves[index];
+	AUTO(buf_fini) struct buf value = {0};
 
-	store_delete(db_store(t), ns_dentry_key(&key, 'g', g->parent, g->name));
-	free(g->name);
-	memmove(g, g + 1, (v->grave_count - index - 1) * sizeof(*g));
+	if (v->grave_count == 0)
+		return -ENOENT;
+	int r = store_get(db_store(t), ns_dentry_key(&key, 'g', parent, name), &value);
+	if (r < 0)
+		return r;
+	struct reader in = reader_init(buf_slice(&value));
+	*ret_node = id_read(&in);
+	*ret_kind = (enum node_kind)reader_u8(&in);
+	return in.bad ? -EIO : 0;
+}
+
+static void grave_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	assert(v->grave_count > 0);
 	v->grave_count--;
+	store_delete(db_store(t), ns_dentry_key(&key, 'g', parent, name));
 }
 
-static void grave_add(struct vfs *v, const char *name, const struct grave *like)
+static void grave_queue(struct vfs *v, const char *name, const struct grave *like)
 {
-	v->graves = xreallocarray(v->graves, v->grave_count + 1, sizeof(*v->graves));
-	v->graves[v->grave_count] = *like;
-	v->graves[v->grave_count++].name = xstrdup(name);
-	vfs_kick(v);
+	if (v->grave_end == v->grave_cap) {
+		size_t n = v->grave_end - v->grave_first;
+
+		if (n)
+			memmove(v->graves, v->graves + v->grave_first, n * sizeof(*v->graves));
+		v->grave_first = 0;
+		v->grave_end = n;
+		v->grave_cap = n < 32 ? 64 : n * 2;
+		v->graves = xreallocarray(v->graves, v->grave_cap, sizeof(*v->graves));
+	}
+	v->graves[v->grave_end] = *like;
+	v->graves[v->grave_end++].name = xstrdup(name);
+	v->grave_count++;
+	vfs_kick(v, like->due_ms);
 }
 
-/* The grace is over: the record is deleted, unless it lives on under another name. */
-void publish_bury(struct vfs *v, struct txn *t, size_t index)
+bool publish_next_grave(struct vfs *v, uint64_t now_ms, struct grave *ret)
 {
-	struct id node = v->graves[index].node;
+	if (v->grave_first == v->grave_end || v->graves[v->grave_first].due_ms > now_ms)
+		return false;
+	*ret = v->graves[v->grave_first++];
+	return true;
+}
 
-	grave_forget(v, t, index);
+/* The grace is over: the record is deleted, unless it lives on, here or under another name. */
+void publish_bury(struct vfs *v, struct txn *t, const struct grave *g)
+{
+	struct id node;
+	enum node_kind kind;
+
+	if (publish_grave(v, t, g->parent, g->name, &node, &kind) < 0 || !id_eq(&node, &g->node))
+		return;
+	grave_forget(v, t, g->parent, g->name);
 	if (ns_ino_of(v, t, &node) != 0)
 		return;
 	int r = db_delete(t, &node);
@@ -110,25 +129,29 @@ void publish_bury(struct vfs *v, struct txn *t, size_t index)
 		log_warn("a deletion could not be stored: %s", strerror(-r));
 }
 
+/* Deletes at once whatever is buried at this name. */
+static void bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
+{
+	AUTO(free_ptr) char *copy = xstrdup(name);
+	struct grave g = {.parent = parent, .name = copy};
+	enum node_kind kind;
+
+	if (publish_grave(v, t, parent, name, &g.node, &kind) == 0)
+		publish_bury(v, t, &g);
+}
+
 static int grave_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 		     const struct inode *was)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	size_t old = grave_index(v, parent, name);
-	struct grave g = {
-		.parent = parent,
-		.node = was->node,
-		.kind = S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD,
-		.due_ms = monotonic_ms() + GRACE_MS,
-	};
+	struct grave g = {.parent = parent, .node = was->node, .due_ms = monotonic_ms() + GRACE_MS};
 
-	if (old < v->grave_count)
-		publish_bury(v, t, old);
+	bury_now(v, t, parent, name);
 	id_write(&value, &g.node);
-	buf_u8(&value, (uint8_t)g.kind);
+	buf_u8(&value, S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD);
 	store_put(db_store(t), ns_dentry_key(&key, 'g', parent, name), buf_slice(&value));
-	grave_add(v, name, &g);
+	grave_queue(v, name, &g);
 	return 0;
 }
 
@@ -151,15 +174,13 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent, const char *name,
 			  struct id *ret)
 {
-	size_t g = grave_index(v, parent->ino, name);
+	enum node_kind kind = NODE_NONE;
 
-	if (g < v->grave_count && v->graves[g].kind == NODE_RECORD) {
-		*ret = v->graves[g].node;
-		grave_forget(v, t, g);
+	if (publish_grave(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD) {
+		grave_forget(v, t, parent->ino, name);
 		return;
 	}
-	if (g < v->grave_count)
-		publish_bury(v, t, g);
+	bury_now(v, t, parent->ino, name);
 	db_new_id(t, &parent->node, name, NODE_RECORD, ret);
 }
 
@@ -167,16 +188,14 @@ static void node_for_name(struct vfs *v, struct txn *t, const struct inode *pare
 static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 			struct id *ret)
 {
-	if (!i->has_origin || !db_same_stream(t, &i->origin, &parent->node))
+	enum node_kind kind = NODE_NONE;
+
+	if (!i->origin_parent ||
+	    publish_grave(v, t, i->origin_parent, i->origin_name, ret, &kind) < 0 ||
+	    !id_eq(ret, &i->origin) || !db_same_stream(t, &i->origin, &parent->node))
 		return false;
-	for (size_t g = 0; g < v->grave_count; g++) {
-		if (id_eq(&v->graves[g].node, &i->origin)) {
-			*ret = i->origin;
-			grave_forget(v, t, g);
-			return true;
-		}
-	}
-	return false;
+	grave_forget(v, t, i->origin_parent, i->origin_name);
+	return true;
 }
 
 static bool must_hold(const struct vfs *v, const struct inode *parent, const struct inode *i)
@@ -325,9 +344,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	if (r < 0 || !parent || i->local || !publish_wants(parent, i->name) ||
 	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
 		return r;
-	size_t g = grave_index(v, parent->ino, i->name);
-	if (g < v->grave_count)
-		publish_bury(v, t, g);
+	bury_now(v, t, parent->ino, i->name);
 	db_new_id(t, &parent->node, i->name, NODE_SYMLINK, &node);
 	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, i->name);
 	if (r == 0)
@@ -360,7 +377,7 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 }
 
 /* Stops being the record it was: keeps its bytes, and remembers in case it is only being shuffled. */
-static int detach(struct vfs *v, struct txn *t, struct inode *i)
+static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_parent, const char *old_name)
 {
 	int r = ns_load_data(v, t, i);
 
@@ -368,7 +385,9 @@ static int detach(struct vfs *v, struct txn *t, struct inode *i)
 		return r;
 	i->origin = i->node;
 	ns_unbind(v, t, i);
-	i->has_origin = true;
+	i->origin_parent = old_parent;
+	free(i->origin_name);
+	i->origin_name = xstrdup(old_name);
 	ns_store_data(v, t, i);
 	return 0;
 }
@@ -377,7 +396,9 @@ static int renamed_record(struct vfs *v, struct txn *t, struct inode *i, struct 
 			  struct inode *old_parent, const char *old_name)
 {
 	bool wanted = publish_wants(parent, i->name);
-	const struct grave *g = publish_grave(v, parent->ino, i->name);
+	enum node_kind kind = NODE_NONE;
+	struct id buried;
+	bool g = publish_grave(v, t, parent->ino, i->name, &buried, &kind) == 0;
 	bool variant = parent == old_parent && localname_is_variant(i->name, old_name);
 
 	if (wanted && !g && !localname_is_temporary(i->name) && !variant &&
@@ -386,7 +407,7 @@ static int renamed_record(struct vfs *v, struct txn *t, struct inode *i, struct 
 				   &parent->node, i->name);
 	int r = grave_dig(v, t, old_parent->ino, old_name, i);
 	if (r == 0)
-		r = detach(v, t, i);
+		r = detach(v, t, i, old_parent->ino, old_name);
 	i->local = !wanted;
 	if (r < 0 || !wanted)
 		return r;
@@ -444,9 +465,6 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	}
 	if (S_ISLNK(i->mode))
 		return publish_symlink(v, t, i);
-	const struct grave *g = publish_grave(v, parent->ino, i->name);
-	if (g && g->kind == NODE_RECORD)
-		i->base_epoch = bases_epoch(v, i->writer, &g->node, i->epoch);
 	return publish_file(v, t, i, i->opens == 0 && !localname_is_temporary(i->name));
 }
 
@@ -555,14 +573,33 @@ static bool load_grave(void *ctx, struct slice key, struct slice value)
 	(void)reader_take(&k, 2);
 	g.parent = reader_be64(&k);
 	g.node = id_read(&r);
-	g.kind = (enum node_kind)reader_u8(&r);
 	AUTO(free_ptr) char *name = xmalloc(reader_left(&k) + 1);
 	size_t n = reader_left(&k);
 	reader_copy(&k, name, n);
 	name[n] = 0;
 	if (!r.bad)
-		grave_add(v, name, &g);
+		grave_queue(v, name, &g);
 	return true;
+}
+
+int publish_load_graves(struct vfs *v, struct txn *t)
+{
+	while (v->grave_first < v->grave_end)
+		free(v->graves[v->grave_first++].name);
+	v->grave_count = 0;
+	return store_scan(db_store(t), SLICE_STR("Lg"), SLICE("", 0), load_grave, v);
+}
+
+void publish_recheck(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	bool marked = store_get(db_store(t), ns_key(&key, 'h', i->ino), &value) == 0;
+
+	if (marked && !i->unpublished)
+		publish_mark(v, t, i, RETRY_MS);
+	else if (!marked && i->unpublished)
+		publish_unmark(v, t, i);
 }
 
 struct held {
@@ -585,7 +622,7 @@ static bool load_held(void *ctx, struct slice key, struct slice value)
 int publish_load(struct vfs *v, struct txn *t)
 {
 	struct held h = {0};
-	int r = store_scan(db_store(t), SLICE_STR("Lg"), SLICE("", 0), load_grave, v);
+	int r = publish_load_graves(v, t);
 
 	if (r == 0)
 		r = store_scan(db_store(t), SLICE_STR("Lh"), SLICE("", 0), load_held, &h);

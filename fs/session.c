@@ -79,15 +79,12 @@ __attribute__((format(printf, 2, 0))) static void on_fuse_log(enum fuse_log_leve
 
 /* ---- creating --------------------------------------------------------------------------------- */
 
-/** Whether the root of some FUSE file system is at path. */
-static bool is_fuse_root(const char *path, const struct stat *st)
+/** Whether path is where a file system is mounted. */
+static bool is_mounted_on(const char *path, const struct stat *st)
 {
 	AUTO(free_ptr) char *above = xasprintf("%s/..", path);
-	struct statfs fs;
 	struct stat up;
 
-	if (statfs(path, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
-		return false;
 	return stat(above, &up) == 0 && up.st_dev != st->st_dev;
 }
 
@@ -95,9 +92,11 @@ static bool is_fuse_root(const char *path, const struct stat *st)
 static int check_mountpoint(const char *dir, char **ret, struct why *why)
 {
 	AUTO(free_ptr) char *path = NULL;
+	struct statfs fs;
 	struct stat st;
 
-	if (stat(dir, &st) < 0) {
+	/* statfs, too, because the kernel answers stat for a dead mount from what it has cached. */
+	if (stat(dir, &st) < 0 || statfs(dir, &fs) < 0) {
 		int r = -errno;
 
 		if (r == -ENOENT)
@@ -115,7 +114,7 @@ static int check_mountpoint(const char *dir, char **ret, struct why *why)
 	path = realpath(dir, NULL);
 	if (!path)
 		return why_set(why, -errno, "cannot mount on '%s': %s", dir, strerror(errno));
-	if (is_fuse_root(path, &st))
+	if (fs.f_type == FUSE_SUPER_MAGIC && is_mounted_on(path, &st))
 		return why_set(
 			why, -EBUSY,
 			"something is mounted at '%s' already: unmount it with blaze umount %s",

@@ -11,14 +11,21 @@
 
 /** How long unsynced writes may stay in the page cache only. */
 #define SYNC_DELAY_MS 1000
-#define RETRY_MS 1000
+/** Deletions that make one change: `rm -rf` is a few, not thousands. */
+#define BURIALS_MAX 256
 
-void vfs_kick(struct vfs *v)
+void vfs_kick(struct vfs *v, uint64_t due_ms)
 {
 	mutex_lock(&v->queue_lock);
-	v->kick = true;
-	v->sync_later = true;
-	cond_broadcast(&v->queue_changed);
+	if (due_ms < v->wake_at) {
+		v->kick = true;
+		v->wake_at = due_ms;
+		cond_broadcast(&v->queue_changed);
+	}
+	if (!v->sync_later) {
+		v->sync_later = true;
+		cond_broadcast(&v->sync_changed);
+	}
 	mutex_unlock(&v->queue_lock);
 }
 
@@ -62,15 +69,15 @@ static bool settle_one(struct vfs *v, bool all)
 				 (unsigned long long)ino, strerror(-r));
 		return r == 0;
 	}
-	for (size_t g = 0; g < v->grave_count; g++) {
-		if (!all && v->graves[g].due_ms > now)
-			continue;
-		publish_bury(v, t, g);
-		(void)ns_end(v, t, 0);
-		return true;
+	struct grave g;
+	unsigned count = 0;
+	while (count < BURIALS_MAX && publish_next_grave(v, all ? UINT64_MAX : now, &g)) {
+		publish_bury(v, t, &g);
+		free(g.name);
+		count++;
 	}
-	db_abort(t);
-	return false;
+	(void)ns_end(v, t, 0);
+	return count > 0;
 }
 
 /* Monotonic time at which settle_one() has something to do; UINT64_MAX = never. */
@@ -81,8 +88,8 @@ static uint64_t next_due(struct vfs *v)
 
 	for (const struct inode *i = v->due; i; i = i->next_due)
 		next = i->due_ms < next ? i->due_ms : next;
-	for (size_t g = 0; g < v->grave_count; g++)
-		next = v->graves[g].due_ms < next ? v->graves[g].due_ms : next;
+	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
+		next = v->graves[v->grave_first].due_ms;
 	db_abort(t);
 	return next;
 }
@@ -138,6 +145,7 @@ static void *publisher_run(void *arg)
 			continue;
 		}
 		v->kick = false;
+		v->wake_at = UINT64_MAX;
 		mutex_unlock(&v->queue_lock);
 		while (settle_one(v, false))
 			;
@@ -145,6 +153,7 @@ static void *publisher_run(void *arg)
 		mutex_lock(&v->queue_lock);
 		if (v->stop || v->kick || v->notice_count)
 			continue;
+		v->wake_at = next;
 		if (next == UINT64_MAX)
 			cond_wait(&v->queue_changed, &v->queue_lock);
 		else
@@ -161,12 +170,12 @@ static void *syncer_run(void *arg)
 	mutex_lock(&v->queue_lock);
 	while (!v->stop) {
 		if (!v->sync_soon && !v->sync_later) {
-			cond_wait(&v->queue_changed, &v->queue_lock);
+			cond_wait(&v->sync_changed, &v->queue_lock);
 			continue;
 		}
 		uint64_t until = monotonic_ms() + SYNC_DELAY_MS;
 		while (!v->sync_soon && !v->stop &&
-		       cond_wait_until(&v->queue_changed, &v->queue_lock, until))
+		       cond_wait_until(&v->sync_changed, &v->queue_lock, until))
 			;
 		v->sync_soon = v->sync_later = false;
 		mutex_unlock(&v->queue_lock);
@@ -267,16 +276,15 @@ static void free_memory(struct vfs *v)
 			struct inode *i = v->slots[s];
 
 			v->slots[s] = i->next_in_slot;
-			buf_fini(&i->data);
-			free(i->name);
-			free(i);
+			ns_free(i);
 		}
 	}
-	for (size_t g = 0; g < v->grave_count; g++)
+	for (size_t g = v->grave_first; g < v->grave_end; g++)
 		free(v->graves[g].name);
 	free(v->graves);
 	free(v->touched);
 	free(v->notices);
+	cond_fini(&v->sync_changed);
 	cond_fini(&v->queue_changed);
 	mutex_fini(&v->queue_lock);
 	free(v);
@@ -292,6 +300,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 	v->epoch = 1;
 	mutex_init(&v->queue_lock);
 	cond_init(&v->queue_changed);
+	cond_init(&v->sync_changed);
 	int r = attach(v);
 	if (r < 0) {
 		db_set_view(v->db, NULL);
@@ -320,6 +329,7 @@ void vfs_destroy(struct vfs *v)
 	v->stop = true;
 	v->notify = NULL;
 	cond_broadcast(&v->queue_changed);
+	cond_broadcast(&v->sync_changed);
 	mutex_unlock(&v->queue_lock);
 	thread_join(&v->publisher);
 	thread_join(&v->syncer);

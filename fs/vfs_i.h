@@ -26,6 +26,8 @@
 #define HOLD_SYMLINK_MS 200
 /** A file that stays open is published at the latest this long after its first unpublished write. */
 #define LONG_OPEN_MS 2000
+/** What could not be published is tried again after this. */
+#define RETRY_MS 1000
 
 struct inode {
 	uint64_t ino;
@@ -44,10 +46,11 @@ struct inode {
 	bool bound;
 	bool local;	 /**< never published: by its own name or that of a directory above */
 	bool own_bytes;	 /**< content is under 'b'; else it is the node's rendering */
-	bool has_origin; /**< renamed away from the record it was, which is in its grace time */
-	struct id origin;
 
 	/* In memory only. */
+	struct id origin;	 /**< the record it was, before it was renamed away from origin_name */
+	uint64_t origin_parent;	 /**< 0 = it was none */
+	char *origin_name;
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
@@ -74,12 +77,11 @@ struct vfs_handle {
 	bool keep_cache;
 };
 
-/** A record that vanished from (parent, name). */
+/** A record vanished from (parent, name); whether it is still gone, the store's key 'g' says. */
 struct grave {
 	uint64_t parent;
 	char *name;
 	struct id node;
-	enum node_kind kind;
 	uint64_t due_ms;
 };
 
@@ -112,8 +114,11 @@ struct vfs {
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
 	size_t touched_cap;
-	struct grave *graves;
-	size_t grave_count;
+	struct grave *graves; /**< a queue, the oldest first; starts at grave_first */
+	size_t grave_first;
+	size_t grave_end;
+	size_t grave_cap;
+	uint64_t grave_count; /**< keys 'g' */
 	struct inode *due; /**< list of inodes with something unpublished */
 	uint64_t unpublished_count;
 	uint64_t epoch; /**< counts changes of content that came from elsewhere */
@@ -123,7 +128,9 @@ struct vfs {
 	struct reading readings[READINGS];
 
 	struct mutex queue_lock;
-	struct cond queue_changed;
+	struct cond queue_changed; /**< the publisher waits on it, */
+	struct cond sync_changed;  /**< the syncer on this */
+	uint64_t wake_at;	   /**< when the publisher looks for work by itself */
 	struct vfs_notice *notices;
 	size_t notice_count;
 	bool delivering;
@@ -144,6 +151,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode);
 void ns_put(struct vfs *v, struct txn *t, struct inode *i);
 /** Removes every trace; the memory stays while it is in use. */
 void ns_remove(struct vfs *v, struct txn *t, struct inode *i);
+void ns_free(struct inode *i);
 /** Frees the memory if nobody uses it. */
 void ns_release(struct vfs *v, struct inode *i);
 /** 0 and *ret_ino, -ENOENT. */
@@ -191,9 +199,17 @@ int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
 bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent, struct slice target);
 /** graves */
-const struct grave *publish_grave(const struct vfs *v, uint64_t parent, const char *name);
-void publish_bury(struct vfs *v, struct txn *t, size_t index);
+/** 0 and what is buried there, or -ENOENT. */
+int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct id *ret_node,
+		  enum node_kind *ret_kind);
+/** Deletes the record whose grace is over. */
+void publish_bury(struct vfs *v, struct txn *t, const struct grave *g);
+/** The oldest grave if it is due at now_ms; takes it out of the queue. */
+bool publish_next_grave(struct vfs *v, uint64_t now_ms, struct grave *ret);
 int publish_load(struct vfs *v, struct txn *t);
+/** After a failed operation: what waits is what the store says. */
+int publish_load_graves(struct vfs *v, struct txn *t);
+void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
 
 /* project.c: changes from elsewhere */
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
@@ -214,7 +230,8 @@ void bases_keep(struct vfs *v, struct txn *t, const struct id *node);
 void bases_fini(struct vfs *v);
 
 /* vfs.c */
-void vfs_kick(struct vfs *v);
+/** Something has to be looked at by monotonic due_ms; and something was written. */
+void vfs_kick(struct vfs *v, uint64_t due_ms);
 
 /* vfs_attr.c */
 /** The largest file a mount can hold: it is whole in memory while it is written. */

@@ -17,6 +17,7 @@
 #include <libwebsockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -122,7 +123,7 @@ static void conn_closed(struct ws_conn *c)
 
 	c->open = false;
 	if (user)
-		c->ws->handler.closed(user, c->overdue ? "timed out" : c->reason);
+		c->ws->handler.closed(user, c->overdue ? WS_TIMED_OUT : c->reason);
 }
 
 void ws_close(struct ws_conn *c)
@@ -297,9 +298,10 @@ static int on_connect_failed(struct ws *w, struct lws *wsi, struct ws_conn *c, s
 	(void)wsi;
 	if (!c)
 		return 0;
+	if (in.len == 0 || slice_eq(in, SLICE_STR("Unable to connect")))
+		in = SLICE_STR("refused, or no way to there");
 	size_t len = in.len < sizeof(c->reason) - 1 ? in.len : sizeof(c->reason) - 1;
-	if (len > 0)
-		memcpy(c->reason, in.data, len);
+	memcpy(c->reason, in.data, len);
 	c->reason[len] = 0;
 	if (!c->dialling)
 		conn_closed(c);
@@ -557,6 +559,8 @@ struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadlin
 		set_deadline(c, deadline_ms);
 	else
 		lws_sul_schedule(w->context, 0, &w->failed_timer, tell_failed, 1);
+	if (!wsi && !c->reason[0])
+		(void)snprintf(c->reason, sizeof(c->reason), "the host is not known");
 	return c;
 }
 

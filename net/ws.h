@@ -21,6 +21,9 @@
 #define WS_HANGUP_S 45
 #define WS_MESSAGE_BYTES_MAX 33024
 
+/** The reason when a deadline passed. */
+#define WS_TIMED_OUT "timed out"
+
 struct ws;
 struct ws_conn;
 
@@ -50,7 +53,10 @@ struct ws_handler {
 struct ws *ws_create(const struct ws_handler *handler);
 /** Closes everything; closed() is called for each. */
 void ws_destroy(struct ws *w);
-/** Waits for something to happen and handles it. < 0: cannot go on. */
+/**
+ * Waits for something to happen and handles it. < 0: cannot go on. What a timer() or closed() decides may
+ * be seen late: to get back from here, they call ws_wake().
+ */
 int ws_service(struct ws *w);
 /** Makes ws_service() call woken(). Any thread, as long as w exists. */
 void ws_wake(struct ws *w);

@@ -15,7 +15,9 @@ def hub(node):
 
 @pytest.fixture
 def guest(directory):
-    return Node(directory, 'guest')
+    made = Node(directory, 'guest')
+    yield made
+    made.discard()
 
 
 def parts(link):

@@ -11,10 +11,13 @@ RESET = struct.pack('ii', 1, 0)
 class Proxy:
     """Listens on a port of its own and forwards to `target` ("host:port", may change)."""
 
+    RECORD_FROM_START = False
+
     def __init__(self, target):
         self.target = target
         self.delay = 0.0  # seconds, each way
-        self.recording = False
+        self.flip = None  # a number: the so-many-th next byte to the dialling side gets a bit flipped
+        self.recording = self.RECORD_FROM_START
         self.up = bytearray()  # what the dialling side sent, while recording
         self.down = bytearray()
         self.connections = 0
@@ -77,12 +80,21 @@ class Proxy:
                 source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._pump, args=(source, sink, name), daemon=True).start()
 
+    def _flipped(self, data):
+        at, self.flip = self.flip, self.flip - len(data)
+        if at >= len(data):
+            return data
+        self.flip = None
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
     def _pump(self, source, sink, name):
         try:
             while data := source.recv(1 << 16):
                 if self.delay:
                     wait.pause(self.delay)
                 self._flow.wait()
+                if self.flip is not None and name == 'down':
+                    data = self._flipped(data)
                 if self.recording:
                     getattr(self, name).extend(data)
                 sink.sendall(data)

@@ -1,4 +1,4 @@
-/* doc_diff(), doc_apply(), doc_render(): what is saved is read back, for both halves of the input. */
+/* doc_diff(), doc_apply(), doc_render(): what is saved is read back; two saves an input. */
 #include "core/doc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			assert(p->start < n->key_start && n->key_end < n->start && n->end < p->end);
 			assert(data[n->key_start] == '"' && data[n->key_end - 1] == '"');
 		}
-		struct slice root = SLICE(data + j.nodes[0].start, j.nodes[0].end - j.nodes[0].start);
+		struct slice root =
+			SLICE(data + j.nodes[0].start, j.nodes[0].end - j.nodes[0].start);
 		assert(json_same(root, root));
 	} else {
 		assert(e.line > 0 && e.column > 0 && e.what);

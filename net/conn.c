@@ -1,0 +1,457 @@
+/* One connection: carries messages between a session and the engine that speaks in it. */
+#include "net/conn.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+#include "net/pair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct conn {
+	struct conn_host *host;
+	enum conn_state state;
+	bool incoming;
+	struct ws_conn *ws;
+	struct session *session;
+	const struct device *device; /* the member, once known */
+	void *owner;
+	uint8_t invite[HELLO_INVITE_BYTES];
+	bool has_invite; /* claimed, to be released */
+	bool told_failure; /* the answer to the hello was a refusal, by whichever side */
+
+	struct sync *sync;
+	struct buf message; /* on its way from the engine into the session */
+	bool greeted;
+	int64_t rtt_us;
+	uint64_t next_ping_ms;
+	struct pair *pair;
+
+	uint64_t deadline_ms; /* of handshake, pairing or closing; 0 = none */
+	int error;	      /* why we closed it; 0 = did not */
+};
+
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void name_of(const struct conn *c, char out[DEVICE_LABEL_BYTES])
+{
+	if (c->device)
+		device_label(c->device, out);
+	else
+		(void)snprintf(out, DEVICE_LABEL_BYTES, "%.60s", conn_remote(c)->host);
+}
+
+/* The only writer of the state. */
+static void enter(struct conn *c, enum conn_state state)
+{
+	static const char *const names[] = {
+		[CONN_DIALLING] = "dialling", [CONN_HANDSHAKE] = "handshake", [CONN_SYNC] = "sync",
+		[CONN_PAIRING] = "pairing",   [CONN_CLOSING] = "closing",
+	};
+	static const uint64_t deadlines[] = {
+		[CONN_DIALLING] = 0, /* ws_dial() has it */
+		[CONN_HANDSHAKE] = CONN_HANDSHAKE_MS,
+		[CONN_SYNC] = 0,
+		[CONN_PAIRING] = CONN_PAIRING_MS,
+		[CONN_CLOSING] = CONN_HANDSHAKE_MS,
+	};
+	char name[DEVICE_LABEL_BYTES];
+
+	name_of(c, name);
+	log_line(state == CONN_SYNC || state == CONN_PAIRING ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		 "%s (%s): %s -> %s", name, c->incoming ? "incoming" : "outgoing", names[c->state],
+		 names[state]);
+	c->state = state;
+	c->deadline_ms = deadlines[state] > 0 ? monotonic_ms() + deadlines[state] : 0;
+}
+
+/* ---- what is spoken in the session ---------------------------------------------------------- */
+
+static int admit(void *ctx, const struct device *d, struct slice cert, const char *endpoint)
+{
+	struct conn *c = ctx;
+	char code[PAIR_CODE_BYTES];
+	uint8_t hash[NOISE_HASH_BYTES];
+	char dial[ENDPOINT_TEXT_BYTES] = "";
+
+	int r = db_admit(c->host->db, cert);
+	if (r < 0)
+		return r;
+	if (endpoint[0] && !endpoint_resolve_told(endpoint, conn_remote(c), dial))
+		dial[0] = 0;
+	session_hash(c->session, hash);
+	pair_code(hash, code);
+	invites_finish(c->host->invites, c->invite, d, code);
+	c->has_invite = false;
+	c->host->admitted(c->host->ctx, d, dial);
+	return 0;
+}
+
+static void start_pairing(struct conn *c)
+{
+	struct buf welcome = {0};
+	struct pair_options o = {
+		.role = PAIR_INVITER,
+		.keys = c->host->keys,
+		.admit = admit,
+		.ctx = c,
+	};
+
+	db_welcome(c->host->db, &welcome);
+	o.welcome = buf_slice(&welcome);
+	session_hash(c->session, o.hash);
+	session_remote_pk(c->session, o.remote_pk);
+	c->pair = pair_create(&o);
+	if (welcome.data)
+		wipe(welcome.data, welcome.cap);
+	buf_fini(&welcome);
+	enter(c, CONN_PAIRING);
+}
+
+static void start_sync(struct conn *c)
+{
+	const struct sync_options o = {
+		.db = c->host->db,
+		.peer = c->device->actor,
+		.endpoint = c->host->listen,
+		.now_ms = wall_ms(),
+	};
+
+	c->sync = sync_create(&o);
+	c->next_ping_ms = monotonic_ms() + CONN_PING_MS;
+	enter(c, CONN_SYNC);
+	c->host->up(c->host->ctx, c);
+}
+
+static void session_is_up(void *ctx)
+{
+	struct conn *c = ctx;
+
+	ws_trust(c->ws);
+	if (session_mode(c->session) == HELLO_PAIR)
+		start_pairing(c);
+	else
+		start_sync(c);
+	ws_want_write(c->ws);
+}
+
+static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_secret[32])
+{
+	struct conn *c = ctx;
+
+	if (h->mode == HELLO_PAIR) {
+		enum hello_status status = invites_claim(c->host->invites, h->invite, ret_secret);
+
+		memcpy(c->invite, h->invite, sizeof(c->invite));
+		c->has_invite = status == HELLO_OK;
+		return status;
+	}
+	c->device = c->host->recognise(c->host->ctx, h, &c->owner);
+	if (!c->device)
+		return HELLO_UNKNOWN;
+	memcpy(ret_secret, c->device->dh_pk, KEYS_PK_BYTES);
+	return HELLO_OK;
+}
+
+static int handle_sync(struct conn *c, struct slice message)
+{
+	uint64_t sent_us = 0;
+	struct sync_info info;
+	int r = sync_receive(c->sync, message);
+
+	if (r < 0)
+		return r;
+	if (sync_pong(c->sync, &sent_us))
+		c->rtt_us = (int64_t)(monotonic_us() - sent_us);
+	sync_get_info(c->sync, &info);
+	if (info.hello && !c->greeted) {
+		c->greeted = true;
+		sync_ping(c->sync, monotonic_us());
+		c->host->greeted(c->host->ctx, c);
+	}
+	return 0;
+}
+
+static int handle_message(void *ctx, struct slice message)
+{
+	struct conn *c = ctx;
+
+	if (c->state == CONN_SYNC)
+		return handle_sync(c, message);
+	if (c->state == CONN_PAIRING)
+		return pair_receive(c->pair, message);
+	return c->state == CONN_CLOSING ? 0 : -EPROTO;
+}
+
+/* Moves messages from the engine into the session while there is room. */
+static void fill(struct conn *c)
+{
+	while (session_pending_bytes(c->session) < CONN_QUEUE_BYTES) {
+		int r = 0;
+
+		if (c->state == CONN_SYNC)
+			r = sync_next(c->sync, &c->message);
+		else if (c->state == CONN_PAIRING)
+			r = pair_next(c->pair, &c->message);
+		if (r <= 0)
+			return;
+		session_send(c->session, &c->message);
+	}
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static struct conn *create(struct conn_host *host, bool incoming)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+
+	c->host = host;
+	c->incoming = incoming;
+	c->rtt_us = -1;
+	return c;
+}
+
+static void destroy(struct conn *c)
+{
+	pair_destroy(c->pair);
+	sync_destroy(c->sync);
+	session_destroy(c->session);
+	if (c->message.data)
+		wipe(c->message.data, c->message.cap);
+	buf_fini(&c->message);
+	free(c);
+}
+
+static void open_session(struct conn *c)
+{
+	const struct session_options o = {
+		.keys = c->host->keys,
+		.handler = {.lookup = lookup, .up = session_is_up, .message = handle_message, .ctx = c},
+		.initiator = !c->incoming,
+		.mode = HELLO_SYNC,
+		.secret = c->device ? c->device->dh_pk : NULL,
+	};
+
+	c->session = session_create(&o);
+	enter(c, CONN_HANDSHAKE);
+}
+
+struct conn *conn_dial(struct conn_host *host, const struct endpoint *e, uint64_t deadline_ms,
+		       const struct device *device, void *owner)
+{
+	struct conn *c = create(host, false);
+
+	c->device = device;
+	c->owner = owner;
+	c->ws = ws_dial(host->ws, e, deadline_ms, c);
+	return c;
+}
+
+struct conn *conn_accept(struct conn_host *host, struct ws_conn *ws)
+{
+	struct conn *c = create(host, true);
+
+	c->ws = ws;
+	open_session(c);
+	return c;
+}
+
+void conn_connected(void *user)
+{
+	struct conn *c = user;
+
+	open_session(c);
+	ws_want_write(c->ws);
+}
+
+int conn_received(void *user, struct slice message)
+{
+	struct conn *c = user;
+	int r = session_receive(c->session, message);
+
+	if (r < 0)
+		c->error = r;
+	c->host->progress(c->host->ctx, c);
+	ws_want_write(c->ws);
+	return r;
+}
+
+int conn_writable(void *user, struct buf *out)
+{
+	struct conn *c = user;
+
+	fill(c);
+	int r = session_next(c->session, out);
+	if (r == 1)
+		c->host->progress(c->host->ctx, c);
+	return r;
+}
+
+/* Why a handshake came to nothing, for people. */
+static const char *handshake_failure(const struct conn *c)
+{
+	static const char *const texts[] = {
+		[HELLO_OK] = "the handshake failed: it does not hold the key it should",
+		[HELLO_UNKNOWN] = "it does not know this device as a member",
+		[HELLO_USED] = "the invitation was used already",
+		[HELLO_EXPIRED] = "the invitation has expired",
+		[HELLO_VOID] = "the invitation is void",
+		[HELLO_BUSY] = "the invitation is being used",
+		[HELLO_VERSION_REFUSED] = "it speaks another version of the protocol",
+	};
+
+	if (c->error == -EPROTONOSUPPORT)
+		return texts[HELLO_VERSION_REFUSED];
+	if (c->error == 0 && session_status(c->session) == HELLO_OK)
+		return "closed during the handshake";
+	return texts[session_status(c->session)];
+}
+
+static const char *sync_failure(const struct conn *c)
+{
+	if (session_bye_received(c->session) >= 0)
+		return "";
+	switch (-c->error) {
+	case 0:
+		return "cut off";
+	case EBADMSG:
+		return "it sent what cannot be read: damaged on the way, or made by another program";
+	case EPROTO:
+		return "it speaks of another database, or another version of the protocol";
+	case EMSGSIZE:
+		return "it sent a message that is too large";
+	case EIO:
+	case ENOSPC:
+		return "what it sent could not be stored here";
+	default:
+		return "what it sent was refused";
+	}
+}
+
+static const char *failure(const struct conn *c, const char *reason)
+{
+	switch (c->state) {
+	case CONN_DIALLING:
+		return reason;
+	case CONN_HANDSHAKE:
+		return handshake_failure(c);
+	case CONN_SYNC:
+	case CONN_PAIRING:
+		return sync_failure(c);
+	case CONN_CLOSING:
+		break;
+	}
+	return "";
+}
+
+void conn_closed(void *user, const char *reason)
+{
+	struct conn *c = user;
+	const char *error = failure(c, reason);
+	bool was_up = c->state == CONN_SYNC || c->state == CONN_PAIRING;
+	char name[DEVICE_LABEL_BYTES];
+
+	name_of(c, name);
+	if (was_up && error[0])
+		log_info("%s: connection lost: %s", name, error);
+	else if (was_up)
+		log_info("%s: said goodbye", name);
+	else
+		log_debug("%s: closed: %s", name, error);
+	if (c->has_invite && c->session && session_secret_was_wrong(c->session)) {
+		log_warn("%s: tried an invitation with a wrong secret; it is void now", name);
+		invites_wrong(c->host->invites, c->invite);
+	} else if (c->has_invite) {
+		invites_release(c->host->invites, c->invite);
+	}
+	c->host->gone(c->host->ctx, c, error);
+	destroy(c);
+}
+
+void conn_wake(struct conn *c)
+{
+	if (c->state == CONN_SYNC)
+		ws_want_write(c->ws);
+}
+
+void conn_bye(struct conn *c, enum channel_bye reason)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	if (c->state != CONN_SYNC && c->state != CONN_PAIRING) {
+		ws_close(c->ws);
+		return;
+	}
+	session_bye(c->session, reason);
+	enter(c, CONN_CLOSING);
+	ws_want_write(c->ws);
+}
+
+uint64_t conn_tick(struct conn *c, uint64_t now_ms)
+{
+	if (c->deadline_ms > 0 && now_ms >= c->deadline_ms) {
+		c->deadline_ms = 0;
+		c->error = -ETIMEDOUT;
+		ws_close(c->ws);
+	}
+	if (c->state == CONN_SYNC && now_ms >= c->next_ping_ms) {
+		c->next_ping_ms = now_ms + CONN_PING_MS;
+		sync_ping(c->sync, monotonic_us());
+		ws_want_write(c->ws);
+	}
+	if (c->state == CONN_SYNC)
+		return c->next_ping_ms;
+	return c->deadline_ms > 0 ? c->deadline_ms : UINT64_MAX;
+}
+
+enum conn_state conn_state(const struct conn *c)
+{
+	return c->state;
+}
+
+void *conn_owner(const struct conn *c)
+{
+	return c->owner;
+}
+
+bool conn_is_incoming(const struct conn *c)
+{
+	return c->incoming;
+}
+
+const struct endpoint *conn_remote(const struct conn *c)
+{
+	return ws_remote(c->ws);
+}
+
+void conn_traffic(const struct conn *c, uint64_t *ret_up, uint64_t *ret_down)
+{
+	ws_traffic(c->ws, ret_up, ret_down);
+}
+
+void conn_info(const struct conn *c, struct sync_info *ret)
+{
+	assert(c->sync);
+	sync_get_info(c->sync, ret);
+}
+
+int64_t conn_rtt_us(const struct conn *c)
+{
+	return c->rtt_us;
+}

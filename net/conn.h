@@ -1,0 +1,92 @@
+/*
+ * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/session.h), and what
+ * is spoken in the session: core/sync.h with a member, or net/pair.h with who holds an invitation.
+ *
+ *                 ┌───────────┐ open  ┌────────────────┐ up, sync ┌───────────┐
+ *     dial ──────▶│ DIALLING  │──────▶│   HANDSHAKE    │─────────▶│   SYNC    │
+ *                 └─────┬─────┘       └──┬──────────┬──┘          └─────┬─────┘
+ *     accept ───────────┼───────────────▶│          │ up, pair          │ conn_bye()
+ *                       │                │          ▼                   ▼
+ *                       │                │     ┌─────────┐        ┌───────────┐
+ *                       ▼                ▼     │ PAIRING │───────▶│  CLOSING  │
+ *                     (gone, from any state) ◀─┴─────────┘        └───────────┘
+ */
+#ifndef BLAZE_NET_CONN_H
+#define BLAZE_NET_CONN_H
+
+#include "net/invite.h"
+#include "net/session.h"
+#include "net/ws.h"
+
+#include "core/db.h"
+#include "core/sync.h"
+
+/** From the open WebSocket to a finished handshake, of a connection we dialled. */
+#define CONN_HANDSHAKE_MS 5000
+#define CONN_PAIRING_MS 30000
+#define CONN_PING_MS 10000
+/** A message of the engine is fetched whenever less than this waits to be sent. */
+#define CONN_QUEUE_BYTES 65536
+
+enum conn_state {
+	CONN_DIALLING,
+	CONN_HANDSHAKE,
+	CONN_SYNC,
+	CONN_PAIRING,
+	CONN_CLOSING,
+};
+
+struct conn;
+
+/** Who owns connections. The callbacks must not destroy the connection they are about. */
+struct conn_host {
+	struct db *db;
+	const struct keys *keys;
+	struct invites *invites;
+	struct ws *ws;
+	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
+
+	/** The member who said this hello, and its `owner`; NULL = none. Borrowed, outlives the connection. */
+	const struct device *(*recognise)(void *ctx, const struct hello *h, void **ret_owner);
+	/** The handshake with a member is done. */
+	void (*up)(void *ctx, struct conn *c);
+	/** The member's first words came: it considers this connection up as well. */
+	void (*greeted)(void *ctx, struct conn *c);
+	/** Something was sent or received, or info changed. */
+	void (*progress)(void *ctx, struct conn *c);
+	/** A device was admitted by pairing; endpoint may be "". */
+	void (*admitted)(void *ctx, const struct device *d, const char *endpoint);
+	/** It is gone, and is destroyed after this. error: for people, "" when it ended as it should. */
+	void (*gone)(void *ctx, struct conn *c, const char *error);
+	void *ctx;
+};
+
+/** Dials a member. device and owner as from recognise(). */
+struct conn *conn_dial(struct conn_host *host, const struct endpoint *e, uint64_t deadline_ms,
+		       const struct device *device, void *owner);
+/** For ws_handler: its `user` is the conn. */
+struct conn *conn_accept(struct conn_host *host, struct ws_conn *ws);
+void conn_connected(void *user);
+int conn_received(void *user, struct slice message);
+int conn_writable(void *user, struct buf *out);
+void conn_closed(void *user, const char *reason);
+
+/** There may be something to send. */
+void conn_wake(struct conn *c);
+/** Ends it politely if a session is up, else at once. gone() follows. */
+void conn_bye(struct conn *c, enum channel_bye reason);
+/** Does what is due, and returns when it wants to be called again (monotonic ms). */
+uint64_t conn_tick(struct conn *c, uint64_t now_ms);
+
+enum conn_state conn_state(const struct conn *c);
+/** The member's owner, or NULL (pairing, or nobody yet). */
+void *conn_owner(const struct conn *c);
+bool conn_is_incoming(const struct conn *c);
+const struct endpoint *conn_remote(const struct conn *c);
+void conn_traffic(const struct conn *c, uint64_t *ret_up, uint64_t *ret_down);
+/** Only in CONN_SYNC. */
+void conn_info(const struct conn *c, struct sync_info *ret);
+/** -1 unknown. */
+int64_t conn_rtt_us(const struct conn *c);
+
+#endif

@@ -1,0 +1,42 @@
+"""Two network namespaces joined by a virtual cable (root only)."""
+import subprocess
+
+
+class Namespaces:
+    """`pids` name them for nsenter; addresses are 10.99.0.1 and 10.99.0.2, nothing else is reachable."""
+
+    ADDRESSES = ('10.99.0.1', '10.99.0.2')
+
+    def __enter__(self):
+        self.holders = [subprocess.Popen(['unshare', '--net', 'cat'], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE) for _ in range(2)]
+        for holder in self.holders:  # cat answers once it runs in its namespace
+            holder.stdin.write(b'\n')
+            holder.stdin.flush()
+            holder.stdout.read(1)
+        self.pids = [holder.pid for holder in self.holders]
+        _run('ip', 'link', 'add', 'cable0', 'netns', self.pids[0], 'type', 'veth',
+             'peer', 'name', 'cable0', 'netns', self.pids[1])
+        for pid, address in zip(self.pids, self.ADDRESSES):
+            inside(pid, 'ip', 'address', 'add', f'{address}/24', 'dev', 'cable0')
+            inside(pid, 'ip', 'link', 'set', 'lo', 'up')
+            inside(pid, 'ip', 'link', 'set', 'cable0', 'up')
+        return self
+
+    def __exit__(self, *exc):
+        for holder in self.holders:
+            holder.stdin.close()
+            holder.wait()
+            holder.stdout.close()
+
+    def cable(self, up):
+        for pid in self.pids:
+            inside(pid, 'ip', 'link', 'set', 'cable0', 'up' if up else 'down')
+
+
+def inside(pid, *argv):
+    _run('nsenter', f'--net=/proc/{pid}/ns/net', '--', *argv)
+
+
+def _run(*argv):
+    subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True)

@@ -1,0 +1,202 @@
+"""A disk that is full or fails: the writer hears of it, reads go on, and nothing acknowledged is lost."""
+import errno
+import os
+import subprocess
+
+import pytest
+
+from blazetest import Node
+from blazetest.wait import eventually
+
+EXPECTED = r'blaze (error|warning): .*(store|disk|space|I/O|Input/output).*'
+
+
+def try_write(node, path, data):
+    """None, or the errno with which write(2) or close(2) failed."""
+    try:
+        node.write(path, data)
+    except OSError as e:
+        return e.errno
+    return None
+
+
+# ---- a full disk ------------------------------------------------------------------------------------
+
+@pytest.fixture
+def small_disk(directory, request):
+    """A device whose home is a tmpfs of 24 MB."""
+    node = Node(directory, 'small')
+    node.home.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m,mode=700', 'tmpfs', node.home], check=True)
+    yield node.init().mount()
+    node.allow(EXPECTED)
+    try:
+        if not getattr(request.node, 'blaze_failed', False):
+            node.close()
+    finally:
+        node.discard()
+        subprocess.run(['umount', '-l', node.home], check=True)
+
+
+def fill(node, leave=0):
+    """A filler file beside the database takes all the room but `leave` bytes."""
+    filler = node.home / 'filler'
+    with open(filler, 'wb') as f:
+        try:
+            while True:
+                f.write(bytes(1 << 16))
+                f.flush()
+        except OSError:
+            pass
+    if leave:
+        os.truncate(filler, max(0, filler.stat().st_size - leave))
+    return filler
+
+
+@pytest.mark.root
+def test_full_disk_refuses_writes_and_goes_on_reading(small_disk):
+    node = small_disk
+    node.write('before.txt', 'kept' * 1000)
+    fill(node)
+    data = os.urandom(3 << 20)
+    codes = {try_write(node, f'{i}.bin', data) for i in range(8)}
+    assert errno.ENOSPC in codes and codes <= {None, errno.ENOSPC}
+    assert node.text('before.txt') == 'kept' * 1000 and 'before.txt' in node.names()
+
+
+@pytest.mark.root
+def test_writes_resume_when_there_is_room_again(small_disk):
+    node = small_disk
+    filler = fill(node)
+    data = os.urandom(2 << 20)
+    kept = [i for i in range(12) if try_write(node, f'{i}.bin', data) is None]
+    assert len(kept) < 12
+    filler.unlink()
+    eventually(lambda: try_write(node, 'after.json', '{}') is None, 5, 'writes resume')
+    node.remount()
+    assert node.text('after.json') == '{}' and all(node.read(f'{i}.bin') == data for i in kept)
+
+
+@pytest.mark.root
+def test_deleting_works_on_a_full_disk(small_disk):
+    node = small_disk
+    node.write('large.bin', os.urandom(2 << 20))
+    fill(node)
+    while try_write(node, 'more.bin', os.urandom(1 << 20)) is None:
+        pass
+    os.unlink(node.path('large.bin'))
+    assert not node.exists('large.bin')
+
+
+@pytest.mark.root
+def test_full_disk_can_be_mounted_and_read(small_disk):
+    node = small_disk
+    node.write('before.txt', 'kept')
+    node.stop()
+    fill(node)
+    node.allow(EXPECTED).mount()
+    assert node.text('before.txt') == 'kept'
+
+
+@pytest.mark.root
+def test_receiving_pauses_on_a_full_disk_and_catches_up(pair):
+    a, b = pair.nodes
+    b.stop()
+    limited = b.directory / 'limited'
+    b.home.rename(limited)
+    b.home.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m,mode=700', 'tmpfs', b.home], check=True)
+    try:
+        subprocess.run(['cp', '-a', f'{limited}/.', b.home], check=True)
+        receive_on_a_full_disk(pair, a, b.allow(EXPECTED))
+    finally:
+        b.discard()
+        subprocess.run(['umount', '-l', b.home], check=True)
+
+
+def receive_on_a_full_disk(pair, a, b):
+    b.mount()
+    pair.synced()
+    filler = fill(b)
+    for i in range(6):
+        a.write(f'{i}.bin', os.urandom(1 << 20))
+    a.wait('1s', code=4)
+    assert b.names() is not None
+    filler.unlink()
+    pair.synced(deadline=40)
+    b.stop()
+
+
+# ---- a disk that fails ------------------------------------------------------------------------------
+
+@pytest.fixture
+def faulty(device):
+    """(device, switch): switch(rule) makes system calls of its daemon fail, switch(None) stops that."""
+    rule = device.directory / 'rule'
+    device.preload.append('failio')
+    device.env['FAILIO_RULE'] = str(rule)
+    device.allow(EXPECTED)
+
+    def switch(text):
+        if text is None:
+            rule.unlink()
+        else:
+            rule.with_suffix('.new').write_text(text)
+            rule.with_suffix('.new').rename(rule)
+    return device.init().mount(), switch
+
+
+@pytest.mark.parametrize('rule', [f'write {errno.EIO} .log', f'write {errno.ENOSPC} .log'])
+def test_failed_write_is_reported_and_healed(faulty, rule):
+    node, switch = faulty
+    node.write('before.json', '{"n":1}')
+    switch(rule)
+    codes = {try_write(node, f'during{i}.json', '{"n":2}') for i in range(5)}
+    assert codes <= {errno.EIO, errno.ENOSPC} and codes, 'nobody was told'
+    assert node.text('before.json') == '{"n":1}'
+    switch(None)
+    eventually(lambda: try_write(node, 'after.json', '{"n":3}') is None, 5, 'writes resume')
+    node.kill9().mount()
+    assert node.text('before.json') == '{"n":1}' and node.text('after.json') == '{"n":3}'
+
+
+def test_acknowledged_after_a_failed_write_is_not_lost(faulty):
+    """LevelDB alone goes on acknowledging after an error, and loses it all."""
+    node, switch = faulty
+    acknowledged = {}
+    for i in range(60):
+        if i % 10 == 3:
+            switch(f'write {errno.EIO} .log')
+        if i % 10 == 5:
+            switch(None)
+        if try_write(node, f'{i}.json', f'{{"n":{i}}}') is None:
+            acknowledged[f'{i}.json'] = f'{{"n":{i}}}'
+    assert len(acknowledged) > 20
+    node.kill9().mount()
+    assert {path: node.text(path) for path in acknowledged} == acknowledged
+
+
+@pytest.mark.parametrize('call', ['fsync', 'fdatasync'])
+def test_failed_fsync_is_never_reported_as_done(faulty, call):
+    node, switch = faulty
+    with open(node.path('r.json'), 'w', encoding='utf-8') as f:
+        f.write('{"n":1}')
+        f.flush()
+        switch(f'{call} {errno.EIO} .log')
+        if call == 'fdatasync':
+            with pytest.raises(OSError):
+                os.fsync(f.fileno())
+        switch(None)
+        eventually(lambda: os.fsync(f.fileno()) is None, 5, 'fsync works again')
+    node.kill9().mount()
+    assert node.text('r.json') == '{"n":1}'
+
+
+def test_refused_file_is_not_half_there(faulty):
+    node, switch = faulty
+    switch(f'write {errno.EIO} .log')
+    assert try_write(node, 'refused.json', '{"n":1}') is not None
+    switch(None)
+    eventually(lambda: try_write(node, 'other.json', '{}') is None, 5)
+    node.remount()
+    assert not node.exists('refused.json') or node.text('refused.json') in ('', '{"n":1}')
