@@ -7,6 +7,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -76,10 +77,11 @@ int client_call(int fd, struct out *out, int argc, char *const *argv)
 	/* A daemon that refuses answers before it has read all of the request. */
 	r = out_relay(fd, out);
 	if (r < 0)
-		return out_error(out, CODE_FAILED,
-				 "%s: the daemon ended before it answered: see the file log in the database's "
-				 "directory",
-				 argv[0]);
+		return out_error(
+			out, CODE_FAILED,
+			"%s: the daemon ended before it answered: see the file log in the database's "
+			"directory",
+			argv[0]);
 	return r;
 }
 
@@ -112,8 +114,8 @@ int client_info(const char *home, const char *name, struct client_info *ret)
 			return -ECONNREFUSED;
 	}
 	*ret = (struct client_info){.pid = (pid_t)strtol(fields[0], NULL, 10)};
-	strncpy(ret->mountpoint, fields[1], sizeof(ret->mountpoint) - 1);
-	strncpy(ret->listen, fields[2], sizeof(ret->listen) - 1);
+	(void)snprintf(ret->mountpoint, sizeof(ret->mountpoint), "%s", fields[1]);
+	(void)snprintf(ret->listen, sizeof(ret->listen), "%s", fields[2]);
 	return 0;
 }
 
@@ -208,9 +210,10 @@ static int find_only(struct target *t, struct out *out)
 		last = fd >= 0 ? i : last;
 	}
 	if (n == 0)
-		code = out_error(out, CODE_NO_DATABASE,
-				 "no database on this device yet: make one with blaze init NAME, or join one "
-				 "with blaze pair LINK");
+		code = out_error(
+			out, CODE_NO_DATABASE,
+			"no database on this device yet: make one with blaze init NAME, or join one "
+			"with blaze pair LINK");
 	else if (n == 1 || mounted == 1)
 		t->name = xstrdup(names[last]);
 	else
@@ -245,23 +248,27 @@ static int not_found(const struct target *t, const char *operand, const char *pa
 
 	if (path && mountpoint_is_blaze(path)) {
 		if (mountpoint_is_dead(path))
-			return out_error(out, CODE_FAILED,
-					 "%s: the mount's process has died: run blaze umount %s, then mount it "
-					 "again",
-					 shown, shown);
-		return out_error(out, CODE_FAILED,
-				 "%s is mounted by another device of this machine: set BLAZE_HOME to its "
-				 "directory",
-				 shown);
+			return out_error(
+				out, CODE_FAILED,
+				"%s: the mount's process has died: run blaze umount %s, then mount it "
+				"again",
+				shown, shown);
+		return out_error(
+			out, CODE_FAILED,
+			"%s is mounted by another device of this machine: set BLAZE_HOME to its "
+			"directory",
+			shown);
 	}
 	if (strchr(operand, '/') || access(operand, F_OK) == 0)
-		return out_error(out, CODE_NO_DATABASE,
-				 "%s is not inside a mounted database: see blaze mount for what is mounted",
-				 shown);
-	return out_error(out, CODE_NO_DATABASE,
-			 "no database \"%s\" in %s: see blaze mount for what is there, or make one with blaze "
-			 "init",
-			 shown, t->home);
+		return out_error(
+			out, CODE_NO_DATABASE,
+			"%s is not inside a mounted database: see blaze mount for what is mounted",
+			shown);
+	return out_error(
+		out, CODE_NO_DATABASE,
+		"no database \"%s\" in %s: see blaze mount for what is there, or make one with blaze "
+		"init",
+		shown, t->home);
 }
 
 int client_find(const struct command *c, const char *operand, struct target *ret, struct out *out)
@@ -293,7 +300,8 @@ int client_find(const struct command *c, const char *operand, struct target *ret
 /* ---- running -------------------------------------------------------------------------------- */
 
 /* No daemon has the database: this process opens it for the time of the command. */
-static int serve_here(const struct command *c, struct target *t, struct out *out, int argc, char **argv)
+static int serve_here(const struct command *c, struct target *t, struct out *out, int argc,
+		      char **argv)
 {
 	struct service s = {0};
 	struct why why = {""};

@@ -14,7 +14,8 @@ struct init_options {
 };
 
 static const struct option_row init_rows[] = {
-	{"name", 'n', OPTION_TEXT, "DEVICE", "what other devices call this one (default: the host's name)",
+	{"name", 'n', OPTION_TEXT, "DEVICE",
+	 "what other devices call this one (default: the host's name)",
 	 offsetof(struct init_options, name), 0},
 };
 
@@ -29,10 +30,11 @@ static int create(struct out *out, const char *home, const char *name, const cha
 	if (home_create(home, &why) < 0 || home_become_owner(home, &why) < 0)
 		return out_error(out, CODE_FAILED, "%s", why.text);
 	if (access(dir, F_OK) == 0)
-		return out_error(out, CODE_FAILED,
-				 "a database \"%s\" is here already: choose another name, or mount it with "
-				 "blaze mount %s DIR",
-				 name, name);
+		return out_error(
+			out, CODE_FAILED,
+			"a database \"%s\" is here already: choose another name, or mount it with "
+			"blaze mount %s DIR",
+			name, name);
 	int r = home_keys(home, device_name, &keys, &why);
 	if (r < 0)
 		return out_error(out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
@@ -62,13 +64,15 @@ static int init_run(const struct command *c, struct out *out, int argc, char **a
 	if (!first)
 		return code;
 	if (first == argc)
-		return out_error(out, CODE_USAGE, "init: what shall it be called? Usage: blaze init NAME");
+		return out_error(out, CODE_USAGE,
+				 "init: what shall it be called? Usage: blaze init NAME");
 	if (!home_name_is_valid(argv[first])) {
 		char *shown AUTO(free_ptr) = show_text(argv[first]);
-		return out_error(out, CODE_USAGE,
-				 "init: \"%s\" cannot be a database's name: use up to %d letters, digits, '.', "
-				 "'_' and '-', beginning with a letter or digit",
-				 shown, HOME_NAME_BYTES_MAX);
+		return out_error(
+			out, CODE_USAGE,
+			"init: \"%s\" cannot be a database's name: use up to %d letters, digits, '.', "
+			"'_' and '-', beginning with a letter or digit",
+			shown, HOME_NAME_BYTES_MAX);
 	}
 	if (home_find(&home, &why) < 0)
 		return out_error(out, CODE_FAILED, "%s", why.text);

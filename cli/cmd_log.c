@@ -15,7 +15,8 @@ struct log_options {
 static const struct option_row log_rows[] = {
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object a line",
 	 offsetof(struct log_options, json), 0},
-	{"count", 'n', OPTION_NUMBER, "N", "only the last N changes", offsetof(struct log_options, count), 0},
+	{"count", 'n', OPTION_NUMBER, "N", "only the last N changes",
+	 offsetof(struct log_options, count), 0},
 };
 
 struct entry {
@@ -114,13 +115,15 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 		r = db_history(s->db, &node, collect, &e);
 	if (r == -ENOENT) {
 		char *shown AUTO(free_ptr) = show_text(path);
-		return out_error(out, CODE_FAILED,
-				 "log: %s never was a record of %s: files that stay on this device have no "
-				 "history",
-				 shown, s->name);
+		return out_error(
+			out, CODE_FAILED,
+			"log: %s never was a record of %s: files that stay on this device have no "
+			"history",
+			shown, s->name);
 	}
 	if (r < 0)
-		return out_error(out, CODE_FAILED, "log: the history cannot be read: %s", strerror(-r));
+		return out_error(out, CODE_FAILED, "log: the history cannot be read: %s",
+				 strerror(-r));
 	size_t skip = (uint64_t)o.count < e.count ? e.count - (size_t)o.count : 0;
 
 	if (!o.json) {

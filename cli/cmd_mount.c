@@ -25,19 +25,24 @@ static const struct option_row mount_rows[] = {
 	{"foreground", 'f', OPTION_FLAG, NULL, "stay in the foreground, log to standard error",
 	 AT(foreground), false},
 	{"listen", 'l', OPTION_TEXT, "A:P",
-	 "address for other devices, port 0 is any; \"none\" (default: as last time)", AT(listen), true},
-	{"ready-fd", 0, OPTION_NUMBER, "N", "write one line of JSON to descriptor N when it is mounted",
-	 AT(ready_fd), false},
-	{NULL, 'o', OPTION_LIST, "OPT[,OPT...]", "options as in fstab: see mount.blaze(8)", AT(o), false},
+	 "address for other devices, port 0 is any; \"none\" (default: as last time)", AT(listen),
+	 true},
+	{"ready-fd", 0, OPTION_NUMBER, "N",
+	 "write one line of JSON to descriptor N when it is mounted", AT(ready_fd), false},
+	{NULL, 'o', OPTION_LIST, "OPT[,OPT...]", "options as in fstab: see mount.blaze(8)", AT(o),
+	 false},
 	{"allow-other", 0, OPTION_FLAG, NULL, "other users may use the mount (see fuse.conf)",
 	 AT(allow_other), true},
-	{"read-only", 'r', OPTION_FLAG, NULL, "nothing can be written through the mount", AT(read_only), true},
+	{"read-only", 'r', OPTION_FLAG, NULL, "nothing can be written through the mount",
+	 AT(read_only), true},
 	{"nonempty", 0, OPTION_FLAG, NULL, "hide what is in DIR", AT(nonempty), true},
-	{"uid", 0, OPTION_NUMBER, "UID", "owner of what other devices made (default: you)", AT(uid), true},
+	{"uid", 0, OPTION_NUMBER, "UID", "owner of what other devices made (default: you)", AT(uid),
+	 true},
 	{"gid", 0, OPTION_NUMBER, "GID", "its group", AT(gid), true},
 	{"datadir", 0, OPTION_TEXT, "PATH", "use this instead of BLAZE_HOME", AT(datadir), true},
 	{"user", 0, OPTION_TEXT, "USER", "as root: become this user first", AT(user), true},
-	{"log-level", 0, OPTION_TEXT, "LEVEL", "error, warning, info (default) or debug", AT(log_level), true},
+	{"log-level", 0, OPTION_TEXT, "LEVEL", "error, warning, info (default) or debug",
+	 AT(log_level), true},
 	{"json", 'j', OPTION_FLAG, NULL, "with no NAME: print one JSON object a mount",
 	 offsetof(struct mount_options, json), false},
 };
@@ -51,14 +56,17 @@ static const struct option_row mount_rows[] = {
 static bool is_for_others(const char *option)
 {
 	static const char *const names[] = {
-		"_netdev",  "atime",	   "async",	 "auto",     "defaults", "dev",	   "diratime",
-		"exec",	    "group",	   "iversion",	 "lazytime", "loud",	 "mand",   "noatime",
-		"noauto",   "nodev",	   "nodiratime", "noexec",   "nofail",	 "nogroup", "noiversion",
-		"nolazytime", "nomand",	   "noowner",	 "norelatime", "nostrictatime", "nosuid", "nouser",
-		"nousers",  "owner",	   "relatime",	 "rw",	     "silent",	 "strictatime", "suid",
-		"sync",	    "users",	   "user",	 "dirsync",
+		"_netdev",	 "atime",      "async",	 "auto",	"defaults",
+		"dev",		 "diratime",   "exec",	 "group",	"iversion",
+		"lazytime",	 "loud",       "mand",	 "noatime",	"noauto",
+		"nodev",	 "nodiratime", "noexec", "nofail",	"nogroup",
+		"noiversion",	 "nolazytime", "nomand", "noowner",	"norelatime",
+		"nostrictatime", "nosuid",     "nouser", "nousers",	"owner",
+		"relatime",	 "rw",	       "silent", "strictatime", "suid",
+		"sync",		 "users",      "user",	 "dirsync",
 	};
-	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype=", "helper="};
+	static const char *const prefixes[] = {
+		"x-", "X-", "comment=", "fsname=", "subtype=", "helper="};
 
 	for (size_t i = 0; i < countof(names); i++) {
 		if (strcmp(option, names[i]) == 0)
@@ -91,7 +99,8 @@ static int apply_one(struct cmd_mount_options *options, char *option, bool slopp
 		return CODE_OK;
 	if (r < 0)
 		return out_error(out, CODE_USAGE,
-				 "mount: option -o %s: not a valid value: see man mount.blaze", shown);
+				 "mount: option -o %s: not a valid value: see man mount.blaze",
+				 shown);
 	return out_error(out, CODE_USAGE, "mount: unknown option -o %s: see man mount.blaze", shown);
 }
 
@@ -132,11 +141,13 @@ static int set_log_level(const char *level, struct out *out)
 			return CODE_OK;
 		}
 	}
-	return out_error(out, CODE_USAGE, "mount: the log level is one of error, warning, info, debug");
+	return out_error(out, CODE_USAGE,
+			 "mount: the log level is one of error, warning, info, debug");
 }
 
 /* A name, or the path of a database's directory, which says where home is as well. */
-static int locate(const char *spec, const char *datadir, char **ret_home, char **ret_name, struct out *out)
+static int locate(const char *spec, const char *datadir, char **ret_home, char **ret_name,
+		  struct out *out)
 {
 	const char *slash = strrchr(spec, '/');
 	struct why why = {""};
@@ -159,11 +170,12 @@ static int locate(const char *spec, const char *datadir, char **ret_home, char *
 		return CODE_OK;
 	char *shown AUTO(free_ptr) = show_text(spec);
 	if (!*ret_home)
-		return out_error(out, CODE_NO_DATABASE, "mount: no database %s: the directory is not there",
-				 shown);
-	return out_error(out, CODE_NO_DATABASE,
-			 "mount: no database \"%s\" in %s: make it with blaze init %s, or set BLAZE_HOME",
-			 shown, *ret_home, shown);
+		return out_error(out, CODE_NO_DATABASE,
+				 "mount: no database %s: the directory is not there", shown);
+	return out_error(
+		out, CODE_NO_DATABASE,
+		"mount: no database \"%s\" in %s: make it with blaze init %s, or set BLAZE_HOME",
+		shown, *ret_home, shown);
 }
 
 /* Says where it is mounted already, which a plain "busy" would not. */
@@ -174,12 +186,14 @@ static int check_free(const char *home, const char *name, struct out *out)
 	if (client_info(home, name, info) < 0)
 		return CODE_OK;
 	if (info->mountpoint[0])
-		return out_error(out, CODE_BUSY,
-				 "mount: \"%s\" is mounted at %s already: unmount it with blaze umount %s", name,
-				 info->mountpoint, info->mountpoint);
-	return out_error(out, CODE_BUSY,
-			 "mount: \"%s\" is in use by another blaze command (process %ld): wait until it ends",
-			 name, (long)info->pid);
+		return out_error(
+			out, CODE_BUSY,
+			"mount: \"%s\" is mounted at %s already: unmount it with blaze umount %s",
+			name, info->mountpoint, info->mountpoint);
+	return out_error(
+		out, CODE_BUSY,
+		"mount: \"%s\" is in use by another blaze command (process %ld): wait until it ends",
+		name, (long)info->pid);
 }
 
 static char *fuse_options(const struct cmd_mount_options *o)
@@ -198,8 +212,8 @@ static int become(const struct cmd_mount_options *o, const char *db_dir, struct 
 	return r < 0 ? out_error(out, CODE_FAILED, "mount: %s", why.text) : CODE_OK;
 }
 
-int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options, bool fake,
-		 struct out *out)
+int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options,
+		 bool fake, struct out *out)
 {
 	char *home AUTO(free_ptr) = NULL;
 	char *name AUTO(free_ptr) = NULL;
@@ -298,8 +312,10 @@ static int mount_run(const struct command *c, struct out *out, int argc, char **
 		return list(o.json, out);
 	if (argc - first != 2)
 		return out_error(out, CODE_USAGE, "mount: where? Usage: blaze mount NAME DIR");
-	if (o.m.ready_fd >= 0 && (o.m.ready_fd > 65535 || fcntl((int)o.m.ready_fd, F_SETFD, FD_CLOEXEC) < 0))
-		return out_error(out, CODE_USAGE, "mount: --ready-fd %" PRId64 " is not an open descriptor",
+	if (o.m.ready_fd >= 0 &&
+	    (o.m.ready_fd > 65535 || fcntl((int)o.m.ready_fd, F_SETFD, FD_CLOEXEC) < 0))
+		return out_error(out, CODE_USAGE,
+				 "mount: --ready-fd %" PRId64 " is not an open descriptor",
 				 o.m.ready_fd);
 	code = cmd_mount_apply(&o.m, false, out);
 	if (code == CODE_OK)

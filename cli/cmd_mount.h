@@ -36,7 +36,7 @@ void cmd_mount_fini(struct cmd_mount_options *options);
  * Mounts the database spec (a name, or the path of a database's directory) at dir. fake: does everything
  * but mount. Returns an exit code.
  */
-int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options, bool fake,
-		 struct out *out);
+int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options,
+		 bool fake, struct out *out);
 
 #endif

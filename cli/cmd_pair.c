@@ -61,8 +61,8 @@ static int invite(struct service *s, struct out *out, const struct pair_options 
 	return CODE_OK;
 }
 
-static enum invite_state await(struct service *s, struct out *out, uint64_t id, struct device *device,
-			       char code[16])
+static enum invite_state await(struct service *s, struct out *out, uint64_t id,
+			       struct device *device, char code[16])
 {
 	enum invite_state state = INVITE_WAITING;
 
@@ -74,7 +74,8 @@ static enum invite_state await(struct service *s, struct out *out, uint64_t id, 
 }
 
 /* Without a mount this process is all there is to receive from: it stays until that is done. */
-static void send_all(struct service *s, struct out *out, const struct device *device, const char *name)
+static void send_all(struct service *s, struct out *out, const struct device *device,
+		     const char *name)
 {
 	uint64_t alive_ms = monotonic_ms();
 
@@ -91,7 +92,8 @@ static void send_all(struct service *s, struct out *out, const struct device *de
 			return;
 		}
 		if (now - alive_ms > SILENCE_MS || out_is_cancelled(out)) {
-			out_printf(out, "\n%s gets the rest when \"%s\" is mounted here.\n", name, s->name);
+			out_printf(out, "\n%s gets the rest when \"%s\" is mounted here.\n", name,
+				   s->name);
 			return;
 		}
 		(void)db_wait_change(s->db, db_generation(s->db), now + LOOK_MS);
@@ -109,15 +111,17 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 
 	if (!options_parse(&cmd_pair.usage, &o, argc, argv, out, &code))
 		return code;
-	code = invite(s, out, &o, o.timeout_ms < INVITE_TTL_MS ? (uint64_t)o.timeout_ms : INVITE_TTL_MS, &id);
+	code = invite(s, out, &o,
+		      o.timeout_ms < INVITE_TTL_MS ? (uint64_t)o.timeout_ms : INVITE_TTL_MS, &id);
 	if (code != CODE_OK)
 		return code;
 	switch (await(s, out, id, &device, check)) {
 	case INVITE_DONE:
 		break;
 	case INVITE_WRONG:
-		return out_error(out, CODE_PAIRING,
-				 "pair: somebody tried a wrong link: this one is void now, run blaze pair again");
+		return out_error(
+			out, CODE_PAIRING,
+			"pair: somebody tried a wrong link: this one is void now, run blaze pair again");
 	case INVITE_EXPIRED:
 		return out_error(out, CODE_TIMEOUT,
 				 "pair: nobody used the link in time: run blaze pair again");
@@ -130,7 +134,8 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	char *name AUTO(free_ptr) = show_text(device.name);
 	device_label(&device, label);
 	char *shown AUTO(free_ptr) = show_text(label);
-	out_printf(out, "Check that both devices show:   %s\nPaired with %s (%s).\n", check, name, shown);
+	out_printf(out, "Check that both devices show:   %s\nPaired with %s (%s).\n", check, name,
+		   shown);
 	if (!s->mountpoint)
 		send_all(s, out, &device, name);
 	return CODE_OK;
@@ -172,7 +177,8 @@ static int pair_run(const struct command *c, struct out *out, int argc, char **a
 		return join(text, &o, out);
 	}
 	if (o.name)
-		return out_error(out, CODE_USAGE, "pair: --name goes with a link: see blaze pair --help");
+		return out_error(out, CODE_USAGE,
+				 "pair: --name goes with a link: see blaze pair --help");
 	return client_run(c, out, argc, argv);
 }
 

@@ -10,7 +10,8 @@ struct status_options {
 };
 
 static const struct option_row status_rows[] = {
-	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object", offsetof(struct status_options, json), 0},
+	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
+	 offsetof(struct status_options, json), 0},
 	{"check", 'c', OPTION_FLAG, NULL, "exit with 3 if anything is unsent or wants looking at",
 	 offsetof(struct status_options, check), 0},
 };

@@ -46,9 +46,10 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 	if (!options_parse(&cmd_umount.usage, &o, argc, argv, out, &code))
 		return code;
 	if (!s->unmount)
-		return out_error(out, CODE_BUSY,
-				 "%s is not mounted: a blaze command has it open, wait until that has ended",
-				 s->name);
+		return out_error(
+			out, CODE_BUSY,
+			"%s is not mounted: a blaze command has it open, wait until that has ended",
+			s->name);
 	if (o.wait_ms >= 0) {
 		code = wait_for_peers(s, out, "umount", o.wait_ms);
 		if (code != CODE_OK)
@@ -70,7 +71,8 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 		return CODE_OK;
 	}
 	out_printf(out,
-		   "Unmounted. %" PRIu64 " change%s only on this device; %s will be sent when it is mounted "
+		   "Unmounted. %" PRIu64
+		   " change%s only on this device; %s will be sent when it is mounted "
 		   "again.\n",
 		   unsent, unsent == 1 ? " is" : "s are", unsent == 1 ? "it" : "they");
 	return CODE_ATTENTION;
@@ -86,11 +88,13 @@ static int unmount_here(const char *operand, struct out *out)
 
 	if (!dir || !mountpoint_is_blaze(dir))
 		return out_error(out, CODE_FAILED,
-				 "umount: %s is not mounted: see blaze mount for what is mounted", shown);
+				 "umount: %s is not mounted: see blaze mount for what is mounted",
+				 shown);
 	int r = mountpoint_unmount(dir, dead, &why);
 	if (r < 0)
 		return out_error(out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "%s", why.text);
-	out_printf(out, dead ? "Unmounted. Its process had died; what was closed is kept.\n" : "Unmounted.\n");
+	out_printf(out, dead ? "Unmounted. Its process had died; what was closed is kept.\n"
+			     : "Unmounted.\n");
 	return CODE_OK;
 }
 

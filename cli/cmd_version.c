@@ -13,7 +13,8 @@ struct version_options {
 };
 
 static const struct option_row version_rows[] = {
-	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object", offsetof(struct version_options, json), 0},
+	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
+	 offsetof(struct version_options, json), 0},
 };
 
 static int version_run(const struct command *c, struct out *out, int argc, char **argv)
@@ -23,7 +24,9 @@ static int version_run(const struct command *c, struct out *out, int argc, char 
 
 	if (!options_parse(&c->usage, &o, argc, argv, out, &code))
 		return code;
-	out_printf(out, o.json ? "{\"v\":1,\"version\":\"%s\",\"protocol\":%d}\n" : "blaze %s (protocol %d)\n",
+	out_printf(out,
+		   o.json ? "{\"v\":1,\"version\":\"%s\",\"protocol\":%d}\n"
+			  : "blaze %s (protocol %d)\n",
 		   BLAZE_VERSION, SYNC_VERSION);
 	return CODE_OK;
 }

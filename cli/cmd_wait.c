@@ -17,7 +17,8 @@ struct wait_options {
 static const struct option_row wait_rows[] = {
 	{"timeout", 't', OPTION_DURATION, "T", "give up after T, such as 30s or 5m, with exit code 4",
 	 offsetof(struct wait_options, timeout_ms), 0},
-	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object", offsetof(struct wait_options, json), 0},
+	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
+	 offsetof(struct wait_options, json), 0},
 };
 
 /* "212 changes are not yet on ana-desk (offline: Connection refused)" */
@@ -28,15 +29,17 @@ static void say_missing(struct service *s, struct buf *text)
 	size_t said = 0;
 
 	for (size_t i = 0; i < n && said < 3; i++) {
-		uint64_t behind = db_peer_behind(s->db, peers[i].actor) + (s->vfs ? vfs_held_count(s->vfs) : 0);
+		uint64_t behind = db_peer_behind(s->db, peers[i].actor) +
+				  (s->vfs ? vfs_held_count(s->vfs) : 0);
 		struct peer_status p = {.state = PEER_OFFLINE};
 
 		if (behind == 0)
 			continue;
 		(void)status_get(s->status, peers[i].actor, &p);
 		char *name AUTO(free_ptr) = show_text(peers[i].name);
-		buf_printf(text, "%s%" PRIu64 " change%s %s not yet on %s (%s)", said++ ? ", " : "", behind,
-			   show_plural(behind), behind == 1 ? "is" : "are", name, peer_state_name(p.state));
+		buf_printf(text, "%s%" PRIu64 " change%s %s not yet on %s (%s)", said++ ? ", " : "",
+			   behind, show_plural(behind), behind == 1 ? "is" : "are", name,
+			   peer_state_name(p.state));
 	}
 	if (!said)
 		buf_printf(text, "the last changes are not confirmed yet");
@@ -45,20 +48,24 @@ static void say_missing(struct service *s, struct buf *text)
 
 int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms)
 {
-	uint64_t deadline = timeout_ms == INT64_MAX ? UINT64_MAX : monotonic_ms() + (uint64_t)timeout_ms;
+	uint64_t deadline =
+		timeout_ms == INT64_MAX ? UINT64_MAX : monotonic_ms() + (uint64_t)timeout_ms;
 	struct buf text AUTO(buf_fini) = {0};
 	struct db_stats stats;
 
 	db_get_stats(s->db, &stats);
 	if (stats.peer_count == 0)
 		return out_error(out, CODE_ATTENTION,
-				 "%s: no other device is paired yet: add one with blaze pair", command);
+				 "%s: no other device is paired yet: add one with blaze pair",
+				 command);
 	int r = service_wait_acked(s, out, deadline);
 	if (r == -ECANCELED)
-		return out_error(out, CODE_FAILED, "%s: the database was unmounted meanwhile", command);
+		return out_error(out, CODE_FAILED, "%s: the database was unmounted meanwhile",
+				 command);
 	if (r < 0) {
 		say_missing(s, &text);
-		buf_printf(&text, ": they go on by themselves when the devices can reach each other");
+		buf_printf(&text,
+			   ": they go on by themselves when the devices can reach each other");
 		return out_error(out, CODE_TIMEOUT, "%s: timed out: %s", command, buf_str(&text));
 	}
 	return CODE_OK;
@@ -81,8 +88,8 @@ static int wait_serve(struct service *s, struct out *out, int argc, char **argv)
 		out_printf(out,
 			   "{\"v\":1,\"synced\":%s,\"changes\":%" PRIu64 ",\"unsent\":%" PRIu64
 			   ",\"waited_ms\":%" PRIu64 "}\n",
-			   code == CODE_OK ? "true" : "false", n, code == CODE_OK ? 0 : service_unsent(s),
-			   waited);
+			   code == CODE_OK ? "true" : "false", n,
+			   code == CODE_OK ? 0 : service_unsent(s), waited);
 		return code;
 	}
 	if (code != CODE_OK)

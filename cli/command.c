@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&cmd_init, &cmd_mount, &cmd_umount, &cmd_pair, &cmd_status, &cmd_wait,
-	&cmd_log,  &cmd_version, &cmd_info,
+	&cmd_init, &cmd_mount, &cmd_umount,  &cmd_pair, &cmd_status,
+	&cmd_wait, &cmd_log,   &cmd_version, &cmd_info,
 };
 
 const struct command *command_find(const char *name)
@@ -42,8 +42,9 @@ void command_print_all(struct out *out)
 		if (!commands[i]->hidden)
 			out_printf(out, "  %-8s %-24s %s\n", u->name, u->operands, u->summary);
 	}
-	out_printf(out, "\nMore on one of them: blaze COMMAND --help. The manual: man mount.blaze\n"
-			"Environment: BLAZE_HOME is where this device keeps its key and databases.\n");
+	out_printf(out,
+		   "\nMore on one of them: blaze COMMAND --help. The manual: man mount.blaze\n"
+		   "Environment: BLAZE_HOME is where this device keeps its key and databases.\n");
 }
 
 int command_code(int r)

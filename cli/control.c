@@ -121,10 +121,12 @@ static int serve(struct conn *conn)
 	int r = read_request(conn->fd, &q);
 
 	if (r == -EPROTONOSUPPORT)
-		return out_error(&conn->out, CODE_FAILED,
-				 "the running daemon is of another version: blaze umount it, then mount again");
+		return out_error(
+			&conn->out, CODE_FAILED,
+			"the running daemon is of another version: blaze umount it, then mount again");
 	if (r < 0)
-		return out_error(&conn->out, CODE_FAILED, "the daemon did not understand the request");
+		return out_error(&conn->out, CODE_FAILED,
+				 "the daemon did not understand the request");
 	const struct command *c = command_find(q.argv[0]);
 
 	if (!c || !c->serve)
@@ -202,9 +204,10 @@ static struct conn *add_conn(struct control *c, int fd)
 	mutex_unlock(&c->lock);
 	if (room)
 		return conn;
-	out_exit(&conn->out, out_error(&conn->out, CODE_BUSY,
-				       "the daemon is ending or serves %d commands already: try again",
-				       CONTROL_CLIENTS_MAX));
+	out_exit(&conn->out,
+		 out_error(&conn->out, CODE_BUSY,
+			   "the daemon is ending or serves %d commands already: try again",
+			   CONTROL_CLIENTS_MAX));
 	out_fini(&conn->out);
 	free(conn);
 	return NULL;
@@ -234,7 +237,8 @@ static void accept_one(struct control *c)
 static void *accept_thread(void *arg)
 {
 	struct control *c = arg;
-	struct pollfd fds[] = {{.fd = c->listen_fd, .events = POLLIN}, {.fd = c->stop_fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = c->listen_fd, .events = POLLIN},
+			       {.fd = c->stop_fd, .events = POLLIN}};
 
 	while (!(fds[1].revents & POLLIN)) {
 		if (poll(fds, countof(fds), -1) > 0 && (fds[0].revents & POLLIN))
@@ -270,8 +274,8 @@ int control_start(struct service *s, struct why *why)
 	int r = open_socket(s->dir, &fd);
 
 	if (r < 0)
-		return why_set(why, r, "cannot open the control socket %s/" CONTROL_NAME ": %s", s->dir,
-			       strerror(-r));
+		return why_set(why, r, "cannot open the control socket %s/" CONTROL_NAME ": %s",
+			       s->dir, strerror(-r));
 	int stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (stop_fd < 0) {
 		r = -errno;

@@ -160,8 +160,8 @@ static void on_ready(void *ctx)
 		 listen[0] ? listen : "nothing");
 	show_path(&dir, d->service.mountpoint);
 	if (!d->options->quiet)
-		out_printf(d->out, "Mounted \"%s\" at %s  (unmount with: blaze umount %s)\n", d->service.name,
-			   d->service.mountpoint, buf_str(&dir));
+		out_printf(d->out, "Mounted \"%s\" at %s  (unmount with: blaze umount %s)\n",
+			   d->service.name, d->service.mountpoint, buf_str(&dir));
 	detach(d);
 	write_ready_line(d, listen);
 	buf_printf(&pid, "READY=1\nMAINPID=%ld\n", (long)getpid());
@@ -181,7 +181,8 @@ static void *signal_thread(void *arg)
 	struct daemon *d = arg;
 	sigset_t set = end_signals();
 	int signal_fd AUTO(close_fd) = signalfd(-1, &set, SFD_CLOEXEC);
-	struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN}, {.fd = d->stop_fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
+			       {.fd = d->stop_fd, .events = POLLIN}};
 	struct signalfd_siginfo info = {0};
 
 	assert(signal_fd >= 0);
@@ -247,7 +248,8 @@ static int open_session(struct daemon *d)
 	session.special = d->special;
 	int r = session_create(&session, &d->session, &why);
 	if (r < 0)
-		return out_error(d->out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "mount: %s", why.text);
+		return out_error(d->out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "mount: %s",
+				 why.text);
 	return CODE_OK;
 }
 
@@ -343,7 +345,8 @@ static int run_background(const struct daemon_options *o, struct out *out)
 	out_flush(out);
 	pid_t child = fork();
 	if (child < 0)
-		return out_error(out, CODE_FAILED, "mount: cannot start a process: %s", strerror(errno));
+		return out_error(out, CODE_FAILED, "mount: cannot start a process: %s",
+				 strerror(errno));
 	if (child == 0) {
 		(void)close(pair[0]);
 		run_child(o, pair[1]);
@@ -354,9 +357,10 @@ static int run_background(const struct daemon_options *o, struct out *out)
 	int code = out_relay(pair[0], out);
 	(void)close(pair[0]);
 	if (code < 0)
-		return out_error(out, CODE_FAILED,
-				 "mount: the process behind the mount died: see the file log in %s/%s", o->home,
-				 o->name);
+		return out_error(
+			out, CODE_FAILED,
+			"mount: the process behind the mount died: see the file log in %s/%s",
+			o->home, o->name);
 	return code;
 }
 

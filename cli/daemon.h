@@ -25,9 +25,9 @@ struct daemon_options {
 	const char *fuse_options; /**< for libfuse; may be NULL */
 	uid_t uid;		  /**< owner of what came from other devices */
 	gid_t gid;
-	int ready_fd;		  /**< gets one line of JSON; -1 = none */
+	int ready_fd; /**< gets one line of JSON; -1 = none */
 	bool foreground;
-	bool quiet;		  /**< says nothing when all went well (mount.blaze) */
+	bool quiet; /**< says nothing when all went well (mount.blaze) */
 };
 
 /**

@@ -34,7 +34,8 @@ int home_find(char **ret, struct why *why)
 		char *cwd AUTO(free_ptr) = home[0] == '/' ? xstrdup("") : getcwd(NULL, 0);
 
 		if (!cwd)
-			return why_set(why, -errno, "BLAZE_HOME is relative, and the current directory is gone");
+			return why_set(why, -errno,
+				       "BLAZE_HOME is relative, and the current directory is gone");
 		*ret = home[0] == '/' ? xstrdup(home) : xasprintf("%s/%s", cwd, home);
 		return 0;
 	}
@@ -66,7 +67,8 @@ int home_create(const char *home, struct why *why)
 			continue;
 		*p = 0;
 		if (mkdir(path, 0700) < 0 && errno != EEXIST)
-			return why_set(why, -errno, "cannot create %s: %s: set BLAZE_HOME to another place",
+			return why_set(why, -errno,
+				       "cannot create %s: %s: set BLAZE_HOME to another place",
 				       path, strerror(errno));
 		if (last)
 			return 0;
@@ -76,7 +78,8 @@ int home_create(const char *home, struct why *why)
 
 bool home_name_is_valid(const char *name)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t n = strlen(name);
 
 	return n > 0 && n <= HOME_NAME_BYTES_MAX && name[strspn(name, letters)] == 0 &&
@@ -143,7 +146,8 @@ int home_keys(const char *home, const char *device_name, struct keys **ret, stru
 	if (access(path, F_OK) == 0 || !device_name)
 		return keys_load(path, ret, why);
 	if (strlen(device_name) > DEVICE_NAME_BYTES_MAX)
-		return why_set(why, -EINVAL, "a device's name has at most %d bytes", DEVICE_NAME_BYTES_MAX);
+		return why_set(why, -EINVAL, "a device's name has at most %d bytes",
+			       DEVICE_NAME_BYTES_MAX);
 	if (device_name[0])
 		(void)snprintf(name, sizeof(name), "%s", device_name);
 	else
@@ -155,9 +159,11 @@ int home_keys(const char *home, const char *device_name, struct keys **ret, stru
 
 static int become(const struct passwd *pw, struct why *why)
 {
-	if (initgroups(pw->pw_name, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	if (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
+	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
-		return why_set(why, -errno, "cannot become user %s: %s", pw->pw_name, strerror(errno));
+		return why_set(why, -errno, "cannot become user %s: %s", pw->pw_name,
+			       strerror(errno));
 	return 0;
 }
 
@@ -182,8 +188,8 @@ int home_become_user(const char *user, struct why *why)
 {
 	char *end = NULL;
 	unsigned long uid = strtoul(user, &end, 10);
-	const struct passwd *pw = user[0] >= '0' && user[0] <= '9' && !*end ? getpwuid((uid_t)uid)
-									   : getpwnam(user);
+	const struct passwd *pw =
+		user[0] >= '0' && user[0] <= '9' && !*end ? getpwuid((uid_t)uid) : getpwnam(user);
 
 	if (!pw) {
 		char *shown AUTO(free_ptr) = log_quote(user, strlen(user));

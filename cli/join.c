@@ -32,7 +32,7 @@ struct join {
 	char *home;
 	struct keys *keys;
 	struct pair_result pair;
-	char *peer; /* the other device's name, for a terminal */
+	char *peer;    /* the other device's name, for a terminal */
 	char *joining; /* directory, until it has its name */
 	char *name;
 };
@@ -75,8 +75,9 @@ static int pair(struct join *j, char *text)
 								  : (uint64_t)j->options->timeout_ms;
 
 	if (!link)
-		return out_error(j->out, CODE_PAIRING,
-				 "that is not a pairing link: copy what blaze pair prints on the other device");
+		return out_error(
+			j->out, CODE_PAIRING,
+			"that is not a pairing link: copy what blaze pair prints on the other device");
 	link[strcspn(link, " \t\r\n\"'")] = 0;
 	int r = net_pair_join(link, j->keys, timeout_ms, &j->pair, &why);
 	wipe(link, strlen(link));
@@ -112,17 +113,19 @@ static int make_database(struct join *j)
 	db_close(db);
 	if (!home_name_is_valid(j->name)) {
 		char *shown AUTO(free_ptr) = show_text(j->name);
-		return out_error(j->out, CODE_FAILED,
-				 "%s calls its database \"%s\", which is no name for a database: nothing was "
-				 "kept",
-				 j->peer, shown);
+		return out_error(
+			j->out, CODE_FAILED,
+			"%s calls its database \"%s\", which is no name for a database: nothing was "
+			"kept",
+			j->peer, shown);
 	}
 	char *dir AUTO(free_ptr) = home_database(j->home, j->name);
 	if (access(dir, F_OK) == 0)
-		return out_error(j->out, CODE_FAILED,
-				 "a database \"%s\" is on this device already: move %s away or set BLAZE_HOME to "
-				 "another place, then pair again",
-				 j->name, dir);
+		return out_error(
+			j->out, CODE_FAILED,
+			"a database \"%s\" is on this device already: move %s away or set BLAZE_HOME to "
+			"another place, then pair again",
+			j->name, dir);
 	return CODE_OK;
 }
 
@@ -166,8 +169,9 @@ static void say_received(const struct join *j, struct service *s, bool again)
 	db_get_stats(s->db, &stats);
 	(void)status_get(s->status, j->pair.peer.actor, &p);
 	show_size(&size, p.down_bytes);
-	out_printf(j->out, "%sPaired. Receiving \"%s\": %" PRIu64 " record%s, %s …", again ? "\r\033[K" : "",
-		   j->name, stats.record_count, show_plural(stats.record_count), buf_str(&size));
+	out_printf(j->out, "%sPaired. Receiving \"%s\": %" PRIu64 " record%s, %s …",
+		   again ? "\r\033[K" : "", j->name, stats.record_count,
+		   show_plural(stats.record_count), buf_str(&size));
 }
 
 /* Until the peer has nothing that we lack. -ETIMEDOUT when it falls silent before. */
@@ -212,8 +216,10 @@ static int fetch(struct join *j)
 		say_received(j, &s, j->out->tty);
 		out_printf(j->out, r < 0 ? "\n" : " done.\n");
 		if (r < 0) {
-			out_printf(j->out, "%s is not answering now; the rest comes when \"%s\" is mounted.\n",
-				   j->peer, j->name);
+			out_printf(
+				j->out,
+				"%s is not answering now; the rest comes when \"%s\" is mounted.\n",
+				j->peer, j->name);
 			code = CODE_ATTENTION;
 		}
 		out_printf(j->out, "Next:  blaze mount %s DIR\n", j->name);

@@ -59,7 +59,8 @@ static int unknown_command(struct out *out, const char *name)
 	const char *near = command_nearest(name);
 
 	if (near)
-		return out_error(out, CODE_USAGE, "no command \"%s\": did you mean blaze %s?", shown, near);
+		return out_error(out, CODE_USAGE, "no command \"%s\": did you mean blaze %s?",
+				 shown, near);
 	return out_error(out, CODE_USAGE, "no command \"%s\": see blaze --help", shown);
 }
 

@@ -53,12 +53,13 @@ static const struct usage helper_usage = {
 
 static int enter_namespace(const char *ns, struct out *out)
 {
-	char *path AUTO(free_ptr) = ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns)
-								       : xstrdup(ns);
+	char *path AUTO(free_ptr) =
+		ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns) : xstrdup(ns);
 	int fd AUTO(close_fd) = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 || setns(fd, CLONE_NEWNS) < 0)
-		return out_error(out, CODE_MOUNT_FAILED, "mount.blaze: cannot enter the namespace %s: %s", ns,
+		return out_error(out, CODE_MOUNT_FAILED,
+				 "mount.blaze: cannot enter the namespace %s: %s", ns,
 				 strerror(errno));
 	return CODE_OK;
 }
@@ -72,8 +73,9 @@ static int help_or_mount(int argc, char **argv, struct out *out)
 	if (!first)
 		return code == CODE_OK ? CODE_OK : CODE_HELPER_USAGE;
 	if (argc - first != 2)
-		return out_error(out, CODE_HELPER_USAGE,
-				 "mount.blaze: usage: mount.blaze SPEC DIR [-sfnv] [-N ns] [-t type] [-o options]");
+		return out_error(
+			out, CODE_HELPER_USAGE,
+			"mount.blaze: usage: mount.blaze SPEC DIR [-sfnv] [-N ns] [-t type] [-o options]");
 	o.m.quiet = !o.verbose;
 	if (cmd_mount_apply(&o.m, o.sloppy, out) != CODE_OK)
 		code = CODE_HELPER_USAGE;

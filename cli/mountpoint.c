@@ -118,11 +118,13 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 		char *path AUTO(free_ptr) = mountpoint_absolute(dir);
 		struct why reason = {""};
 
-		if (!path || !mountpoint_is_blaze(path) || mountpoint_unmount(path, true, &reason) < 0)
-			return why_set(why, -ENOTCONN,
-				       "the process behind what is mounted at %s has died: unmount it with "
-				       "fusermount3 -uz %s",
-				       dir, dir);
+		if (!path || !mountpoint_is_blaze(path) ||
+		    mountpoint_unmount(path, true, &reason) < 0)
+			return why_set(
+				why, -ENOTCONN,
+				"the process behind what is mounted at %s has died: unmount it with "
+				"fusermount3 -uz %s",
+				dir, dir);
 		*ret_was_dead = true;
 	}
 	if (stat(dir, &st) < 0 && errno == ENOENT)
@@ -130,23 +132,26 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 	if (stat(dir, &st) < 0)
 		return why_set(why, -errno, "cannot mount on %s: %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
-		return why_set(why, -ENOTDIR, "%s is not a directory: mount on an empty directory", dir);
+		return why_set(why, -ENOTDIR, "%s is not a directory: mount on an empty directory",
+			       dir);
 	char *path AUTO(free_ptr) = mountpoint_absolute(dir);
 	if (path && mountpoint_is_blaze(path))
 		return why_set(why, -EBUSY,
-			       "%s is a mounted database already: unmount it with blaze umount %s", dir,
-			       dir);
+			       "%s is a mounted database already: unmount it with blaze umount %s",
+			       dir, dir);
 	if (!nonempty && !is_empty(dir))
-		return why_set(why, -ENOTEMPTY,
-			       "%s is not empty, its files would be hidden: use an empty directory, or "
-			       "-o nonempty",
-			       dir);
+		return why_set(
+			why, -ENOTEMPTY,
+			"%s is not empty, its files would be hidden: use an empty directory, or "
+			"-o nonempty",
+			dir);
 	return 0;
 }
 
 static int run_fusermount(const char *dir, bool lazy, struct why *why)
 {
-	static char name[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
+	static char name[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z",
+		    end[] = "--";
 	char *path AUTO(free_ptr) = xstrdup(dir);
 	char *argv[7] = {name, unmount, quiet};
 	size_t n = 3;
@@ -167,8 +172,9 @@ static int run_fusermount(const char *dir, bool lazy, struct why *why)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	/* fusermount3 says why in prose only; nearly always a program works in there. */
-	return why_set(why, -EBUSY, "%s is in use: close what is open in it (fuser -vm %s), then try again",
-		       dir, dir);
+	return why_set(why, -EBUSY,
+		       "%s is in use: close what is open in it (fuser -vm %s), then try again", dir,
+		       dir);
 }
 
 int mountpoint_unmount(const char *dir, bool lazy, struct why *why)
@@ -178,8 +184,9 @@ int mountpoint_unmount(const char *dir, bool lazy, struct why *why)
 	if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
 		return 0;
 	if (errno == EBUSY)
-		return why_set(why, -EBUSY,
-			       "%s is in use: close what is open in it (fuser -vm %s), then try again", dir,
-			       dir);
+		return why_set(
+			why, -EBUSY,
+			"%s is in use: close what is open in it (fuser -vm %s), then try again",
+			dir, dir);
 	return why_set(why, -errno, "cannot unmount %s: %s", dir, strerror(errno));
 }

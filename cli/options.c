@@ -111,7 +111,8 @@ static void make_tables(const struct usage *u, struct getopt_tables *t)
 				*p++ = ':';
 		}
 		if (row->name)
-			t->longs[n++] = (struct option){row->name, arg_mode(row), NULL, LONG_BASE + (int)i};
+			t->longs[n++] =
+				(struct option){row->name, arg_mode(row), NULL, LONG_BASE + (int)i};
 	}
 	t->longs[n++] = (struct option){"help", no_argument, NULL, 'h'};
 	t->longs[n] = (struct option){0};
@@ -139,12 +140,13 @@ static int unknown_option(const struct usage *u, struct out *out, const char *gi
 		if (u->rows[i].name)
 			names[n++] = u->rows[i].name;
 	}
-	const char *near = strncmp(shown, "--", 2) == 0 ? options_nearest(shown + 2, names, n) : NULL;
+	const char *near =
+		strncmp(shown, "--", 2) == 0 ? options_nearest(shown + 2, names, n) : NULL;
 	if (near)
-		return out_error(out, CODE_USAGE, "%s: unknown option %s: did you mean --%s?", u->name,
-				 shown, near);
-	return out_error(out, CODE_USAGE, "%s: unknown option %s: see blaze %s --help", u->name, shown,
-			 u->name);
+		return out_error(out, CODE_USAGE, "%s: unknown option %s: did you mean --%s?",
+				 u->name, shown, near);
+	return out_error(out, CODE_USAGE, "%s: unknown option %s: see blaze %s --help", u->name,
+			 shown, u->name);
 }
 
 /* What getopt could not make sense of: the option stands in argv[optind - 1], or is a letter. */
@@ -155,11 +157,13 @@ static int bad_option(const struct usage *u, struct out *out, int c, char **argv
 	const char *given = optopt && optopt < LONG_BASE ? letter : argv[optind - 1];
 
 	if (row && c == ':')
-		return out_error(out, CODE_USAGE, "%s: option %s needs a value (%s): see blaze %s --help",
-				 u->name, given, row->value, u->name);
+		return out_error(out, CODE_USAGE,
+				 "%s: option %s needs a value (%s): see blaze %s --help", u->name,
+				 given, row->value, u->name);
 	if (row && row->name)
-		return out_error(out, CODE_USAGE, "%s: option --%s takes no value: see blaze %s --help",
-				 u->name, row->name, u->name);
+		return out_error(out, CODE_USAGE,
+				 "%s: option --%s takes no value: see blaze %s --help", u->name,
+				 row->name, u->name);
 	return unknown_option(u, out, given);
 }
 
@@ -181,12 +185,13 @@ static int parse_locked(const struct usage *u, void *options, int argc, char **a
 		if (!row)
 			return -bad_option(u, out, c, argv);
 		if (store(row, options, optarg) < 0)
-			return -out_error(out, CODE_USAGE, "%s: --%s: not a valid %s: see blaze %s --help",
-					  u->name, row->name, row->value, u->name);
+			return -out_error(out, CODE_USAGE,
+					  "%s: --%s: not a valid %s: see blaze %s --help", u->name,
+					  row->name, row->value, u->name);
 	}
 	if (argc - optind > u->operands_max)
-		return -out_error(out, CODE_USAGE, "%s: too many arguments: usage: blaze %s %s", u->name,
-				  u->name, u->operands);
+		return -out_error(out, CODE_USAGE, "%s: too many arguments: usage: blaze %s %s",
+				  u->name, u->name, u->operands);
 	return optind;
 }
 
@@ -244,10 +249,11 @@ void options_print_help(const struct usage *u, struct out *out)
 		bool optional = row->type == OPTION_DURATION_OPTIONAL;
 
 		(void)snprintf(spelt, sizeof(spelt), "%c%c%s%s%s%s%s%s%s", row->letter ? '-' : ' ',
-			       row->letter ? row->letter : ' ', row->letter && row->name ? ", " : "  ",
-			       row->name ? "--" : "", row->name ? row->name : "", optional ? "[" : "",
-			       row->value ? (row->name ? "=" : "") : "", row->value ? row->value : "",
-			       optional ? "]" : "");
+			       row->letter ? row->letter : ' ',
+			       row->letter && row->name ? ", " : "  ", row->name ? "--" : "",
+			       row->name ? row->name : "", optional ? "[" : "",
+			       row->value ? (row->name ? "=" : "") : "",
+			       row->value ? row->value : "", optional ? "]" : "");
 		out_printf(out, "  %-28s %s\n", spelt, row->help);
 	}
 	out_printf(out, "  %-28s %s\n", "-h, --help", "print this");

@@ -150,8 +150,8 @@ void out_flush(struct out *o)
 			if (kind == FRAME_STDOUT && o->capture)
 				buf_slice_append(o->capture, text);
 			else
-				r = out_write_all(kind == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO,
-						  text);
+				r = out_write_all(
+					kind == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO, text);
 		}
 		assert(r < 0 || reader_finish(&in) == 0);
 	}

@@ -20,11 +20,11 @@
 #define OUT_FRAME_BYTES_MAX 65536
 
 struct out {
-	struct buf frames;   /**< collected, not sent yet */
-	int fd;		     /**< the socket, or -1: this process' own streams */
-	bool tty;	     /**< standard output, here or at the client, is a terminal */
-	bool gone;	     /**< the other end does not listen any more */
-	struct buf *capture; /**< standard output goes here instead; NULL: it does not */
+	struct buf frames;     /**< collected, not sent yet */
+	int fd;		       /**< the socket, or -1: this process' own streams */
+	bool tty;	       /**< standard output, here or at the client, is a terminal */
+	bool gone;	       /**< the other end does not listen any more */
+	struct buf *capture;   /**< standard output goes here instead; NULL: it does not */
 	atomic_bool cancelled; /**< set by another thread: stop waiting, say so, return */
 };
 
@@ -37,7 +37,8 @@ void out_fini(struct out *o);
 void out_printf(struct out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void out_text(struct out *o, struct slice text);
 /** One line "blaze: …" on standard error. Returns code. */
-int out_error(struct out *o, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int out_error(struct out *o, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /** The line "blaze: warning: …" on standard error. */
 void out_warn(struct out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Sends what was collected; blocks until the other end has taken it. Not while holding a lock. */

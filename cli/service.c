@@ -27,10 +27,11 @@ int service_open(struct service *s, const char *home, const char *name, struct o
 		.dir = home_database(home, name),
 	};
 	if (!home_has_database(home, name))
-		return out_error(out, CODE_NO_DATABASE,
-				 "no database \"%s\" in %s: see blaze mount for what is there, or make one with "
-				 "blaze init %s",
-				 name, home, name);
+		return out_error(
+			out, CODE_NO_DATABASE,
+			"no database \"%s\" in %s: see blaze mount for what is there, or make one with "
+			"blaze init %s",
+			name, home, name);
 	int r = home_become_owner(s->dir, &why);
 	if (r < 0)
 		return out_error(out, CODE_FAILED, "%s", why.text);
@@ -102,7 +103,8 @@ static int open_remembered(struct service *s, const char *remembered, bool asked
 
 		net_endpoint(s->net, bound);
 		if (!asked)
-			out_warn(out, "the address of last time, %s, is taken: listening on %s instead",
+			out_warn(out,
+				 "the address of last time, %s, is taken: listening on %s instead",
 				 remembered, bound);
 		return CODE_OK;
 	}
@@ -125,7 +127,8 @@ int service_open_net(struct service *s, const char *listen, struct out *out)
 		(void)db_set_setting(s->db, SETTING_LISTEN, "");
 	} else if (listen) {
 		size_t n = host_len(listen);
-		bool same_host = n && n == host_len(remembered) && strncmp(listen, remembered, n) == 0;
+		bool same_host =
+			n && n == host_len(remembered) && strncmp(listen, remembered, n) == 0;
 
 		if (is_any_port(listen) && same_host) {
 			int code = open_remembered(s, remembered, true, out);
@@ -184,7 +187,8 @@ void service_close_files(struct service *s, uint64_t flush_ms)
 	while (s->net && monotonic_ms() < deadline && any_connected(s) && !db_is_acked(s->db)) {
 		uint64_t slice = monotonic_ms() + WAIT_SLICE_MS / 4;
 
-		(void)db_wait_change(s->db, db_generation(s->db), slice < deadline ? slice : deadline);
+		(void)db_wait_change(s->db, db_generation(s->db),
+				     slice < deadline ? slice : deadline);
 	}
 }
 
@@ -242,7 +246,8 @@ int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms)
 	for (;;) {
 		uint64_t seen = db_generation(s->db);
 		uint64_t now = monotonic_ms();
-		uint64_t slice = now + WAIT_SLICE_MS < deadline_ms ? now + WAIT_SLICE_MS : deadline_ms;
+		uint64_t slice =
+			now + WAIT_SLICE_MS < deadline_ms ? now + WAIT_SLICE_MS : deadline_ms;
 		bool settled = !s->vfs || vfs_settle(s->vfs, slice);
 
 		if (settled && db_is_acked(s->db) && (!s->vfs || vfs_held_count(s->vfs) == 0))

@@ -15,7 +15,11 @@ static size_t decode(struct slice s, uint32_t *ret)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint8_t c = s.data[0];
-	size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+	size_t n = c < 0x80		   ? 1
+		   : c >= 0xc2 && c < 0xe0 ? 2
+		   : c >= 0xe0 && c < 0xf0 ? 3
+		   : c >= 0xf0 && c < 0xf5 ? 4
+					   : 0;
 	uint32_t v = n == 1 ? c : n == 2 ? c & 0x1f : n == 3 ? c & 0x0f : c & 0x07;
 
 	if (n == 0 || n > s.len)
@@ -37,8 +41,8 @@ static bool is_unsafe(uint32_t c)
 	static const struct {
 		uint32_t first, last;
 	} ranges[] = {
-		{0x00, 0x1f},	  {0x7f, 0x9f},	    {0xad, 0xad},     {0x061c, 0x061c},
-		{0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff},
+		{0x00, 0x1f},	  {0x7f, 0x9f},	      {0xad, 0xad},	{0x061c, 0x061c},
+		{0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f}, {0xfeff, 0xfeff},
 		{0xfff9, 0xfffb}, {0xe0000, 0xe007f},
 	};
 
@@ -114,7 +118,7 @@ void show_time(struct buf *out, uint64_t then_ms, uint64_t now_ms)
 	(void)localtime_r(&then, &a);
 	(void)localtime_r(&now, &b);
 	bool today = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
-	size_t n = today ? strftime(text, sizeof(text), "%H:%M:%S", &a)
+	size_t n = today		    ? strftime(text, sizeof(text), "%H:%M:%S", &a)
 		   : a.tm_year == b.tm_year ? strftime(text, sizeof(text), "%b %e %H:%M", &a)
 					    : strftime(text, sizeof(text), "%Y-%m-%d", &a);
 	buf_append(out, text, n);

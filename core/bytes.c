@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct slice slice_str(const char *s)
+{
+	return SLICE(s, strlen(s));
+}
+
 bool slice_eq(struct slice a, struct slice b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);

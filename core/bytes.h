@@ -27,7 +27,10 @@ struct buf {
 };
 
 #define SLICE(p, n) ((struct slice){(const uint8_t *)(p), (n)})
-#define SLICE_STR(s) SLICE((s), strlen(s))
+/** The text without its NUL. */
+#define SLICE_STR(s) slice_str(s)
+
+struct slice slice_str(const char *s);
 
 bool slice_eq(struct slice a, struct slice b);
 /** memcmp order, shorter first on a tie: <0, 0, >0. */

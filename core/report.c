@@ -324,10 +324,12 @@ static void put_sentence(const struct facts *f, struct buf *out)
 		if (f->stats.change_count == 0)
 			buf_printf(out, "synced — no changes were made on this device yet");
 		else if (f->stats.change_count == 1)
-			buf_printf(out, "synced — the only change is on %" PRIu64 " other device%s", peers,
-				   plural(peers));
+			buf_printf(out, "synced — the only change is on %" PRIu64 " other device%s",
+				   peers, plural(peers));
 		else
-			buf_printf(out, "synced — all %" PRIu64 " changes are on %" PRIu64 " other device%s",
+			buf_printf(out,
+				   "synced — all %" PRIu64 " changes are on %" PRIu64
+				   " other device%s",
 				   f->stats.change_count, peers, plural(peers));
 		return;
 	case STATE_RECEIVING:
@@ -338,8 +340,8 @@ static void put_sentence(const struct facts *f, struct buf *out)
 		put_syncing(f, out);
 		return;
 	case STATE_OFFLINE:
-		buf_printf(out, "offline — %" PRIu64 " change%s wait%s for ", f->unsent, plural(f->unsent),
-			   f->unsent == 1 ? "s" : "");
+		buf_printf(out, "offline — %" PRIu64 " change%s wait%s for ", f->unsent,
+			   plural(f->unsent), f->unsent == 1 ? "s" : "");
 		put_names(out, f, lacks_changes);
 		return;
 	}
@@ -352,9 +354,11 @@ static void put_verdict(const struct report_source *src, const struct facts *f, 
 
 	buf_printf(out, "%s  ", db_name(src->db));
 	if (f->not_json_count)
-		buf_printf(out, "%" PRIu64 " problem%s", f->not_json_count, plural(f->not_json_count));
+		buf_printf(out, "%" PRIu64 " problem%s", f->not_json_count,
+			   plural(f->not_json_count));
 	if (f->conflict_count)
-		buf_printf(out, "%s%" PRIu64 " to review", f->not_json_count ? ", " : "", f->conflict_count);
+		buf_printf(out, "%s%" PRIu64 " to review", f->not_json_count ? ", " : "",
+			   f->conflict_count);
 	if (f->not_json_count || f->conflict_count)
 		buf_printf(out, "%s", joint);
 	put_sentence(f, out);
@@ -366,7 +370,8 @@ static void put_verdict(const struct report_source *src, const struct facts *f, 
 static void put_problem(const struct problem *p, struct buf *out)
 {
 	if (p->not_json && p->error.line)
-		buf_printf(out, "not valid JSON (line %zu, column %zu): kept as text, not merged by field",
+		buf_printf(out,
+			   "not valid JSON (line %zu, column %zu): kept as text, not merged by field",
 			   p->error.line, p->error.column);
 	else if (p->not_json)
 		buf_printf(out, "not valid JSON: kept as text, not merged by field");
@@ -396,7 +401,17 @@ static void put_problems(const struct facts *f, struct buf *out)
 		buf_printf(out, "  … and any further ones\n");
 }
 
-enum column { COL_PEER, COL_STATE, COL_PATH, COL_RTT, COL_BEHIND, COL_SEEN, COL_UP, COL_DOWN, COL_COUNT };
+enum column {
+	COL_PEER,
+	COL_STATE,
+	COL_PATH,
+	COL_RTT,
+	COL_BEHIND,
+	COL_SEEN,
+	COL_UP,
+	COL_DOWN,
+	COL_COUNT
+};
 
 /* One row of the table: the cells one after the other in text, cell i ending at end[i]. */
 struct row {
@@ -462,7 +477,8 @@ static void put_table(const struct facts *f, struct buf *out)
 	for (size_t i = 0; i <= f->peer_count; i++) {
 		for (size_t c = 0; c < COL_COUNT; c++) {
 			size_t at = cell_start(&rows[i], c);
-			size_t w = text_width((const char *)rows[i].text.data + at, rows[i].end[c] - at);
+			size_t w = text_width((const char *)rows[i].text.data + at,
+					      rows[i].end[c] - at);
 
 			width[c] = w > width[c] ? w : width[c];
 		}
@@ -475,7 +491,8 @@ static void put_table(const struct facts *f, struct buf *out)
 
 			buf_append(out, cell, len);
 			if (c + 1 < COL_COUNT)
-				buf_printf(out, "%*s", (int)(width[c] - text_width(cell, len) + 2), "");
+				buf_printf(out, "%*s", (int)(width[c] - text_width(cell, len) + 2),
+					   "");
 		}
 		buf_printf(out, "\n");
 		buf_fini(&rows[i].text);
@@ -533,7 +550,8 @@ void report_text(const struct report_source *src, struct buf *out)
 	if (f.stats.peer_count == 0)
 		buf_printf(out, "Next:  blaze pair      to add another device\n");
 	else if (!src->status)
-		buf_printf(out, "Next:  blaze mount %s DIR      to go on syncing\n", db_name(src->db));
+		buf_printf(out, "Next:  blaze mount %s DIR      to go on syncing\n",
+			   db_name(src->db));
 }
 
 int report_attention(const struct report_source *src)

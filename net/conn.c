@@ -200,7 +200,7 @@ static int handle_message(void *ctx, struct slice message)
 }
 
 /* Moves messages from the engine into the session while there is room. */
-static void fill(struct conn *c)
+static int fill(struct conn *c)
 {
 	while (session_pending_bytes(c->session) < CONN_QUEUE_BYTES) {
 		int r = 0;
@@ -210,9 +210,10 @@ static void fill(struct conn *c)
 		else if (c->state == CONN_PAIRING)
 			r = pair_next(c->pair, &c->message);
 		if (r <= 0)
-			return;
+			return r;
 		session_send(c->session, &c->message);
 	}
+	return 0;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -295,11 +296,13 @@ int conn_received(void *user, struct slice message)
 int conn_writable(void *user, struct buf *out)
 {
 	struct conn *c = user;
+	int r = fill(c);
 
-	fill(c);
-	int r = session_next(c->session, out);
-	if (r == 1)
-		c->host->progress(c->host->ctx, c);
+	if (r < 0)
+		c->error = r;
+	else
+		r = session_next(c->session, out);
+	c->host->progress(c->host->ctx, c);
 	return r;
 }
 

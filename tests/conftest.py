@@ -51,14 +51,16 @@ def pytest_collection_modifyitems(items):
 
 def pytest_report_teststatus(report):
     """One line a test, with the time its setup and itself took."""
-    seconds = _SECONDS[report.nodeid] = _SECONDS.get(report.nodeid, 0) + report.duration
+    if report.when == 'setup':
+        _SETUP_SECONDS[report.nodeid] = report.duration
     if report.when == 'call' and report.outcome in ('passed', 'failed'):
         letter = {'passed': '.', 'failed': 'F'}[report.outcome]
+        seconds = _SETUP_SECONDS.get(report.nodeid, 0) + report.duration
         return report.outcome, letter, f'{report.outcome.upper()} {seconds:6.2f} s'
     return None
 
 
-_SECONDS = {}
+_SETUP_SECONDS = {}
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -47,7 +47,8 @@ class Node:
         argv = self._enter + [BIN, *map(str, args)]
         start = now()
         done = subprocess.run(argv, env=self._program_env(env), cwd=cwd or self.directory, input=stdin,
-                              stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS * SCALE)
+                              stdin=None if stdin is not None else subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=COMMAND_SECONDS * SCALE)
         self._note(f'$ {shlex.join(["blaze", *map(str, args)])}  [{done.returncode}, '
                    f'{now() - start:.3f} s]\n{done.stdout}{done.stderr}')
         assert code is None or done.returncode == code, \
@@ -152,7 +153,7 @@ class Node:
             f.seek(self._judged)
             text = f.read().decode(errors='replace')
         self._judged += len(text.encode())
-        bad = report.suspicious(text, self.allowed)
+        bad = report.suspicious(text.replace(str(self.directory), '~'), self.allowed)
         assert not bad, f'{self.name} said:\n' + '\n'.join(bad)
         found = report.sanitizer_reports(self.directory)
         assert not found, f'{self.name}:\n' + '\n'.join(report.tail(p) for p in found)

@@ -1,0 +1,365 @@
+/*
+ * All addresses of the link are dialled at once; those that open are tried one after the other, because
+ * another machine may live at one of them by now.
+ */
+#include "net/join.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+#include "net/link.h"
+#include "net/pair.h"
+#include "net/session.h"
+#include "net/ws.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct join;
+
+struct attempt {
+	struct join *join;
+	struct ws_conn *conn; /* NULL when it is gone */
+	const char *address;
+	bool open;
+};
+
+struct join {
+	const struct keys *keys;
+	struct link link;
+	struct ws *ws;
+	struct attempt attempts[LINK_ADDRESSES_MAX];
+	struct attempt *active; /* the one with the session */
+	struct session *session;
+	struct pair *pair;
+	struct buf message;
+	struct pair_result result;
+	bool paired;
+	bool done;
+	int error; /* the gravest so far */
+	struct why why;
+};
+
+static uint64_t wall_s(void)
+{
+	return (uint64_t)time(NULL);
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
+
+static bool concerns_trust(int r)
+{
+	return r == -EKEYREJECTED;
+}
+
+/* Keeps the failure that tells most: one of trust, else the latest. */
+static void note(struct join *j, int r, const char *format, const char *detail, const char *more)
+{
+	if (concerns_trust(j->error) && !concerns_trust(r))
+		return;
+	j->error = r;
+	(void)snprintf(j->why.text, sizeof(j->why.text), format, detail, more);
+}
+
+static void note_expired(struct join *j)
+{
+	uint64_t now = wall_s();
+
+	if (now < j->link.expiry_s) {
+		note(j, -EKEYREJECTED, "this invitation has expired; %s%s", "ask for a new one", "");
+		return;
+	}
+	uint64_t minutes = (now - j->link.expiry_s) / 60;
+	j->error = -EKEYREJECTED;
+	(void)snprintf(j->why.text, sizeof(j->why.text),
+		       "this invitation expired %llu minute%s ago; ask for a new one",
+		       (unsigned long long)minutes, minutes == 1 ? "" : "s");
+}
+
+static void note_status(struct join *j, enum hello_status status)
+{
+	static const char *const texts[] = {
+		[HELLO_OK] = "",
+		[HELLO_UNKNOWN] = "is not known there: check that the link is complete, or ask for a new one",
+		[HELLO_USED] = "was already used; every link is for one device: ask for a new one",
+		[HELLO_EXPIRED] = "",
+		[HELLO_VOID] = "is void: it was cancelled, or somebody tried it with a wrong secret; ask for a new one",
+		[HELLO_BUSY] = "is being used right now by somebody; if that is not you, cancel it",
+		[HELLO_VERSION_REFUSED] = "",
+	};
+
+	if (status == HELLO_EXPIRED)
+		note_expired(j);
+	else if (status == HELLO_VERSION_REFUSED)
+		note(j, -EKEYREJECTED, "the device at %s speaks another version of the protocol%s: update both",
+		     j->active->address, "");
+	else
+		note(j, -EKEYREJECTED, "this invitation %s%s", texts[status], "");
+}
+
+/* Why the session of the active attempt ended. */
+static void note_session(struct join *j, int r)
+{
+	const char *address = j->active->address;
+	enum session_state state = session_state(j->session);
+	enum hello_status status = session_status(j->session);
+
+	if (status != HELLO_OK)
+		note_status(j, status);
+	else if (r == -EPROTONOSUPPORT)
+		note_status(j, HELLO_VERSION_REFUSED);
+	else if (r == -EACCES)
+		note(j, -EKEYREJECTED,
+		     "the device at %s is not the one that made this link%s; do not go on, ask for a new one",
+		     address, "");
+	else if (r == -EBADMSG)
+		note(j, -EKEYREJECTED,
+		     "what came from %s is not authentic%s: the link is wrong, or somebody is in between", address,
+		     "");
+	else if (r == 0 && state == SESSION_UP && j->pair && pair_device(j->pair)->actor == 0)
+		note(j, -EKEYREJECTED,
+		     "the device at %s says that the secret is wrong%s; the link is void now, ask for a new one",
+		     address, "");
+	else
+		note(j, -ECONNREFUSED, "cannot pair with %s: the connection was cut off%s; try again", address,
+		     "");
+}
+
+/* ---- the session ---------------------------------------------------------------------------- */
+
+static void finish(struct join *j)
+{
+	j->done = true;
+	ws_wake(j->ws);
+}
+
+static void session_is_up(void *ctx)
+{
+	struct join *j = ctx;
+	struct pair_options o = {
+		.role = PAIR_JOINER,
+		.keys = j->keys,
+		.device_id = j->link.device,
+	};
+
+	session_hash(j->session, o.hash);
+	session_remote_pk(j->session, o.remote_pk);
+	j->pair = pair_create(&o);
+}
+
+static void take_result(struct join *j)
+{
+	uint8_t hash[NOISE_HASH_BYTES];
+
+	session_hash(j->session, hash);
+	pair_code(hash, j->result.code);
+	j->result.peer = *pair_device(j->pair);
+	pair_take_welcome(j->pair, &j->result.welcome);
+	(void)snprintf(j->result.endpoint, sizeof(j->result.endpoint), "%s", j->active->address);
+	j->paired = true;
+}
+
+static int session_message(void *ctx, struct slice message)
+{
+	struct join *j = ctx;
+	int r = pair_receive(j->pair, message);
+
+	if (r < 0)
+		return r;
+	while (pair_next(j->pair, &j->message) > 0)
+		session_send(j->session, &j->message);
+	if (pair_is_done(j->pair)) {
+		take_result(j);
+		session_bye(j->session, CHANNEL_BYE_DONE);
+	}
+	return 0;
+}
+
+/* Starts with the next open connection, if there is one and none is active. */
+static void activate(struct join *j)
+{
+	for (size_t i = 0; i < j->link.address_count && !j->active; i++) {
+		if (j->attempts[i].open)
+			j->active = &j->attempts[i];
+	}
+	if (!j->active || j->session)
+		return;
+	const struct session_options o = {
+		.keys = j->keys,
+		.handler = {.up = session_is_up, .message = session_message, .ctx = j},
+		.initiator = true,
+		.mode = HELLO_PAIR,
+		.secret = j->link.secret,
+	};
+	j->session = session_create(&o);
+	ws_want_write(j->active->conn);
+}
+
+static void drop_session(struct join *j)
+{
+	pair_destroy(STEAL(j->pair));
+	session_destroy(STEAL(j->session));
+	j->active = NULL;
+}
+
+/* ---- events of the ws ----------------------------------------------------------------------- */
+
+static void *on_accepted(void *ctx, struct ws_conn *c)
+{
+	(void)ctx;
+	(void)c;
+	return NULL;
+}
+
+static void on_connected(void *user)
+{
+	struct attempt *a = user;
+
+	a->open = true;
+	activate(a->join);
+}
+
+static int on_received(void *user, struct slice message)
+{
+	struct attempt *a = user;
+	struct join *j = a->join;
+
+	if (j->active != a)
+		return -EPROTO; /* it speaks before it was greeted */
+	int r = session_receive(j->session, message);
+	if (r < 0 && !j->paired) {
+		note_session(j, r);
+		return r;
+	}
+	ws_want_write(a->conn);
+	return r;
+}
+
+static int on_writable(void *user, struct buf *out)
+{
+	struct attempt *a = user;
+	struct join *j = a->join;
+
+	if (j->active != a)
+		return 0;
+	/* The joiner speaks first once the session is up. */
+	while (j->pair && pair_next(j->pair, &j->message) > 0)
+		session_send(j->session, &j->message);
+	return session_next(j->session, out);
+}
+
+static void on_closed(void *user, const char *reason)
+{
+	struct attempt *a = user;
+	struct join *j = a->join;
+	bool was_open = a->open;
+
+	a->conn = NULL;
+	a->open = false;
+	if (!was_open)
+		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
+		     "cannot reach %s: %s; is the other device on, and on the same network?", a->address, reason);
+	if (j->active == a) {
+		if (!j->paired && session_state(j->session) != SESSION_CLOSED)
+			note_session(j, 0);
+		drop_session(j);
+	}
+	bool left = false;
+	for (size_t i = 0; i < j->link.address_count; i++)
+		left = left || j->attempts[i].conn;
+	if (j->paired || !left)
+		finish(j);
+	else
+		activate(j);
+}
+
+static void on_woken(void *ctx)
+{
+	(void)ctx;
+}
+
+static void on_timer(void *ctx)
+{
+	struct join *j = ctx;
+
+	if (!j->paired)
+		note(j, -ETIMEDOUT, "%s%s did not answer in time; try again",
+		     j->active ? j->active->address : "the other device", "");
+	finish(j);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static int connect_all(struct join *j, uint64_t timeout_ms)
+{
+	const struct ws_handler handler = {
+		.accepted = on_accepted,
+		.connected = on_connected,
+		.received = on_received,
+		.writable = on_writable,
+		.closed = on_closed,
+		.woken = on_woken,
+		.timer = on_timer,
+		.ctx = j,
+	};
+
+	j->ws = ws_create(&handler);
+	if (!j->ws)
+		return why_set(&j->why, -EIO, "cannot use the network: too many open files?");
+	ws_set_timer(j->ws, timeout_ms);
+	for (size_t i = 0; i < j->link.address_count; i++) {
+		struct attempt *a = &j->attempts[i];
+		struct endpoint e;
+
+		a->join = j;
+		a->address = j->link.addresses[i];
+		int r = endpoint_parse(a->address, &e);
+		assert(r >= 0);
+		a->conn = ws_dial(j->ws, &e, timeout_ms < JOIN_DIAL_MS ? timeout_ms : JOIN_DIAL_MS, a);
+	}
+	return 0;
+}
+
+static int run(struct join *j, uint64_t timeout_ms)
+{
+	int r = connect_all(j, timeout_ms);
+
+	while (r >= 0 && !j->done)
+		r = ws_service(j->ws);
+	j->active = NULL; /* what closes now tells nothing */
+	ws_destroy(STEAL(j->ws));
+	if (r < 0 && !j->paired)
+		return r;
+	if (!j->paired && !concerns_trust(j->error) && wall_s() >= j->link.expiry_s)
+		note_expired(j);
+	return j->paired ? 0 : j->error;
+}
+
+int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms, struct pair_result *ret,
+	     struct why *why)
+{
+	struct join *j = xcalloc(1, sizeof(*j));
+
+	j->keys = keys;
+	int r = link_decode(link, &j->link);
+	if (r < 0)
+		(void)why_set(&j->why, r,
+			      "this is not a pairing link; a link begins with 'blaze:pair#v1.' and has no blanks");
+	else if (secret_eq(j->link.device, keys_device(keys)->id, DIGEST_BYTES))
+		r = why_set(&j->why, -EKEYREJECTED, "this link was made on this very device; use it on the other");
+	else
+		r = run(j, timeout_ms);
+	if (r < 0)
+		(void)why_set(why, r, "%s", j->why.text);
+	else
+		*ret = j->result;
+	pair_destroy(j->pair);
+	session_destroy(j->session);
+	if (j->message.data)
+		wipe(j->message.data, j->message.cap);
+	buf_fini(&j->message);
+	wipe(j, sizeof(*j));
+	free(j);
+	return r;
+}

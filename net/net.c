@@ -1,0 +1,260 @@
+/* The network thread: starts, is woken, stops; and the functions other threads call. */
+#include "net/net.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+#include "net/invite.h"
+#include "net/join.h"
+#include "net/link.h"
+#include "net/peer.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/** How long net_stop() waits for BYEs to go out. */
+#define NET_STOP_MS 500
+
+struct net {
+	struct net_options options;
+	struct ws *ws;
+	struct invites *invites;
+	struct peers *peers;
+	struct db_observer observer;
+	bool observing;
+	struct thread thread;
+
+	_Atomic bool changed; /* the database did; set by any thread, then ws_wake() */
+	_Atomic bool stop;
+
+	struct mutex lock;
+	int listen_fd;			    /* protected by lock: bound, not yet taken by the thread; or -1 */
+	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock */
+
+	bool stopping; /* net thread */
+	uint64_t stop_ms;
+};
+
+/* ---- the thread ----------------------------------------------------------------------------- */
+
+static void take_listener(struct net *n)
+{
+	char endpoint[ENDPOINT_TEXT_BYTES];
+
+	mutex_lock(&n->lock);
+	int fd = n->listen_fd;
+	n->listen_fd = -1;
+	memcpy(endpoint, n->endpoint, sizeof(endpoint));
+	mutex_unlock(&n->lock);
+	if (fd < 0)
+		return;
+	if (ws_listen(n->ws, fd) < 0) {
+		log_err("cannot take connections on %s", endpoint);
+		return;
+	}
+	peers_set_listen(n->peers, endpoint);
+	log_info("listening on %s", endpoint);
+}
+
+static void on_woken(void *ctx)
+{
+	struct net *n = ctx;
+
+	if (atomic_exchange(&n->changed, false))
+		peers_woken(n->peers);
+	take_listener(n);
+	if (atomic_load(&n->stop) && !n->stopping) {
+		n->stopping = true;
+		n->stop_ms = monotonic_ms() + NET_STOP_MS;
+		peers_stop(n->peers);
+	}
+}
+
+static void on_timer(void *ctx)
+{
+	struct net *n = ctx;
+
+	peers_tick(n->peers);
+	if (n->stopping)
+		ws_wake(n->ws);
+}
+
+static void *on_accepted(void *ctx, struct ws_conn *c)
+{
+	struct net *n = ctx;
+
+	return peers_accept(n->peers, c);
+}
+
+static void *run(void *arg)
+{
+	struct net *n = arg;
+
+	take_listener(n);
+	peers_refresh(n->peers);
+	peers_tick(n->peers);
+	for (;;) {
+		if (n->stopping && (peers_conn_count(n->peers) == 0 || monotonic_ms() >= n->stop_ms))
+			break;
+		if (ws_service(n->ws) < 0) {
+			log_err("the network thread cannot go on");
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Any thread, without the database's lock. Many changes make one wake-up. */
+static void db_changed(void *ctx)
+{
+	struct net *n = ctx;
+
+	if (!atomic_exchange(&n->changed, true))
+		ws_wake(n->ws);
+}
+
+/* ---- start and stop ------------------------------------------------------------------------- */
+
+int net_start(const struct net_options *options, struct net **ret, struct why *why)
+{
+	struct net *n = xcalloc(1, sizeof(*n));
+	const struct ws_handler handler = {
+		.accepted = on_accepted,
+		.connected = conn_connected,
+		.received = conn_received,
+		.writable = conn_writable,
+		.closed = conn_closed,
+		.woken = on_woken,
+		.timer = on_timer,
+		.ctx = n,
+	};
+
+	digest_init();
+	n->options = *options;
+	n->options.listen = NULL; /* borrowed for this call only */
+	n->listen_fd = -1;
+	mutex_init(&n->lock);
+	n->invites = invites_create(options->db);
+	n->ws = ws_create(&handler);
+	if (!n->ws) {
+		net_stop(n);
+		return why_set(why, -EIO, "cannot use the network: too many open files?");
+	}
+	const struct peers_options peers_options = {
+		.db = options->db,
+		.keys = options->keys,
+		.status = options->status,
+		.invites = n->invites,
+		.ws = n->ws,
+	};
+	n->peers = peers_create(&peers_options);
+	int r = options->listen ? net_listen(n, options->listen, why) : 0;
+	if (r < 0) {
+		net_stop(n);
+		return r;
+	}
+	thread_start(&n->thread, "blaze-net", run, n);
+	n->observer = (struct db_observer){.changed = db_changed, .ctx = n};
+	db_observe(options->db, &n->observer);
+	n->observing = true;
+	*ret = n;
+	return 0;
+}
+
+void net_stop(struct net *n)
+{
+	if (!n)
+		return;
+	if (n->observing)
+		db_unobserve(n->options.db, &n->observer);
+	if (n->thread.running) {
+		atomic_store(&n->stop, true);
+		ws_wake(n->ws);
+		thread_join(&n->thread);
+	}
+	ws_destroy(n->ws);
+	peers_destroy(n->peers);
+	invites_destroy(n->invites);
+	close_fd(&n->listen_fd);
+	status_set_listen(n->options.status, "");
+	mutex_fini(&n->lock);
+	free(n);
+}
+
+int net_listen(struct net *n, const char *address, struct why *why)
+{
+	struct endpoint e;
+	char endpoint[ENDPOINT_TEXT_BYTES];
+
+	mutex_lock(&n->lock);
+	int fd = n->endpoint[0] ? 0 : endpoint_listen(address, &e, why);
+	if (fd > 0) {
+		n->listen_fd = fd;
+		endpoint_format(&e, n->endpoint);
+	}
+	memcpy(endpoint, n->endpoint, sizeof(endpoint));
+	mutex_unlock(&n->lock);
+	if (fd < 0)
+		return fd;
+	status_set_listen(n->options.status, endpoint);
+	ws_wake(n->ws);
+	return 0;
+}
+
+void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1])
+{
+	mutex_lock(&n->lock);
+	memcpy(out, n->endpoint, sizeof(n->endpoint));
+	mutex_unlock(&n->lock);
+}
+
+/* ---- pairing -------------------------------------------------------------------------------- */
+
+/* An invitation needs somebody who answers: on every address, IPv6 too where the machine has it. */
+static int listen_anywhere(struct net *n, struct why *why)
+{
+	if (net_listen(n, "[::]:0", NULL) >= 0)
+		return 0;
+	return net_listen(n, "0.0.0.0:0", why);
+}
+
+int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_id, struct why *why)
+{
+	AUTO(link_fini) struct link l = {.expiry_s = (uint64_t)time(NULL) + ttl_ms / 1000};
+	char text[ENDPOINT_TEXT_BYTES];
+	struct endpoint e;
+
+	int r = listen_anywhere(n, why);
+	if (r < 0)
+		return r;
+	r = invites_add(n->invites, ttl_ms, l.secret, ret_id);
+	if (r < 0)
+		return why_set(why, r, "%d invitations are waiting already; cancel one first", INVITE_COUNT_MAX);
+	memcpy(l.device, keys_device(n->options.keys)->id, sizeof(l.device));
+	net_endpoint(n, text);
+	r = endpoint_parse(text, &e);
+	assert(r >= 0);
+	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX);
+	link_encode(&l, link);
+	return 0;
+}
+
+enum invite_state net_invite_wait(struct net *n, uint64_t id, uint64_t deadline_ms,
+				  struct device *ret_device, char ret_code[16])
+{
+	return invites_wait(n->invites, id, deadline_ms, ret_device, ret_code);
+}
+
+void net_invite_cancel(struct net *n, uint64_t id)
+{
+	invites_cancel(n->invites, id);
+}
+
+int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
+		  struct pair_result *ret, struct why *why)
+{
+	digest_init();
+	return join_run(link, keys, timeout_ms, ret, why);
+}

@@ -1,0 +1,474 @@
+/* Members, their connections, and when to dial. */
+#include "net/peer.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct peer {
+	struct device device;
+	struct conn *conn;     /* the one that is used: the newest that is up */
+	struct conn *dial;     /* one we dialled that is not up yet */
+	uint32_t attempt;
+	uint64_t away_since_ms;
+	uint64_t next_dial_ms;
+	bool lookup_wanted;    /* its address was not known at the last attempt */
+	uint64_t up_since_ms;
+	uint64_t settle_ms;    /* when to keep only the newest; 0 = there is one at most */
+	uint64_t up_past;      /* bytes of connections that are gone */
+	uint64_t down_past;
+	char endpoint[ENDPOINT_TEXT_BYTES]; /* where it was dialled last */
+	char error[128];
+};
+
+/* A connection in the list, and its rank: the higher, the later it was greeted. */
+struct entry {
+	struct conn *conn;
+	uint64_t rank;
+};
+
+struct peers {
+	struct peers_options options;
+	struct conn_host host;
+	struct peer **members;
+	size_t member_count;
+	struct entry *entries;
+	size_t entry_count;
+	uint64_t last_rank;
+	uint64_t refreshed_ms;
+	bool refresh_wanted;
+	bool stopping;
+};
+
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+static enum peer_state state_of(const struct peer *m)
+{
+	struct sync_info info;
+
+	if (m->conn) {
+		conn_info(m->conn, &info);
+		return info.hello && info.in_sync ? PEER_SYNCED : PEER_SYNCING;
+	}
+	/* While we try again and again, "connecting" would only flicker. */
+	bool trying = m->dial && (conn_state(m->dial) != CONN_DIALLING || !m->error[0]);
+	return trying ? PEER_CONNECTING : PEER_OFFLINE;
+}
+
+static void edit_status(struct peer_status *s, void *ctx)
+{
+	const struct peer *m = ctx;
+	uint64_t up = 0;
+	uint64_t down = 0;
+
+	(void)snprintf(s->name, sizeof(s->name), "%s", m->device.name);
+	device_label(&m->device, s->label);
+	s->state = state_of(m);
+	(void)snprintf(s->last_error, sizeof(s->last_error), "%s", m->error);
+	if (!m->conn && m->endpoint[0])
+		(void)snprintf(s->endpoint, sizeof(s->endpoint), "%s", m->endpoint);
+	if (m->conn) {
+		struct sync_info info;
+
+		conn_info(m->conn, &info);
+		conn_traffic(m->conn, &up, &down);
+		endpoint_format(conn_remote(m->conn), s->endpoint);
+		s->rtt_us = conn_rtt_us(m->conn);
+		s->clock_skew_ms = info.clock_skew_ms;
+		if (info.hello)
+			s->last_seen_ms = wall_ms();
+	}
+	s->up_bytes = m->up_past + up;
+	s->down_bytes = m->down_past + down;
+}
+
+static void publish(struct peers *p, struct peer *m)
+{
+	status_edit(p->options.status, m->device.actor, edit_status, m);
+}
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+static struct peer *find_member(const struct peers *p, const uint8_t id[DIGEST_BYTES])
+{
+	for (size_t i = 0; i < p->member_count; i++) {
+		if (memcmp(p->members[i]->device.id, id, DIGEST_BYTES) == 0)
+			return p->members[i];
+	}
+	return NULL;
+}
+
+static void add_member(struct peers *p, const struct device *d)
+{
+	struct peer *m = xcalloc(1, sizeof(*m));
+
+	m->device = *d;
+	m->away_since_ms = monotonic_ms();
+	p->members = xreallocarray(p->members, p->member_count + 1, sizeof(struct peer *));
+	p->members[p->member_count++] = m;
+	publish(p, m);
+}
+
+void peers_refresh(struct peers *p)
+{
+	AUTO(free_ptr) struct device *devices = NULL;
+	size_t count = db_peers(p->options.db, &devices);
+
+	p->refreshed_ms = monotonic_ms();
+	p->refresh_wanted = false;
+	for (size_t i = 0; i < count; i++) {
+		if (!find_member(p, devices[i].id))
+			add_member(p, &devices[i]);
+	}
+	for (size_t i = 0; i < p->member_count; i++) {
+		if (p->members[i]->lookup_wanted)
+			p->members[i]->next_dial_ms = 0;
+	}
+}
+
+static struct peer *recognise_hint(const struct peers *p, const struct hello *h)
+{
+	const uint8_t *own = keys_device(p->options.keys)->dh_pk;
+
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct id hint = hello_hint(p->members[i]->device.dh_pk, own, h->nonce);
+
+		if (id_eq(&hint, &h->hint))
+			return p->members[i];
+	}
+	return NULL;
+}
+
+static const struct device *recognise(void *ctx, const struct hello *h, void **ret_owner)
+{
+	struct peers *p = ctx;
+	struct peer *m = recognise_hint(p, h);
+
+	/* It may have been admitted a moment ago; but strangers must not make us read for each hello. */
+	if (!m && monotonic_ms() - p->refreshed_ms >= PEER_REFRESH_MS / 10) {
+		peers_refresh(p);
+		m = recognise_hint(p, h);
+	}
+	*ret_owner = m;
+	return m ? &m->device : NULL;
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+static struct entry *find_entry(struct peers *p, const struct conn *c)
+{
+	for (size_t i = 0; i < p->entry_count; i++) {
+		if (p->entries[i].conn == c)
+			return &p->entries[i];
+	}
+	return NULL;
+}
+
+static void add_entry(struct peers *p, struct conn *c)
+{
+	p->entries = xreallocarray(p->entries, p->entry_count + 1, sizeof(*p->entries));
+	p->entries[p->entry_count++] = (struct entry){.conn = c};
+}
+
+size_t peers_conn_count(const struct peers *p)
+{
+	return p->entry_count;
+}
+
+void *peers_accept(struct peers *p, struct ws_conn *ws)
+{
+	if (p->stopping)
+		return NULL;
+	struct conn *c = conn_accept(&p->host, ws);
+	add_entry(p, c);
+	peers_tick(p);
+	return c;
+}
+
+uint64_t peer_retry_delay_ms(uint32_t attempt, uint64_t away_ms, uint32_t random)
+{
+	uint64_t delay = PEER_RETRY_MS_LATER;
+
+	if (away_ms < PEER_RECENT_MS)
+		delay = attempt >= 4 ? PEER_RETRY_MS_MAX : (uint64_t)PEER_RETRY_MS_MIN << attempt;
+	delay = delay * (700 + random % 601) / 1000;
+	return away_ms < PEER_RECENT_MS && delay > PEER_RETRY_MS_MAX ? PEER_RETRY_MS_MAX : delay;
+}
+
+static void schedule_dial(struct peer *m, uint64_t now)
+{
+	uint32_t random = 0;
+
+	random_bytes(&random, sizeof(random));
+	m->next_dial_ms = now + peer_retry_delay_ms(m->attempt, now - m->away_since_ms, random);
+	m->attempt++;
+}
+
+static void dial(struct peers *p, struct peer *m, uint64_t now)
+{
+	struct endpoint e;
+
+	db_peer_endpoint(p->options.db, m->device.actor, m->endpoint);
+	m->lookup_wanted = endpoint_parse(m->endpoint, &e) < 0 || e.port == 0;
+	if (m->lookup_wanted) {
+		m->next_dial_ms = now + PEER_LOOKUP_MS;
+		return;
+	}
+	uint64_t deadline_ms = m->attempt % 4 == 3 ? PEER_DIAL_MS_SLOW : PEER_DIAL_MS;
+	m->dial = conn_dial(&p->host, &e, deadline_ms, &m->device, m);
+	add_entry(p, m->dial);
+	publish(p, m);
+}
+
+/* Of the connections that are up with this member, closes all but the newest. */
+static void keep_newest(struct peers *p, struct peer *m)
+{
+	m->settle_ms = 0;
+	for (size_t i = 0; i < p->entry_count; i++) {
+		struct conn *c = p->entries[i].conn;
+
+		if (conn_owner(c) == m && c != m->conn && conn_state(c) == CONN_SYNC)
+			conn_bye(c, CHANNEL_BYE_DUPLICATE);
+	}
+}
+
+static void use(struct peer *m, struct conn *c)
+{
+	m->conn = c;
+	m->up_since_ms = monotonic_ms();
+	if (m->dial == c)
+		m->dial = NULL;
+}
+
+static void on_up(void *ctx, struct conn *c)
+{
+	struct peers *p = ctx;
+	struct peer *m = conn_owner(c);
+
+	if (!m->conn)
+		use(m, c);
+	publish(p, m);
+}
+
+static void remember_endpoint(struct peers *p, const struct peer *m, const struct conn *c)
+{
+	struct sync_info info;
+	char told[ENDPOINT_TEXT_BYTES];
+	char known[ENDPOINT_TEXT_BYTES] = "";
+
+	conn_info(c, &info);
+	if (!info.endpoint[0] || !endpoint_resolve_told(info.endpoint, conn_remote(c), told))
+		return;
+	db_peer_endpoint(p->options.db, m->device.actor, known);
+	if (strcmp(told, known) == 0)
+		return;
+	int r = db_set_peer_endpoint(p->options.db, m->device.actor, told);
+	if (r < 0)
+		log_warn("cannot remember an address: %s, ignoring", strerror(-r));
+}
+
+static void on_greeted(void *ctx, struct conn *c)
+{
+	struct peers *p = ctx;
+	struct peer *m = conn_owner(c);
+	struct entry *e = find_entry(p, c);
+	const uint8_t *own = keys_device(p->options.keys)->id;
+
+	remember_endpoint(p, m, c);
+	if (e)
+		e->rank = ++p->last_rank;
+	bool another = m->conn && m->conn != c;
+	use(m, c);
+	m->error[0] = 0;
+	if (m->dial && conn_state(m->dial) == CONN_DIALLING)
+		conn_bye(m->dial, CHANNEL_BYE_DUPLICATE);
+	if (another && memcmp(own, m->device.id, DIGEST_BYTES) < 0)
+		keep_newest(p, m);
+	else if (another)
+		m->settle_ms = monotonic_ms() + PEER_SETTLE_MS;
+	publish(p, m);
+	peers_tick(p);
+}
+
+static void on_progress(void *ctx, struct conn *c)
+{
+	struct peers *p = ctx;
+	struct peer *m = conn_owner(c);
+
+	if (m && m->conn == c)
+		publish(p, m);
+}
+
+static void on_admitted(void *ctx, const struct device *d, const char *endpoint)
+{
+	struct peers *p = ctx;
+
+	peers_refresh(p);
+	if (endpoint[0] && db_set_peer_endpoint(p->options.db, d->actor, endpoint) < 0)
+		log_warn("cannot remember an address, ignoring");
+}
+
+/* The newest connection of this member that is up, or NULL. */
+static struct conn *newest(const struct peers *p, const struct peer *m)
+{
+	const struct entry *best = NULL;
+
+	for (size_t i = 0; i < p->entry_count; i++) {
+		const struct entry *e = &p->entries[i];
+
+		if (conn_owner(e->conn) == m && conn_state(e->conn) == CONN_SYNC &&
+		    (!best || e->rank > best->rank))
+			best = e;
+	}
+	return best ? best->conn : NULL;
+}
+
+static void member_lost(struct peers *p, struct peer *m, struct conn *c, const char *error)
+{
+	uint64_t now = monotonic_ms();
+	uint64_t up = 0;
+	uint64_t down = 0;
+	bool was_used = m->conn == c;
+	bool was_dial = m->dial == c;
+
+	conn_traffic(c, &up, &down);
+	m->up_past += up;
+	m->down_past += down;
+	if (was_dial)
+		m->dial = NULL;
+	if (was_used)
+		m->conn = newest(p, m);
+	if (!m->conn && (was_used || was_dial)) {
+		(void)snprintf(m->error, sizeof(m->error), "%s", error);
+		/* Starting over at once would spin with a peer that greets and fails, again and again. */
+		if (was_used && (!error[0] || now - m->up_since_ms >= PEER_STEADY_MS)) {
+			m->attempt = 0;
+			m->away_since_ms = now;
+		}
+		schedule_dial(m, now);
+	}
+	publish(p, m);
+}
+
+static void on_gone(void *ctx, struct conn *c, const char *error)
+{
+	struct peers *p = ctx;
+	struct peer *m = conn_owner(c);
+	struct entry *e = find_entry(p, c);
+
+	if (e)
+		*e = p->entries[--p->entry_count];
+	if (m)
+		member_lost(p, m, c, error);
+	peers_tick(p);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t tick_member(struct peers *p, struct peer *m, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (m->settle_ms > 0 && now >= m->settle_ms)
+		keep_newest(p, m);
+	if (m->settle_ms > 0)
+		next = m->settle_ms;
+	if (m->conn || m->dial || p->stopping)
+		return next;
+	if (now >= m->next_dial_ms)
+		dial(p, m, now);
+	return m->dial ? next : sooner(next, m->next_dial_ms);
+}
+
+void peers_tick(struct peers *p)
+{
+	uint64_t now = monotonic_ms();
+	uint64_t next = UINT64_MAX;
+
+	if (p->refresh_wanted && now - p->refreshed_ms >= PEER_REFRESH_MS)
+		peers_refresh(p);
+	if (p->refresh_wanted)
+		next = p->refreshed_ms + PEER_REFRESH_MS;
+	for (size_t i = 0; i < p->member_count; i++)
+		next = sooner(next, tick_member(p, p->members[i], now));
+	for (size_t i = 0; i < p->entry_count; i++)
+		next = sooner(next, conn_tick(p->entries[i].conn, now));
+	if (p->stopping)
+		next = sooner(next, now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */
+	if (next != UINT64_MAX)
+		ws_set_timer(p->options.ws, next > now ? next - now : 1);
+}
+
+void peers_woken(struct peers *p)
+{
+	bool timer_set = p->refresh_wanted;
+
+	for (size_t i = 0; i < p->entry_count; i++)
+		conn_wake(p->entries[i].conn);
+	p->refresh_wanted = true;
+	if (!timer_set)
+		peers_tick(p);
+}
+
+void peers_set_listen(struct peers *p, const char *endpoint)
+{
+	(void)snprintf(p->host.listen, sizeof(p->host.listen), "%s", endpoint);
+}
+
+void peers_stop(struct peers *p)
+{
+	p->stopping = true;
+	for (size_t i = 0; i < p->entry_count; i++)
+		conn_bye(p->entries[i].conn, CHANNEL_BYE_SHUTDOWN);
+	peers_tick(p);
+}
+
+struct peers *peers_create(const struct peers_options *options)
+{
+	struct peers *p = xcalloc(1, sizeof(*p));
+
+	p->options = *options;
+	p->host = (struct conn_host){
+		.db = options->db,
+		.keys = options->keys,
+		.invites = options->invites,
+		.ws = options->ws,
+		.recognise = recognise,
+		.up = on_up,
+		.greeted = on_greeted,
+		.progress = on_progress,
+		.admitted = on_admitted,
+		.gone = on_gone,
+		.ctx = p,
+	};
+	return p;
+}
+
+void peers_destroy(struct peers *p)
+{
+	if (!p)
+		return;
+	assert(p->entry_count == 0);
+	for (size_t i = 0; i < p->member_count; i++)
+		free(p->members[i]);
+	free(p->members);
+	free(p->entries);
+	free(p);
+}

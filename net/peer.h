@@ -1,0 +1,67 @@
+/*
+ * The other members of the database, and the connections to them: who is dialled when, and which
+ * connection is kept when there are two. Net thread only.
+ *
+ * A member whose address is known and who is not connected is dialled: 50 ms after the connection was
+ * lost, then after twice as long each time, up to 800 ms, all ±30 %; when it has been away for an hour,
+ * every 15 s. So a device that comes back at the same address is found within a second.
+ *
+ * If both sides dial at once there are two connections. Both work. The device with the lower id decides:
+ * when a connection has heard the other side's first words, so that it is up there too, it closes all
+ * older ones. The other device waits for that, and after PEER_SETTLE_MS keeps only the newest itself: the
+ * lower one may have lost its end of the older ones long ago. So there is never none because both closed.
+ */
+#ifndef BLAZE_NET_PEER_H
+#define BLAZE_NET_PEER_H
+
+#include "net/conn.h"
+
+#include "core/status.h"
+
+#define PEER_RETRY_MS_MIN 50
+#define PEER_RETRY_MS_MAX 800
+#define PEER_RETRY_MS_LATER 15000
+#define PEER_RECENT_MS (60 * 60 * 1000)
+/** A dial gives up after this; every fourth one has longer, for slow networks. */
+#define PEER_DIAL_MS 1000
+#define PEER_DIAL_MS_SLOW 5000
+#define PEER_SETTLE_MS 3000
+/** A connection that lasted this long, or ended with BYE, starts the schedule anew when it is lost. */
+#define PEER_STEADY_MS 2000
+/** How soon a change of members or addresses in the database is noticed. */
+#define PEER_REFRESH_MS 250
+/** How often the address of a member without one is looked up again. */
+#define PEER_LOOKUP_MS 5000
+
+struct peers;
+
+struct peers_options {
+	struct db *db;
+	const struct keys *keys;
+	struct status *status;
+	struct invites *invites;
+	struct ws *ws;
+};
+
+struct peers *peers_create(const struct peers_options *options);
+/** After ws_destroy(), which ends the connections. */
+void peers_destroy(struct peers *p);
+
+/** Reads the members and starts to dial. Also called by itself. */
+void peers_refresh(struct peers *p);
+/** What peers are told from now on about where we listen. */
+void peers_set_listen(struct peers *p, const char *endpoint);
+/** The database changed. */
+void peers_woken(struct peers *p);
+/** Does what is due and sets the timer of the ws. */
+void peers_tick(struct peers *p);
+/** An incoming connection, for ws_handler.accepted(). */
+void *peers_accept(struct peers *p, struct ws_conn *ws);
+/** Says BYE to all and dials no more. */
+void peers_stop(struct peers *p);
+size_t peers_conn_count(const struct peers *p);
+
+/** The delay before the attempt-th retry (from 0), away_ms after the connection was lost. random: any. */
+uint64_t peer_retry_delay_ms(uint32_t attempt, uint64_t away_ms, uint32_t random);
+
+#endif
