@@ -1,4 +1,4 @@
-/* One connection: carries messages between a session and the engine that speaks in it. */
+/* One connection: carries messages between a transport and the engine that speaks in it. */
 #include "net/conn.h"
 
 #include "core/log.h"
@@ -15,7 +15,7 @@ struct conn {
 	enum conn_state state;
 	bool incoming;
 	struct ws_conn *ws;
-	struct session *session;
+	struct transport *transport;
 	const struct device *device; /* the member, once known */
 	void *owner;
 	uint8_t invite[HELLO_INVITE_BYTES];
@@ -23,7 +23,7 @@ struct conn {
 	bool told_failure; /* the answer to the hello was a refusal, by whichever side */
 
 	struct sync *sync;
-	struct buf message; /* on its way from the engine into the session */
+	struct buf message; /* on its way from the engine into the transport */
 	bool greeted;
 	int64_t rtt_us;
 	uint64_t next_ping_ms;
@@ -81,7 +81,7 @@ static void enter(struct conn *c, enum conn_state state)
 	c->deadline_ms = deadlines[state] > 0 ? monotonic_ms() + deadlines[state] : 0;
 }
 
-/* ---- what is spoken in the session ---------------------------------------------------------- */
+/* ---- what is spoken over the transport ---------------------------------------------------------- */
 
 static int admit(void *ctx, const struct device *d, struct slice cert, const char *endpoint)
 {
@@ -95,7 +95,7 @@ static int admit(void *ctx, const struct device *d, struct slice cert, const cha
 		return r;
 	if (endpoint[0] && !endpoint_resolve_told(endpoint, conn_remote(c), dial))
 		dial[0] = 0;
-	session_hash(c->session, hash);
+	transport_hash(c->transport, hash);
 	pair_code(hash, code);
 	invites_finish(c->host->invites, c->invite, d, code);
 	c->has_invite = false;
@@ -115,8 +115,8 @@ static void start_pairing(struct conn *c)
 
 	db_welcome(c->host->db, &welcome);
 	o.welcome = buf_slice(&welcome);
-	session_hash(c->session, o.hash);
-	session_remote_pk(c->session, o.remote_pk);
+	transport_hash(c->transport, o.hash);
+	transport_remote_pk(c->transport, o.remote_pk);
 	c->pair = pair_create(&o);
 	if (welcome.data)
 		wipe(welcome.data, welcome.cap);
@@ -139,12 +139,12 @@ static void start_sync(struct conn *c)
 	c->host->up(c->host->ctx, c);
 }
 
-static void session_is_up(void *ctx)
+static void transport_is_up(void *ctx)
 {
 	struct conn *c = ctx;
 
 	ws_trust(c->ws);
-	if (session_mode(c->session) == HELLO_PAIR)
+	if (transport_mode(c->transport) == HELLO_PAIR)
 		start_pairing(c);
 	else
 		start_sync(c);
@@ -199,10 +199,10 @@ static int handle_message(void *ctx, struct slice message)
 	return c->state == CONN_CLOSING ? 0 : -EPROTO;
 }
 
-/* Moves messages from the engine into the session while there is room. */
+/* Moves messages from the engine into the transport while there is room. */
 static int fill(struct conn *c)
 {
-	while (session_pending_bytes(c->session) < CONN_QUEUE_BYTES) {
+	while (transport_pending_bytes(c->transport) < CONN_QUEUE_BYTES) {
 		int r = 0;
 
 		if (c->state == CONN_SYNC)
@@ -211,7 +211,7 @@ static int fill(struct conn *c)
 			r = pair_next(c->pair, &c->message);
 		if (r <= 0)
 			return r;
-		session_send(c->session, &c->message);
+		transport_send(c->transport, &c->message);
 	}
 	return 0;
 }
@@ -232,24 +232,24 @@ static void destroy(struct conn *c)
 {
 	pair_destroy(c->pair);
 	sync_destroy(c->sync);
-	session_destroy(c->session);
+	transport_destroy(c->transport);
 	if (c->message.data)
 		wipe(c->message.data, c->message.cap);
 	buf_fini(&c->message);
 	free(c);
 }
 
-static void open_session(struct conn *c)
+static void open_transport(struct conn *c)
 {
-	const struct session_options o = {
+	const struct transport_options o = {
 		.keys = c->host->keys,
-		.handler = {.lookup = lookup, .up = session_is_up, .message = handle_message, .ctx = c},
+		.handler = {.lookup = lookup, .up = transport_is_up, .message = handle_message, .ctx = c},
 		.initiator = !c->incoming,
 		.mode = HELLO_SYNC,
 		.secret = c->device ? c->device->dh_pk : NULL,
 	};
 
-	c->session = session_create(&o);
+	c->transport = transport_create(&o);
 	enter(c, CONN_HANDSHAKE);
 }
 
@@ -269,7 +269,7 @@ struct conn *conn_accept(struct conn_host *host, struct ws_conn *ws)
 	struct conn *c = create(host, true);
 
 	c->ws = ws;
-	open_session(c);
+	open_transport(c);
 	return c;
 }
 
@@ -277,14 +277,14 @@ void conn_connected(void *user)
 {
 	struct conn *c = user;
 
-	open_session(c);
+	open_transport(c);
 	ws_want_write(c->ws);
 }
 
 int conn_received(void *user, struct slice message)
 {
 	struct conn *c = user;
-	int r = session_receive(c->session, message);
+	int r = transport_receive(c->transport, message);
 
 	if (r < 0)
 		c->error = r;
@@ -301,7 +301,7 @@ int conn_writable(void *user, struct buf *out)
 	if (r < 0)
 		c->error = r;
 	else
-		r = session_next(c->session, out);
+		r = transport_next(c->transport, out);
 	c->host->progress(c->host->ctx, c);
 	return r;
 }
@@ -321,14 +321,14 @@ static const char *handshake_failure(const struct conn *c)
 
 	if (c->error == -EPROTONOSUPPORT)
 		return texts[HELLO_VERSION_REFUSED];
-	if (c->error == 0 && session_status(c->session) == HELLO_OK)
+	if (c->error == 0 && transport_status(c->transport) == HELLO_OK)
 		return "closed during the handshake";
-	return texts[session_status(c->session)];
+	return texts[transport_status(c->transport)];
 }
 
 static const char *sync_failure(const struct conn *c)
 {
-	if (session_bye_received(c->session) >= 0)
+	if (transport_bye_received(c->transport) >= 0)
 		return "";
 	switch (-c->error) {
 	case 0:
@@ -377,7 +377,7 @@ void conn_closed(void *user, const char *reason)
 		log_info("%s: said goodbye", name);
 	else
 		log_debug("%s: closed: %s", name, error);
-	if (c->has_invite && c->session && session_secret_was_wrong(c->session)) {
+	if (c->has_invite && c->transport && transport_secret_was_wrong(c->transport)) {
 		log_warn("%s: tried an invitation with a wrong secret; it is void now", name);
 		invites_wrong(c->host->invites, c->invite);
 	} else if (c->has_invite) {
@@ -401,7 +401,7 @@ void conn_bye(struct conn *c, enum channel_bye reason)
 		ws_close(c->ws);
 		return;
 	}
-	session_bye(c->session, reason);
+	transport_bye(c->transport, reason);
 	enter(c, CONN_CLOSING);
 	ws_want_write(c->ws);
 }

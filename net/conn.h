@@ -1,5 +1,5 @@
 /*
- * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/session.h), and what
+ * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/transport.h), and what
  * is spoken in the session: core/sync.h with a member, or net/pair.h with who holds an invitation.
  *
  *                 ┌───────────┐ open  ┌────────────────┐ up, sync ┌───────────┐
@@ -15,7 +15,7 @@
 #define BLAZE_NET_CONN_H
 
 #include "net/invite.h"
-#include "net/session.h"
+#include "net/transport.h"
 #include "net/ws.h"
 
 #include "core/db.h"

@@ -8,9 +8,10 @@
 #include "core/thread.h"
 #include "net/link.h"
 #include "net/pair.h"
-#include "net/session.h"
+#include "net/transport.h"
 #include "net/ws.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ struct join {
 	struct ws *ws;
 	struct attempt attempts[LINK_ADDRESSES_MAX];
 	struct attempt *active; /* the one with the session */
-	struct session *session;
+	struct transport *session;
 	struct pair *pair;
 	struct buf message;
 	struct pair_result result;
@@ -54,12 +55,18 @@ static bool concerns_trust(int r)
 }
 
 /* Keeps the failure that tells most: one of trust, else the latest. */
-static void note(struct join *j, int r, const char *format, const char *detail, const char *more)
+static void note(struct join *j, int r, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void note(struct join *j, int r, const char *format, ...)
 {
+	va_list args;
+
 	if (concerns_trust(j->error) && !concerns_trust(r))
 		return;
 	j->error = r;
-	(void)snprintf(j->why.text, sizeof(j->why.text), format, detail, more);
+	va_start(args, format);
+	(void)vsnprintf(j->why.text, sizeof(j->why.text), format, args);
+	va_end(args);
 }
 
 static void note_expired(struct join *j)
@@ -67,14 +74,12 @@ static void note_expired(struct join *j)
 	uint64_t now = wall_s();
 
 	if (now < j->link.expiry_s) {
-		note(j, -EKEYREJECTED, "this invitation has expired; %s%s", "ask for a new one", "");
+		note(j, -EKEYREJECTED, "this invitation has expired; ask for a new one");
 		return;
 	}
 	uint64_t minutes = (now - j->link.expiry_s) / 60;
-	j->error = -EKEYREJECTED;
-	(void)snprintf(j->why.text, sizeof(j->why.text),
-		       "this invitation expired %llu minute%s ago; ask for a new one",
-		       (unsigned long long)minutes, minutes == 1 ? "" : "s");
+	note(j, -EKEYREJECTED, "this invitation expired %llu minute%s ago; ask for a new one",
+	     (unsigned long long)minutes, minutes == 1 ? "" : "s");
 }
 
 static void note_status(struct join *j, enum hello_status status)
@@ -92,18 +97,18 @@ static void note_status(struct join *j, enum hello_status status)
 	if (status == HELLO_EXPIRED)
 		note_expired(j);
 	else if (status == HELLO_VERSION_REFUSED)
-		note(j, -EKEYREJECTED, "the device at %s speaks another version of the protocol%s: update both",
-		     j->active->address, "");
+		note(j, -EKEYREJECTED, "the device at %s speaks another version of the protocol: update both",
+		     j->active->address);
 	else
-		note(j, -EKEYREJECTED, "this invitation %s%s", texts[status], "");
+		note(j, -EKEYREJECTED, "this invitation %s", texts[status]);
 }
 
 /* Why the session of the active attempt ended. */
 static void note_session(struct join *j, int r)
 {
 	const char *address = j->active->address;
-	enum session_state state = session_state(j->session);
-	enum hello_status status = session_status(j->session);
+	enum transport_state state = transport_state(j->session);
+	enum hello_status status = transport_status(j->session);
 
 	if (status != HELLO_OK)
 		note_status(j, status);
@@ -111,19 +116,18 @@ static void note_session(struct join *j, int r)
 		note_status(j, HELLO_VERSION_REFUSED);
 	else if (r == -EACCES)
 		note(j, -EKEYREJECTED,
-		     "the device at %s is not the one that made this link%s; do not go on, ask for a new one",
-		     address, "");
+		     "the device at %s is not the one that made this link; do not go on, ask for a new one",
+		     address);
 	else if (r == -EBADMSG)
 		note(j, -EKEYREJECTED,
-		     "what came from %s is not authentic%s: the link is wrong, or somebody is in between", address,
-		     "");
-	else if (r == 0 && state == SESSION_UP && j->pair && pair_device(j->pair)->actor == 0)
+		     "what came from %s is not authentic: the link is wrong, or somebody is in between",
+		     address);
+	else if (r == 0 && state == TRANSPORT_UP && j->pair && pair_device(j->pair)->actor == 0)
 		note(j, -EKEYREJECTED,
-		     "the device at %s says that the secret is wrong%s; the link is void now, ask for a new one",
-		     address, "");
+		     "the device at %s refuses the secret: it is wrong, and the link void now; ask for a new one",
+		     address);
 	else
-		note(j, -ECONNREFUSED, "cannot pair with %s: the connection was cut off%s; try again", address,
-		     "");
+		note(j, -ECONNREFUSED, "cannot pair with %s: the connection was cut off; try again", address);
 }
 
 /* ---- the session ---------------------------------------------------------------------------- */
@@ -134,7 +138,7 @@ static void finish(struct join *j)
 	ws_wake(j->ws);
 }
 
-static void session_is_up(void *ctx)
+static void transport_is_up(void *ctx)
 {
 	struct join *j = ctx;
 	struct pair_options o = {
@@ -143,8 +147,8 @@ static void session_is_up(void *ctx)
 		.device_id = j->link.device,
 	};
 
-	session_hash(j->session, o.hash);
-	session_remote_pk(j->session, o.remote_pk);
+	transport_hash(j->session, o.hash);
+	transport_remote_pk(j->session, o.remote_pk);
 	j->pair = pair_create(&o);
 }
 
@@ -152,7 +156,7 @@ static void take_result(struct join *j)
 {
 	uint8_t hash[NOISE_HASH_BYTES];
 
-	session_hash(j->session, hash);
+	transport_hash(j->session, hash);
 	pair_code(hash, j->result.code);
 	j->result.peer = *pair_device(j->pair);
 	pair_take_welcome(j->pair, &j->result.welcome);
@@ -160,7 +164,7 @@ static void take_result(struct join *j)
 	j->paired = true;
 }
 
-static int session_message(void *ctx, struct slice message)
+static int transport_message(void *ctx, struct slice message)
 {
 	struct join *j = ctx;
 	int r = pair_receive(j->pair, message);
@@ -168,10 +172,10 @@ static int session_message(void *ctx, struct slice message)
 	if (r < 0)
 		return r;
 	while (pair_next(j->pair, &j->message) > 0)
-		session_send(j->session, &j->message);
+		transport_send(j->session, &j->message);
 	if (pair_is_done(j->pair)) {
 		take_result(j);
-		session_bye(j->session, CHANNEL_BYE_DONE);
+		transport_bye(j->session, CHANNEL_BYE_DONE);
 	}
 	return 0;
 }
@@ -185,21 +189,21 @@ static void activate(struct join *j)
 	}
 	if (!j->active || j->session)
 		return;
-	const struct session_options o = {
+	const struct transport_options o = {
 		.keys = j->keys,
-		.handler = {.up = session_is_up, .message = session_message, .ctx = j},
+		.handler = {.up = transport_is_up, .message = transport_message, .ctx = j},
 		.initiator = true,
 		.mode = HELLO_PAIR,
 		.secret = j->link.secret,
 	};
-	j->session = session_create(&o);
+	j->session = transport_create(&o);
 	ws_want_write(j->active->conn);
 }
 
 static void drop_session(struct join *j)
 {
 	pair_destroy(STEAL(j->pair));
-	session_destroy(STEAL(j->session));
+	transport_destroy(STEAL(j->session));
 	j->active = NULL;
 }
 
@@ -227,7 +231,7 @@ static int on_received(void *user, struct slice message)
 
 	if (j->active != a)
 		return -EPROTO; /* it speaks before it was greeted */
-	int r = session_receive(j->session, message);
+	int r = transport_receive(j->session, message);
 	if (r < 0 && !j->paired) {
 		note_session(j, r);
 		return r;
@@ -245,8 +249,8 @@ static int on_writable(void *user, struct buf *out)
 		return 0;
 	/* The joiner speaks first once the session is up. */
 	while (j->pair && pair_next(j->pair, &j->message) > 0)
-		session_send(j->session, &j->message);
-	return session_next(j->session, out);
+		transport_send(j->session, &j->message);
+	return transport_next(j->session, out);
 }
 
 static void on_closed(void *user, const char *reason)
@@ -261,7 +265,7 @@ static void on_closed(void *user, const char *reason)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
 		     "cannot reach %s: %s; is the other device on, and on the same network?", a->address, reason);
 	if (j->active == a) {
-		if (!j->paired && session_state(j->session) != SESSION_CLOSED)
+		if (!j->paired && transport_state(j->session) != TRANSPORT_CLOSED)
 			note_session(j, 0);
 		drop_session(j);
 	}
@@ -284,8 +288,8 @@ static void on_timer(void *ctx)
 	struct join *j = ctx;
 
 	if (!j->paired)
-		note(j, -ETIMEDOUT, "%s%s did not answer in time; try again",
-		     j->active ? j->active->address : "the other device", "");
+		note(j, -ETIMEDOUT, "%s did not answer in time; try again",
+		     j->active ? j->active->address : "the other device");
 	finish(j);
 }
 
@@ -355,7 +359,7 @@ int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms, str
 	else
 		*ret = j->result;
 	pair_destroy(j->pair);
-	session_destroy(j->session);
+	transport_destroy(j->session);
 	if (j->message.data)
 		wipe(j->message.data, j->message.cap);
 	buf_fini(&j->message);

@@ -91,11 +91,20 @@ def test_same_bytes_again_are_no_change(node):
 
 
 def test_rename_keeps_identity_and_history(node):
-    node.write('old.json', RECORD)
-    identity = node.xattr('old.json', 'blaze.id')
-    node.sh('mkdir sub; mv old.json sub/new.json')
-    assert node.xattr('sub/new.json', 'blaze.id') == identity
-    assert len(node.log('sub/new.json')) == 2
+    node.write('bugs/old.json', RECORD)
+    identity = node.xattr('bugs/old.json', 'blaze.id')
+    node.sh('mkdir bugs/sub; mv bugs/old.json bugs/sub/new.json')
+    assert node.xattr('bugs/sub/new.json', 'blaze.id') == identity
+    assert len(node.log('bugs/sub/new.json')) == 2
+
+
+def test_move_to_another_collection_arrives_whole(pair):
+    a, b = pair.nodes
+    a.write('bugs/r.json', RECORD)
+    pair.synced()
+    a.sh('mkdir done; mv bugs/r.json done/')
+    pair.synced()
+    assert b.text('done/r.json') == RECORD and b.names('bugs') == []
 
 
 def test_rename_over_a_record_is_an_edit_of_it_while_the_inode_is_the_new_one(node):

@@ -24,10 +24,10 @@ def try_write(node, path, data):
 
 @pytest.fixture
 def small_disk(directory, request):
-    """A device whose home is a tmpfs of 24 MB."""
+    """A device whose home is a tmpfs of 96 MB."""
     node = Node(directory, 'small')
     node.home.mkdir()
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m,mode=700', 'tmpfs', node.home], check=True)
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96m,mode=700', 'tmpfs', node.home], check=True)
     yield node.init().mount()
     node.allow(EXPECTED)
     try:
@@ -105,7 +105,7 @@ def test_receiving_pauses_on_a_full_disk_and_catches_up(pair):
     limited = b.directory / 'limited'
     b.home.rename(limited)
     b.home.mkdir()
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m,mode=700', 'tmpfs', b.home], check=True)
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=96m,mode=700', 'tmpfs', b.home], check=True)
     try:
         subprocess.run(['cp', '-a', f'{limited}/.', b.home], check=True)
         receive_on_a_full_disk(pair, a, b.allow(EXPECTED))

@@ -1,5 +1,5 @@
 /* The life of one connection: one state, one function that takes events, one that changes the state. */
-#include "net/session.h"
+#include "net/transport.h"
 
 #include "core/log.h"
 
@@ -8,9 +8,9 @@
 
 #define PAIR_MESSAGE_BYTES_MAX (4u << 20)
 
-struct session {
-	struct session_options options;
-	enum session_state state;
+struct transport {
+	struct transport_options options;
+	enum transport_state state;
 	enum hello_mode mode;
 	enum hello_status status;
 	uint8_t secret[32];
@@ -25,31 +25,31 @@ struct session {
 	bool bye_wanted;
 };
 
-static void enter(struct session *s, enum session_state state)
+static void enter(struct transport *s, enum transport_state state)
 {
 	static const char *const names[] = {
-		[SESSION_HELLO] = "hello",
-		[SESSION_HANDSHAKE] = "handshake",
-		[SESSION_UP] = "up",
-		[SESSION_CLOSED] = "closed",
+		[TRANSPORT_HELLO] = "hello",
+		[TRANSPORT_HANDSHAKE] = "handshake",
+		[TRANSPORT_UP] = "up",
+		[TRANSPORT_CLOSED] = "closed",
 	};
 
 	assert(state > s->state);
 	log_debug("session %p: %s -> %s", (void *)s, names[s->state], names[state]);
 	s->state = state;
-	if (state == SESSION_UP || state == SESSION_CLOSED) {
+	if (state == TRANSPORT_UP || state == TRANSPORT_CLOSED) {
 		noise_destroy(STEAL(s->noise));
 		wipe(s->secret, sizeof(s->secret));
 	}
 }
 
 /* Adds a hello to the prologue, with its length in front. */
-static void say(struct session *s, struct slice hello)
+static void say(struct transport *s, struct slice hello)
 {
 	buf_bytes(&s->said, hello);
 }
 
-static void start_hello(struct session *s)
+static void start_hello(struct transport *s)
 {
 	struct hello h = {.mode = s->mode, .features = s->features};
 
@@ -63,9 +63,9 @@ static void start_hello(struct session *s)
 	say(s, buf_slice(&s->out));
 }
 
-struct session *session_create(const struct session_options *options)
+struct transport *transport_create(const struct transport_options *options)
 {
-	struct session *s = xcalloc(1, sizeof(*s));
+	struct transport *s = xcalloc(1, sizeof(*s));
 
 	s->options = *options;
 	s->options.secret = NULL; /* borrowed for this call only */
@@ -79,7 +79,7 @@ struct session *session_create(const struct session_options *options)
 	return s;
 }
 
-void session_destroy(struct session *s)
+void transport_destroy(struct transport *s)
 {
 	if (!s)
 		return;
@@ -91,17 +91,17 @@ void session_destroy(struct session *s)
 	free(s);
 }
 
-enum session_state session_state(const struct session *s)
+enum transport_state transport_state(const struct transport *s)
 {
 	return s->state;
 }
 
-enum hello_mode session_mode(const struct session *s)
+enum hello_mode transport_mode(const struct transport *s)
 {
 	return s->mode;
 }
 
-static void start_handshake(struct session *s, uint8_t peer_features)
+static void start_handshake(struct transport *s, uint8_t peer_features)
 {
 	bool aes = s->features & peer_features & HELLO_FEATURE_AES;
 	bool pair = s->mode == HELLO_PAIR;
@@ -116,10 +116,10 @@ static void start_handshake(struct session *s, uint8_t peer_features)
 	};
 
 	s->noise = noise_create(&o);
-	enter(s, SESSION_HANDSHAKE);
+	enter(s, TRANSPORT_HANDSHAKE);
 }
 
-static void finish_handshake(struct session *s)
+static void finish_handshake(struct transport *s)
 {
 	const struct channel_limits pair_limits = {
 		.rekey_records = 1u << 16,
@@ -133,11 +133,11 @@ static void finish_handshake(struct session *s)
 	noise_remote_pk(s->noise, s->remote_pk);
 	noise_split(s->noise, &send, &receive);
 	s->channel = channel_create(&send, &receive, s->mode == HELLO_PAIR ? &pair_limits : NULL);
-	enter(s, SESSION_UP);
+	enter(s, TRANSPORT_UP);
 	s->options.handler.up(s->options.handler.ctx);
 }
 
-static int write_handshake(struct session *s)
+static int write_handshake(struct transport *s)
 {
 	if (s->out.len > 0)
 		return -EPROTO; /* the peer answers what it cannot have read yet */
@@ -149,7 +149,7 @@ static int write_handshake(struct session *s)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-static int handle_hello(struct session *s, struct slice wire)
+static int handle_hello(struct transport *s, struct slice wire)
 {
 	struct hello h = {0};
 	struct hello_answer a = {.features = s->features};
@@ -166,7 +166,7 @@ static int handle_hello(struct session *s, struct slice wire)
 	random_bytes(a.nonce, sizeof(a.nonce));
 	hello_answer_encode(&a, &s->out);
 	if (a.status != HELLO_OK) {
-		enter(s, SESSION_CLOSED);
+		enter(s, TRANSPORT_CLOSED);
 		return 0; /* closes when the answer is sent */
 	}
 	say(s, wire);
@@ -175,7 +175,7 @@ static int handle_hello(struct session *s, struct slice wire)
 	return 0;
 }
 
-static int handle_answer(struct session *s, struct slice wire)
+static int handle_answer(struct transport *s, struct slice wire)
 {
 	struct hello_answer a;
 	int r = hello_answer_decode(wire, &a);
@@ -190,7 +190,7 @@ static int handle_answer(struct session *s, struct slice wire)
 	return write_handshake(s);
 }
 
-static int handle_handshake(struct session *s, struct slice wire)
+static int handle_handshake(struct transport *s, struct slice wire)
 {
 	AUTO(buf_fini) struct buf payload = {0};
 	bool last_of_pair = s->mode == HELLO_PAIR && noise_message_count(s->noise) == 2;
@@ -208,7 +208,7 @@ static int handle_handshake(struct session *s, struct slice wire)
 	return 0;
 }
 
-static int handle_record(struct session *s, struct slice wire)
+static int handle_record(struct transport *s, struct slice wire)
 {
 	int r = channel_receive(s->channel, wire, s->options.handler.message, s->options.handler.ctx);
 
@@ -217,91 +217,91 @@ static int handle_record(struct session *s, struct slice wire)
 	return r;
 }
 
-static int handle(struct session *s, struct slice wire)
+static int handle(struct transport *s, struct slice wire)
 {
 	switch (s->state) {
-	case SESSION_HELLO:
+	case TRANSPORT_HELLO:
 		return s->options.initiator ? handle_answer(s, wire) : handle_hello(s, wire);
-	case SESSION_HANDSHAKE:
+	case TRANSPORT_HANDSHAKE:
 		return handle_handshake(s, wire);
-	case SESSION_UP:
+	case TRANSPORT_UP:
 		return s->bye_wanted ? 0 : handle_record(s, wire);
-	case SESSION_CLOSED:
+	case TRANSPORT_CLOSED:
 		break;
 	}
 	return s->out.len > 0 ? 0 : -EPROTO; /* our refusal is still on its way */
 }
 
-int session_receive(struct session *s, struct slice wire)
+int transport_receive(struct transport *s, struct slice wire)
 {
-	int r = wire.len > SESSION_WIRE_BYTES_MAX ? -EMSGSIZE : handle(s, wire);
+	int r = wire.len > TRANSPORT_WIRE_BYTES_MAX ? -EMSGSIZE : handle(s, wire);
 
-	if (r < 0 && s->state != SESSION_CLOSED)
-		enter(s, SESSION_CLOSED);
+	if (r < 0 && s->state != TRANSPORT_CLOSED)
+		enter(s, TRANSPORT_CLOSED);
 	return r;
 }
 
-int session_next(struct session *s, struct buf *out)
+int transport_next(struct transport *s, struct buf *out)
 {
 	if (s->out.len > 0) {
 		buf_slice_append(out, buf_slice(&s->out));
 		buf_clear(&s->out);
 		return 1;
 	}
-	if (s->state == SESSION_CLOSED)
+	if (s->state == TRANSPORT_CLOSED)
 		return -ECANCELED;
-	if (s->state != SESSION_UP)
+	if (s->state != TRANSPORT_UP)
 		return 0;
 	int r = channel_next(s->channel, out);
 	if (r == 0 && channel_bye_is_sent(s->channel)) {
-		enter(s, SESSION_CLOSED);
+		enter(s, TRANSPORT_CLOSED);
 		return -ECANCELED;
 	}
 	return r;
 }
 
-void session_send(struct session *s, struct buf *message)
+void transport_send(struct transport *s, struct buf *message)
 {
 	assert(s->channel);
 	channel_send(s->channel, message);
 }
 
-size_t session_pending_bytes(const struct session *s)
+size_t transport_pending_bytes(const struct transport *s)
 {
 	return s->channel ? channel_pending_bytes(s->channel) : 0;
 }
 
-void session_bye(struct session *s, enum channel_bye reason)
+void transport_bye(struct transport *s, enum channel_bye reason)
 {
 	s->bye_wanted = true;
-	if (s->state == SESSION_UP)
+	if (s->state == TRANSPORT_UP)
 		channel_bye(s->channel, reason);
-	else if (s->state != SESSION_CLOSED)
-		enter(s, SESSION_CLOSED);
+	else if (s->state != TRANSPORT_CLOSED)
+		enter(s, TRANSPORT_CLOSED);
 }
 
-enum hello_status session_status(const struct session *s)
+enum hello_status transport_status(const struct transport *s)
 {
 	return s->status;
 }
 
-bool session_secret_was_wrong(const struct session *s)
+bool transport_secret_was_wrong(const struct transport *s)
 {
 	return s->secret_was_wrong;
 }
 
-int session_bye_received(const struct session *s)
+int transport_bye_received(const struct transport *s)
 {
 	return s->channel ? channel_bye_received(s->channel) : -1;
 }
 
-void session_hash(const struct session *s, uint8_t ret[NOISE_HASH_BYTES])
+void transport_hash(const struct transport *s, uint8_t ret[NOISE_HASH_BYTES])
 {
 	assert(s->channel);
 	memcpy(ret, s->hash, NOISE_HASH_BYTES);
 }
 
-void session_remote_pk(const struct session *s, uint8_t ret[KEYS_PK_BYTES])
+void transport_remote_pk(const struct transport *s, uint8_t ret[KEYS_PK_BYTES])
 {
 	assert(s->channel);
 	memcpy(ret, s->remote_pk, KEYS_PK_BYTES);

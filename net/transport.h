@@ -1,0 +1,85 @@
+/*
+ * One connection from its first byte to BYE, without a socket: hello, handshake, records.
+ *
+ *     initiator                              responder
+ *        │── hello ──────────────────────────▶│  TRANSPORT_HELLO
+ *        │◀── answer: status, nonce ──────────│
+ *        │◀── net/noise.h: 2 or 3 messages ──▶│  TRANSPORT_HANDSHAKE
+ *        ╞═══ net/channel.h: records ═════════╡  TRANSPORT_UP
+ *        │── BYE ────────────────────────────▶│  TRANSPORT_CLOSED
+ *
+ * Wire messages (one WebSocket message each) go in through transport_receive() and come out of
+ * transport_next(). Any error ends the session: the caller closes the socket.
+ */
+#ifndef BLAZE_NET_TRANSPORT_H
+#define BLAZE_NET_TRANSPORT_H
+
+#include "net/channel.h"
+#include "net/hello.h"
+
+/** Largest wire message in any state. */
+#define TRANSPORT_WIRE_BYTES_MAX CHANNEL_RECORD_BYTES_MAX
+
+enum transport_state {
+	TRANSPORT_HELLO,
+	TRANSPORT_HANDSHAKE,
+	TRANSPORT_UP,
+	TRANSPORT_CLOSED,
+};
+
+/** What the owner does. Must not destroy the session from within. */
+struct transport_handler {
+	/**
+	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync) or the invitation's secret (pair) into
+	 * ret_secret. Everything else is told to the initiator, and the session ends.
+	 */
+	enum hello_status (*lookup)(void *ctx, const struct hello *h, uint8_t ret_secret[32]);
+	/** The handshake is done; messages may be sent. */
+	void (*up)(void *ctx);
+	/** A whole message of the peer; < 0 ends the session. */
+	int (*message)(void *ctx, struct slice message);
+	void *ctx;
+};
+
+struct transport_options {
+	const struct keys *keys; /**< must outlive the session */
+	struct transport_handler handler;
+	bool initiator;
+	enum hello_mode mode;  /**< initiator */
+	const uint8_t *secret; /**< initiator: as ret_secret above */
+};
+
+struct transport;
+
+struct transport *transport_create(const struct transport_options *options);
+void transport_destroy(struct transport *s);
+
+enum transport_state transport_state(const struct transport *s);
+enum hello_mode transport_mode(const struct transport *s);
+
+/**
+ * Takes one wire message. 0, or < 0: close the socket. -ECANCELED: the peer said BYE or a status, see
+ * below. -EBADMSG not authentic or malformed, -EPROTO out of turn, -EMSGSIZE too long,
+ * -EPROTONOSUPPORT another version; or what the message handler said.
+ */
+int transport_receive(struct transport *s, struct slice wire);
+/** Appends the next wire message and returns 1; 0 = nothing to send; < 0: all is said, close. */
+int transport_next(struct transport *s, struct buf *out);
+
+/** Queues a message; only when up. Takes the buffer's content. */
+void transport_send(struct transport *s, struct buf *message);
+size_t transport_pending_bytes(const struct transport *s);
+/** Says BYE, if it can, and ends. */
+void transport_bye(struct transport *s, enum channel_bye reason);
+
+/** Why the responder would not talk to us (initiator), or what we told (responder). */
+enum hello_status transport_status(const struct transport *s);
+/** Whether the peer did not know the invitation's secret (responder, pair). */
+bool transport_secret_was_wrong(const struct transport *s);
+/** The reason of the peer's BYE, or -1. */
+int transport_bye_received(const struct transport *s);
+/** Of the finished handshake. */
+void transport_hash(const struct transport *s, uint8_t ret[NOISE_HASH_BYTES]);
+void transport_remote_pk(const struct transport *s, uint8_t ret[KEYS_PK_BYTES]);
+
+#endif
