@@ -174,24 +174,28 @@ static void say_received(const struct join *j, struct service *s, bool again)
 		   show_plural(stats.record_count), buf_str(&size));
 }
 
-/* Until the peer has nothing that we lack. -ETIMEDOUT when it falls silent before. */
+/*
+ * Until the peer has nothing that we lack. -ETIMEDOUT when nothing new has come for a while: what the
+ * connection says to keep itself alive does not count.
+ */
 static int receive(const struct join *j, struct service *s)
 {
-	uint64_t last_bytes = 0;
+	uint64_t last_generation = 0;
 	uint64_t last_ms = monotonic_ms();
 	uint64_t said_ms = 0;
 
 	for (;;) {
-		struct peer_status p = {0};
+		uint64_t generation = db_generation(s->db);
 		uint64_t now = monotonic_ms();
-		bool known = status_get(s->status, j->pair.peer.actor, &p);
+		struct peer_status p = {0};
 
-		if (known && p.state == PEER_SYNCED)
+		if (status_get(s->status, j->pair.peer.actor, &p) && p.state == PEER_SYNCED)
 			return 0;
-		if (known && p.down_bytes != last_bytes) {
-			last_bytes = p.down_bytes;
+		if (generation != last_generation) {
 			last_ms = now;
+			(void)db_sync(s->db); /* only what is durable is acknowledged */
 		}
+		last_generation = generation;
 		if (now - last_ms > SILENCE_MS)
 			return -ETIMEDOUT;
 		if (j->out->tty && now - said_ms > 200) {
@@ -199,7 +203,7 @@ static int receive(const struct join *j, struct service *s)
 			out_flush(j->out);
 			said_ms = now;
 		}
-		(void)db_wait_change(s->db, db_generation(s->db), now + LOOK_MS);
+		(void)db_wait_change(s->db, generation, now + LOOK_MS);
 	}
 }
 
@@ -241,6 +245,7 @@ int join_with_link(char *text, const struct join_options *options, struct out *o
 		code = make_database(&j);
 	if (code == CODE_OK)
 		code = ask_trust(&j);
+	out_flush(out);
 	if (code == CODE_OK)
 		code = give_name(&j);
 	if (code == CODE_OK)

@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Feeds remembered per device: what a hostile peer can make us store. */
+#define ACKED_FEEDS_MAX 65536
+
 void feed_key(struct buf *key, uint8_t prefix, const struct id *stream, uint64_t actor)
 {
 	(void)key_node(key, prefix, stream);
@@ -443,12 +446,10 @@ int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size
 	struct txn *t = db_begin(db);
 	struct acked *a = acked_of(db, device);
 	for (size_t i = 0; i < count; i++) {
-		const struct feed *f = feed_find(db, &vv[i].stream, vv[i].actor);
 		struct feed_pos p = vv[i];
 
-		if (!f || p.seq > f->seq) /* nobody holds what does not exist here: keeps memory bounded */
-			p.seq = f ? f->seq : 0;
-		if (p.seq == 0 || !acked_raise(a, &p))
+		/* A peer may well hold what has not arrived here yet; only how much of it is bounded. */
+		if (p.seq == 0 || a->count >= ACKED_FEEDS_MAX || !acked_raise(a, &p))
 			continue;
 		news = true;
 		buf_clear(&key);
@@ -488,8 +489,10 @@ static uint64_t behind_locked(struct db *db, uint64_t device)
 	for (size_t i = 0; i < db->feed_count; i++) {
 		const struct feed *f = &db->feeds[i];
 
-		if (f->actor == db->actor)
-			n += f->seq - feed_pos_seq(a->pos, a->count, &f->stream, f->actor);
+		if (f->actor != db->actor)
+			continue;
+		uint64_t acked = feed_pos_seq(a->pos, a->count, &f->stream, f->actor);
+		n += f->seq > acked ? f->seq - acked : 0;
 	}
 	return n;
 }

@@ -429,22 +429,39 @@ static bool next_ack(struct sync *s, struct buf *out)
 	return found;
 }
 
-static bool peer_holds_all(struct sync *s)
+static bool vv_holds(const struct vv *vv, const struct feed_pos *p)
 {
-	struct feed_pos *have = NULL;
+	const struct feed_pos *have = vv_find(vv, p);
+
+	return p->seq == 0 || (have && have->seq >= p->seq);
+}
+
+/*
+ * Our changes are acknowledged, everything the peer has is here, and it was told so. What others made
+ * need not be acknowledged by the one who sent it.
+ */
+static bool same_changes(struct sync *s)
+{
+	struct vv have = {0};
 	struct vv acked = {0};
-	size_t n = db_have(s->db, &have);
-	bool all = true;
+	const struct vv *told = &told_of(s, db_actor(s->db))->vv;
+	bool same = true;
 
+	have.count = db_have(s->db, &have.pos);
 	acked.count = db_get_acked(s->db, s->peer, &acked.pos);
-	for (size_t i = 0; all && i < n; i++) {
-		const struct feed_pos *p = vv_find(&acked, &have[i]);
+	for (size_t i = 0; same && i < have.count; i++) {
+		const struct feed_pos *p = &have.pos[i];
 
-		all = p && p->seq >= have[i].seq;
+		if (p->actor == db_actor(s->db))
+			same = vv_holds(&acked, p);
+		else
+			same = vv_holds(&s->vv, p) && vv_holds(told, p);
 	}
-	free(have);
+	for (size_t i = 0; same && i < s->vv.count; i++)
+		same = vv_holds(&have, &s->vv.pos[i]);
+	vv_fini(&have);
 	vv_fini(&acked);
-	return all;
+	return same;
 }
 
 static bool next_small(struct sync *s, struct buf *out)
@@ -487,7 +504,7 @@ int sync_next(struct sync *s, struct buf *out)
 		return r;
 	if (next_ack(s, out))
 		return 1;
-	s->in_sync = s->vv_known && !s->stuck && peer_holds_all(s);
+	s->in_sync = s->vv_known && !s->stuck && same_changes(s);
 	s->idle_at = generation + 1;
 	return 0;
 }

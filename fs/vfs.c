@@ -29,6 +29,19 @@ void vfs_kick(struct vfs *v, uint64_t due_ms)
 	mutex_unlock(&v->queue_lock);
 }
 
+/* Anything that became a change, by whatever way, is made durable soon. */
+static void database_changed(void *ctx)
+{
+	struct vfs *v = ctx;
+
+	mutex_lock(&v->queue_lock);
+	if (!v->sync_later && !v->sync_soon) {
+		v->sync_later = true;
+		cond_broadcast(&v->sync_changed);
+	}
+	mutex_unlock(&v->queue_lock);
+}
+
 /* ---- publishing what is due --------------------------------------------------------------------- */
 
 static struct inode *due_inode(struct vfs *v, uint64_t now, bool all)
@@ -308,6 +321,8 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 		return why_set(why, r, "the local namespace of '%s' cannot be read: %s", db_name(options->db),
 			       strerror(-r));
 	}
+	v->observer = (struct db_observer){.changed = database_changed, .ctx = v};
+	db_observe(v->db, &v->observer);
 	thread_start(&v->publisher, "publisher", publisher_run, v);
 	thread_start(&v->syncer, "syncer", syncer_run, v);
 	*ret = v;
@@ -333,6 +348,7 @@ void vfs_destroy(struct vfs *v)
 	mutex_unlock(&v->queue_lock);
 	thread_join(&v->publisher);
 	thread_join(&v->syncer);
+	db_unobserve(v->db, &v->observer);
 	publish_all(v);
 	db_set_view(v->db, NULL);
 	free_memory(v);

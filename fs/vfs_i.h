@@ -140,6 +140,7 @@ struct vfs {
 	bool kick;	   /**< timers changed */
 	bool sync_soon;	   /**< something from elsewhere was applied: make it durable and acknowledge it */
 	bool sync_later;
+	struct db_observer observer;
 	struct thread publisher;
 	struct thread syncer;
 };

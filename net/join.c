@@ -78,6 +78,10 @@ static void note_expired(struct join *j)
 		return;
 	}
 	uint64_t minutes = (now - j->link.expiry_s) / 60;
+	if (minutes == 0) {
+		note(j, -EKEYREJECTED, "this invitation expired less than a minute ago; ask for a new one");
+		return;
+	}
 	note(j, -EKEYREJECTED, "this invitation expired %llu minute%s ago; ask for a new one",
 	     (unsigned long long)minutes, minutes == 1 ? "" : "s");
 }
@@ -261,6 +265,8 @@ static void on_closed(void *user, const char *reason)
 
 	a->conn = NULL;
 	a->open = false;
+	if (j->done)
+		return;
 	if (!was_open)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
 		     "cannot reach %s: %s; is the other device on, and on the same network?", a->address, reason);
@@ -331,8 +337,8 @@ static int run(struct join *j, uint64_t timeout_ms)
 
 	while (r >= 0 && !j->done)
 		r = ws_service(j->ws);
-	j->active = NULL; /* what closes now tells nothing */
-	ws_destroy(STEAL(j->ws));
+	j->done = true; /* what closes now tells nothing */
+	ws_destroy(j->ws);
 	if (r < 0 && !j->paired)
 		return r;
 	if (!j->paired && !concerns_trust(j->error) && wall_s() >= j->link.expiry_s)

@@ -38,6 +38,7 @@ struct ws {
 	struct ws_conn *last;
 	size_t incoming_count;
 	size_t untrusted_count; /* of the incoming ones */
+	bool ending;		/* lws is being destroyed: it must not be asked for anything */
 	int spare_fd;		/* given up to accept and close one when descriptors run out */
 	struct buf out;
 	lws_sorted_usec_list_t user_timer;
@@ -129,13 +130,13 @@ static void conn_closed(struct ws_conn *c)
 void ws_close(struct ws_conn *c)
 {
 	c->deadline_ms = 0;
-	if (c->wsi)
+	if (c->wsi && !c->ws->ending)
 		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
 }
 
 void ws_want_write(struct ws_conn *c)
 {
-	if (c->wsi && c->open)
+	if (c->wsi && c->open && !c->ws->ending)
 		(void)lws_callback_on_writable(c->wsi);
 }
 
@@ -220,8 +221,9 @@ static void user_timer_fired(lws_sorted_usec_list_t *timer)
 
 void ws_set_timer(struct ws *w, uint64_t delay_ms)
 {
-	lws_sul_schedule(w->context, 0, &w->user_timer, user_timer_fired,
-			 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
+	if (!w->ending)
+		lws_sul_schedule(w->context, 0, &w->user_timer, user_timer_fired,
+				 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
 }
 
 /* ---- events of libwebsockets ---------------------------------------------------------------- */
@@ -619,6 +621,7 @@ void ws_destroy(struct ws *w)
 {
 	if (!w)
 		return;
+	w->ending = true;
 	if (w->context)
 		lws_context_destroy(w->context);
 	while (w->first) { /* dials that failed and were not told */
@@ -640,5 +643,6 @@ int ws_service(struct ws *w)
 
 void ws_wake(struct ws *w)
 {
-	lws_cancel_service(w->context);
+	if (!w->ending)
+		lws_cancel_service(w->context);
 }
