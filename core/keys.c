@@ -84,7 +84,8 @@ static bool name_is_valid(struct slice name)
 /* Fills id and actor from the public keys. false for the one id in 2^64 that has no actor. */
 static bool device_identify(struct device *d)
 {
-	const struct slice parts[] = {SLICE(d->sign_pk, KEYS_PK_BYTES), SLICE(d->dh_pk, KEYS_PK_BYTES)};
+	const struct slice parts[] = {SLICE(d->sign_pk, KEYS_PK_BYTES),
+				      SLICE(d->dh_pk, KEYS_PK_BYTES)};
 
 	digest(d->id, "blaze device id", parts, countof(parts));
 	d->actor = 0;
@@ -206,9 +207,10 @@ static char *dir_of(const char *path)
 int keys_create(const char *path, const char *device_name, struct keys **ret, struct why *why)
 {
 	if (!name_is_valid(SLICE_STR(device_name)))
-		return why_set(why, -EINVAL,
-			       "a device name is 1 to %d bytes of printable UTF-8; choose another one",
-			       DEVICE_NAME_BYTES_MAX);
+		return why_set(
+			why, -EINVAL,
+			"a device name is 1 to %d bytes of printable UTF-8; choose another one",
+			DEVICE_NAME_BYTES_MAX);
 	AUTO(free_ptr) char *dir = dir_of(path);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
 		int r = -errno;
@@ -266,20 +268,23 @@ int keys_load(const char *path, struct keys **ret, struct why *why)
 	if (!S_ISREG(st.st_mode))
 		return why_set(why, -EBADMSG, "the key file '%s' is not a regular file", path);
 	if (st.st_mode & 077)
-		return why_set(why, -EACCES,
-			       "others may read the key file '%s'; if you trust it still, run: chmod 600 '%s'",
-			       path, path);
+		return why_set(
+			why, -EACCES,
+			"others may read the key file '%s'; if you trust it still, run: chmod 600 '%s'",
+			path, path);
 
 	uint8_t file[KEYS_FILE_BYTES_MAX + 1];
 	ssize_t n = read_all(fd, file, sizeof(file));
 	if (n < 0)
-		return why_set(why, (int)n, "cannot read the key file '%s': %s", path, strerror((int)-n));
+		return why_set(why, (int)n, "cannot read the key file '%s': %s", path,
+			       strerror((int)-n));
 	struct keys *k = keys_alloc();
 	int r = keys_decode(k, SLICE(file, (size_t)n));
 	wipe(file, sizeof(file));
 	if (r < 0) {
 		keys_destroy(k);
-		return why_set(why, r, "the key file '%s' is damaged; restore it from a backup", path);
+		return why_set(why, r, "the key file '%s' is damaged; restore it from a backup",
+			       path);
 	}
 	*ret = k;
 	return 0;

@@ -45,6 +45,7 @@ struct sync {
 	bool hello_sent;
 	bool digest_sent;
 	bool have_wanted;  /**< a HAVE has to go out */
+	bool have_sent;
 	bool hello_came;
 	bool vv_known;
 	bool stuck;	   /**< something could not be applied: ask again after the next change here */
@@ -202,6 +203,9 @@ static int receive_digest(struct sync *s, struct reader *r)
 
 	if (reader_finish(r) < 0)
 		return -EBADMSG;
+	int sealed = db_seal(s->db);
+	if (sealed < 0)
+		return sealed;
 	digest_of(s, ours);
 	if (memcmp(ours, theirs.data, sizeof(ours)) != 0) {
 		s->have_wanted = true;
@@ -222,6 +226,8 @@ static int receive_have(struct sync *s, struct reader *r)
 	if (err == 0)
 		err = set_peer_vv(s, &vv);
 	vv_fini(&vv);
+	/* The digests may have looked equal to us, and not to the peer, whom changes reached in between. */
+	s->have_wanted = s->have_wanted || !s->have_sent;
 	return err;
 }
 
@@ -343,6 +349,7 @@ static int next_have(struct sync *s, struct buf *out)
 	vv_write(out, have, n);
 	free(have);
 	s->have_wanted = false;
+	s->have_sent = true;
 	s->stuck = false;
 	return 1;
 }

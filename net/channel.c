@@ -219,7 +219,8 @@ static int take_part(struct channel *c, struct slice content)
 	return 0;
 }
 
-static int take_last(struct channel *c, struct slice content, int (*fn)(void *, struct slice), void *ctx)
+static int take_last(struct channel *c, struct slice content, int (*fn)(void *, struct slice),
+		     void *ctx)
 {
 	if (content.len > c->limits.message_bytes_max - c->partial.len)
 		return -EMSGSIZE;
@@ -244,7 +245,8 @@ static int take_padding(struct reader *r)
 	return 0;
 }
 
-static int take_frame(struct channel *c, struct reader *r, int (*fn)(void *, struct slice), void *ctx)
+static int take_frame(struct channel *c, struct reader *r, int (*fn)(void *, struct slice),
+		      void *ctx)
 {
 	uint64_t header = reader_varint_max(r, CHANNEL_PLAIN_BYTES_MAX * 4);
 	enum kind kind = (enum kind)(header & 3);
@@ -266,8 +268,8 @@ static int take_frame(struct channel *c, struct reader *r, int (*fn)(void *, str
 	return take_padding(r);
 }
 
-int channel_receive(struct channel *c, struct slice record, int (*fn)(void *ctx, struct slice message),
-		    void *ctx)
+int channel_receive(struct channel *c, struct slice record,
+		    int (*fn)(void *ctx, struct slice message), void *ctx)
 {
 	if (c->bye_received >= 0)
 		return -EPROTO;

@@ -61,8 +61,8 @@ bool channel_bye_is_sent(const struct channel *c);
  * not destroy c. -EBADMSG: not authentic or malformed. -EMSGSIZE: message above the limit. -EPROTO:
  * a record after BYE. Otherwise fn's first result < 0.
  */
-int channel_receive(struct channel *c, struct slice record, int (*fn)(void *ctx, struct slice message),
-		    void *ctx);
+int channel_receive(struct channel *c, struct slice record,
+		    int (*fn)(void *ctx, struct slice message), void *ctx);
 /** The reason of the peer's BYE, or -1. */
 int channel_bye_received(const struct channel *c);
 

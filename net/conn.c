@@ -19,7 +19,7 @@ struct conn {
 	const struct device *device; /* the member, once known */
 	void *owner;
 	uint8_t invite[HELLO_INVITE_BYTES];
-	bool has_invite; /* claimed, to be released */
+	bool has_invite;   /* claimed, to be released */
 	bool told_failure; /* the answer to the hello was a refusal, by whichever side */
 
 	struct sync *sync;
@@ -243,7 +243,10 @@ static void open_transport(struct conn *c)
 {
 	const struct transport_options o = {
 		.keys = c->host->keys,
-		.handler = {.lookup = lookup, .up = transport_is_up, .message = handle_message, .ctx = c},
+		.handler = {.lookup = lookup,
+			    .up = transport_is_up,
+			    .message = handle_message,
+			    .ctx = c},
 		.initiator = !c->incoming,
 		.mode = HELLO_SYNC,
 		.secret = c->device ? c->device->dh_pk : NULL,

@@ -21,7 +21,8 @@ static bool host_is_valid(const char *host, size_t len)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = host[i];
-		bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		bool alnum =
+			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
 		if (!alnum && c != '.' && c != '-' && c != '_' && c != ':' && c != '%')
 			return false;
@@ -93,7 +94,8 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoi
 		e.port = ntohs(v6.sin6_port);
 		bool mapped = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr);
 		const uint8_t *bytes = v6.sin6_addr.s6_addr;
-		if (!inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? bytes + 12 : bytes, e.host, sizeof(e.host)))
+		if (!inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? bytes + 12 : bytes, e.host,
+			       sizeof(e.host)))
 			return -EINVAL;
 	} else {
 		return -EINVAL;
@@ -204,14 +206,16 @@ int endpoint_listen(const char *text, struct endpoint *ret, struct why *why)
 	struct sockaddr_storage address;
 
 	if (endpoint_parse(text, &e) < 0)
-		return why_set(why, -EINVAL,
-			       "'%s' is not an address to listen on; write it as 127.0.0.1:7700 or [::]:7700",
-			       text);
+		return why_set(
+			why, -EINVAL,
+			"'%s' is not an address to listen on; write it as 127.0.0.1:7700 or [::]:7700",
+			text);
 	int len = to_sockaddr(&e, &address);
 	if (len < 0)
-		return why_set(why, -EINVAL,
-			       "cannot listen on '%s': write the host as a number, such as 127.0.0.1 or 0.0.0.0",
-			       text);
+		return why_set(
+			why, -EINVAL,
+			"cannot listen on '%s': write the host as a number, such as 127.0.0.1 or 0.0.0.0",
+			text);
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return listen_failed(why, -errno, text);

@@ -68,7 +68,8 @@ int hello_answer_decode(struct slice message, struct hello_answer *ret)
 	return 0;
 }
 
-struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES], const uint8_t responder_pk[KEYS_PK_BYTES],
+struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
+		     const uint8_t responder_pk[KEYS_PK_BYTES],
 		     const uint8_t nonce[HELLO_NONCE_BYTES])
 {
 	const struct slice parts[] = {

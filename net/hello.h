@@ -34,8 +34,8 @@ enum hello_status {
 	HELLO_UNKNOWN, /**< no such member or invitation here */
 	HELLO_USED,    /**< the invitation was used */
 	HELLO_EXPIRED,
-	HELLO_VOID,    /**< somebody showed a wrong secret, or it was cancelled */
-	HELLO_BUSY,    /**< somebody is using it right now */
+	HELLO_VOID, /**< somebody showed a wrong secret, or it was cancelled */
+	HELLO_BUSY, /**< somebody is using it right now */
 	HELLO_VERSION_REFUSED,
 	HELLO_STATUS_COUNT,
 };
@@ -43,8 +43,8 @@ enum hello_status {
 struct hello {
 	enum hello_mode mode;
 	uint8_t features;
-	uint8_t nonce[HELLO_NONCE_BYTES]; /**< sync */
-	struct id hint;			  /**< sync */
+	uint8_t nonce[HELLO_NONCE_BYTES];   /**< sync */
+	struct id hint;			    /**< sync */
 	uint8_t invite[HELLO_INVITE_BYTES]; /**< pair */
 };
 
@@ -60,7 +60,8 @@ int hello_decode(struct slice message, struct hello *ret);
 void hello_answer_encode(const struct hello_answer *a, struct buf *out);
 int hello_answer_decode(struct slice message, struct hello_answer *ret);
 
-struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES], const uint8_t responder_pk[KEYS_PK_BYTES],
+struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
+		     const uint8_t responder_pk[KEYS_PK_BYTES],
 		     const uint8_t nonce[HELLO_NONCE_BYTES]);
 void hello_invite_id(const uint8_t secret[32], uint8_t ret[HELLO_INVITE_BYTES]);
 

@@ -158,7 +158,8 @@ enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline
 		if (state != INVITE_WAITING || monotonic_ms() >= deadline_ms)
 			break;
 		bool expires_first = !e->claimed && e->expires_ms < deadline_ms;
-		(void)cond_wait_until(&v->changed, &v->lock, expires_first ? e->expires_ms : deadline_ms);
+		(void)cond_wait_until(&v->changed, &v->lock,
+				      expires_first ? e->expires_ms : deadline_ms);
 	}
 	mutex_unlock(&v->lock);
 	return state;

@@ -55,7 +55,8 @@ static bool concerns_trust(int r)
 }
 
 /* Keeps the failure that tells most: one of trust, else the latest. */
-static void note(struct join *j, int r, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void note(struct join *j, int r, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void note(struct join *j, int r, const char *format, ...)
 {
@@ -79,7 +80,8 @@ static void note_expired(struct join *j)
 	}
 	uint64_t minutes = (now - j->link.expiry_s) / 60;
 	if (minutes == 0) {
-		note(j, -EKEYREJECTED, "this invitation expired less than a minute ago; ask for a new one");
+		note(j, -EKEYREJECTED,
+		     "this invitation expired less than a minute ago; ask for a new one");
 		return;
 	}
 	note(j, -EKEYREJECTED, "this invitation expired %llu minute%s ago; ask for a new one",
@@ -90,10 +92,12 @@ static void note_status(struct join *j, enum hello_status status)
 {
 	static const char *const texts[] = {
 		[HELLO_OK] = "",
-		[HELLO_UNKNOWN] = "is not known there: check that the link is complete, or ask for a new one",
+		[HELLO_UNKNOWN] =
+			"is not known there: check that the link is complete, or ask for a new one",
 		[HELLO_USED] = "was already used; every link is for one device: ask for a new one",
 		[HELLO_EXPIRED] = "",
-		[HELLO_VOID] = "is void: it was cancelled, or somebody tried it with a wrong secret; ask for a new one",
+		[HELLO_VOID] =
+			"is void: it was cancelled, or somebody tried it with a wrong secret; ask for a new one",
 		[HELLO_BUSY] = "is being used right now by somebody; if that is not you, cancel it",
 		[HELLO_VERSION_REFUSED] = "",
 	};
@@ -101,7 +105,8 @@ static void note_status(struct join *j, enum hello_status status)
 	if (status == HELLO_EXPIRED)
 		note_expired(j);
 	else if (status == HELLO_VERSION_REFUSED)
-		note(j, -EKEYREJECTED, "the device at %s speaks another version of the protocol: update both",
+		note(j, -EKEYREJECTED,
+		     "the device at %s speaks another version of the protocol: update both",
 		     j->active->address);
 	else
 		note(j, -EKEYREJECTED, "this invitation %s", texts[status]);
@@ -131,7 +136,8 @@ static void note_session(struct join *j, int r)
 		     "the device at %s refuses the secret: it is wrong, and the link void now; ask for a new one",
 		     address);
 	else
-		note(j, -ECONNREFUSED, "cannot pair with %s: the connection was cut off; try again", address);
+		note(j, -ECONNREFUSED, "cannot pair with %s: the connection was cut off; try again",
+		     address);
 }
 
 /* ---- the session ---------------------------------------------------------------------------- */
@@ -269,7 +275,8 @@ static void on_closed(void *user, const char *reason)
 		return;
 	if (!was_open)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
-		     "cannot reach %s: %s; is the other device on, and on the same network?", a->address, reason);
+		     "cannot reach %s: %s; is the other device on, and on the same network?",
+		     a->address, reason);
 	if (j->active == a) {
 		if (!j->paired && transport_state(j->session) != TRANSPORT_CLOSED)
 			note_session(j, 0);
@@ -326,7 +333,8 @@ static int connect_all(struct join *j, uint64_t timeout_ms)
 		a->address = j->link.addresses[i];
 		int r = endpoint_parse(a->address, &e);
 		assert(r >= 0);
-		a->conn = ws_dial(j->ws, &e, timeout_ms < JOIN_DIAL_MS ? timeout_ms : JOIN_DIAL_MS, a);
+		a->conn = ws_dial(j->ws, &e, timeout_ms < JOIN_DIAL_MS ? timeout_ms : JOIN_DIAL_MS,
+				  a);
 	}
 	return 0;
 }
@@ -346,18 +354,20 @@ static int run(struct join *j, uint64_t timeout_ms)
 	return j->paired ? 0 : j->error;
 }
 
-int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms, struct pair_result *ret,
-	     struct why *why)
+int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
+	     struct pair_result *ret, struct why *why)
 {
 	struct join *j = xcalloc(1, sizeof(*j));
 
 	j->keys = keys;
 	int r = link_decode(link, &j->link);
 	if (r < 0)
-		(void)why_set(&j->why, r,
-			      "this is not a pairing link; a link begins with 'blaze:pair#v1.' and has no blanks");
+		(void)why_set(
+			&j->why, r,
+			"this is not a pairing link; a link begins with 'blaze:pair#v1.' and has no blanks");
 	else if (secret_eq(j->link.device, keys_device(keys)->id, DIGEST_BYTES))
-		r = why_set(&j->why, -EKEYREJECTED, "this link was made on this very device; use it on the other");
+		r = why_set(&j->why, -EKEYREJECTED,
+			    "this link was made on this very device; use it on the other");
 	else
 		r = run(j, timeout_ms);
 	if (r < 0)

@@ -8,7 +8,7 @@
 #define JOIN_DIAL_MS 5000
 
 /** As net_pair_join(). */
-int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms, struct pair_result *ret,
-	     struct why *why);
+int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
+	     struct pair_result *ret, struct why *why);
 
 #endif

@@ -100,8 +100,8 @@ int link_decode(const char *text, struct link *ret)
 	if (!cut(&rest, '.', &secret) || !cut(&rest, '.', &device) || !cut(&rest, '.', &expiry))
 		return -EINVAL;
 	if (!decode_bytes(secret, l.secret, sizeof(l.secret)) ||
-	    !decode_bytes(device, l.device, sizeof(l.device)) || !decode_number(expiry, &l.expiry_s) ||
-	    !decode_addresses(rest, &l))
+	    !decode_bytes(device, l.device, sizeof(l.device)) ||
+	    !decode_number(expiry, &l.expiry_s) || !decode_addresses(rest, &l))
 		return -EINVAL;
 	*ret = l;
 	return 0;

@@ -30,7 +30,7 @@ struct net {
 	_Atomic bool stop;
 
 	struct mutex lock;
-	int listen_fd;			    /* protected by lock: bound, not yet taken by the thread; or -1 */
+	int listen_fd; /* protected by lock: bound, not yet taken by the thread; or -1 */
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock */
 
 	bool stopping; /* net thread */
@@ -231,7 +231,8 @@ int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_i
 		return r;
 	r = invites_add(n->invites, ttl_ms, l.secret, ret_id);
 	if (r < 0)
-		return why_set(why, r, "%d invitations are waiting already; cancel one first", INVITE_COUNT_MAX);
+		return why_set(why, r, "%d invitations are waiting already; cancel one first",
+			       INVITE_COUNT_MAX);
 	memcpy(l.device, keys_device(n->options.keys)->id, sizeof(l.device));
 	net_endpoint(n, text);
 	r = endpoint_parse(text, &e);

@@ -34,7 +34,9 @@ struct pattern {
 };
 
 static const struct pattern patterns[] = {
-	[NOISE_XXPSK3] = {"XXpsk3", false, 3,
+	[NOISE_XXPSK3] = {"XXpsk3",
+			  false,
+			  3,
 			  {{TOKEN_E},
 			   {TOKEN_E, TOKEN_EE, TOKEN_S, TOKEN_ES},
 			   {TOKEN_S, TOKEN_SE, TOKEN_PSK}}},
@@ -118,11 +120,11 @@ static void encrypt_at(const struct noise_key *key, uint64_t n, struct slice ad,
 
 	make_nonce(key, n, nonce);
 	if (key->cipher == NOISE_AESGCM)
-		(void)crypto_aead_aes256gcm_encrypt(out, NULL, plain.data, plain.len, ad.data, ad.len,
-						    NULL, nonce, key->k);
+		(void)crypto_aead_aes256gcm_encrypt(out, NULL, plain.data, plain.len, ad.data,
+						    ad.len, NULL, nonce, key->k);
 	else
-		(void)crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, plain.data, plain.len, ad.data,
-								ad.len, NULL, nonce, key->k);
+		(void)crypto_aead_chacha20poly1305_ietf_encrypt(
+			out, NULL, plain.data, plain.len, ad.data, ad.len, NULL, nonce, key->k);
 }
 
 int noise_key_seal(struct noise_key *key, struct slice ad, struct slice plain, struct buf *out)
@@ -146,10 +148,11 @@ int noise_key_open(struct noise_key *key, struct slice ad, struct slice sealed, 
 	uint8_t *plain = buf_reserve(out, len);
 	make_nonce(key, key->n, nonce);
 	int r = key->cipher == NOISE_AESGCM
-			? crypto_aead_aes256gcm_decrypt(plain, NULL, NULL, sealed.data, sealed.len, ad.data,
-							ad.len, nonce, key->k)
-			: crypto_aead_chacha20poly1305_ietf_decrypt(plain, NULL, NULL, sealed.data, sealed.len,
-								    ad.data, ad.len, nonce, key->k);
+			? crypto_aead_aes256gcm_decrypt(plain, NULL, NULL, sealed.data, sealed.len,
+							ad.data, ad.len, nonce, key->k)
+			: crypto_aead_chacha20poly1305_ietf_decrypt(plain, NULL, NULL, sealed.data,
+								    sealed.len, ad.data, ad.len,
+								    nonce, key->k);
 	if (r < 0)
 		return -EBADMSG;
 	key->n++;
@@ -243,7 +246,8 @@ static int mix_dh(struct noise *n, bool own_ephemeral, bool their_ephemeral)
 {
 	uint8_t shared[32];
 	const uint8_t *pk = their_ephemeral ? n->re : n->rs;
-	int r = own_ephemeral ? crypto_scalarmult(shared, n->e_sk, pk) : keys_dh(n->keys, pk, shared);
+	int r = own_ephemeral ? crypto_scalarmult(shared, n->e_sk, pk)
+			      : keys_dh(n->keys, pk, shared);
 
 	if (r < 0)
 		return -EBADMSG;

@@ -168,7 +168,8 @@ int pair_next(struct pair *p, struct buf *out)
 	else if (steps[p->step].type == MESSAGE_WELCOME)
 		buf_slice_append(out, buf_slice(&p->welcome));
 	else if (steps[p->step].type == MESSAGE_JOIN)
-		buf_bytes(out, SLICE("", 0)); /* who joins has no database yet, so it does not listen */
+		buf_bytes(out,
+			  SLICE("", 0)); /* who joins has no database yet, so it does not listen */
 	p->step++;
 	return 1;
 }

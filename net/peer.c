@@ -11,15 +11,15 @@
 
 struct peer {
 	struct device device;
-	struct conn *conn;     /* the one that is used: the newest that is up */
-	struct conn *dial;     /* one we dialled that is not up yet */
+	struct conn *conn; /* the one that is used: the newest that is up */
+	struct conn *dial; /* one we dialled that is not up yet */
 	uint32_t attempt;
 	uint64_t away_since_ms;
 	uint64_t next_dial_ms;
-	bool lookup_wanted;    /* its address was not known at the last attempt */
+	bool lookup_wanted; /* its address was not known at the last attempt */
 	uint64_t up_since_ms;
-	uint64_t settle_ms;    /* when to keep only the newest; 0 = there is one at most */
-	uint64_t up_past;      /* bytes of connections that are gone */
+	uint64_t settle_ms; /* when to keep only the newest; 0 = there is one at most */
+	uint64_t up_past;   /* bytes of connections that are gone */
 	uint64_t down_past;
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* where it was dialled last */
 	char error[128];
@@ -268,6 +268,9 @@ static void remember_endpoint(struct peers *p, const struct peer *m, const struc
 	char told[ENDPOINT_TEXT_BYTES];
 	char known[ENDPOINT_TEXT_BYTES] = "";
 
+	/* An address that just worked is better than one told: there may be a router in between. */
+	if (!conn_is_incoming(c))
+		return;
 	conn_info(c, &info);
 	if (!info.endpoint[0] || !endpoint_resolve_told(info.endpoint, conn_remote(c), told))
 		return;
@@ -411,7 +414,8 @@ void peers_tick(struct peers *p)
 	for (size_t i = 0; i < p->entry_count; i++)
 		next = sooner(next, conn_tick(p->entries[i].conn, now));
 	if (p->stopping)
-		next = sooner(next, now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */
+		next = sooner(next,
+			      now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */
 	if (next != UINT64_MAX)
 		ws_set_timer(p->options.ws, next > now ? next - now : 1);
 }

@@ -14,9 +14,9 @@ struct transport {
 	enum hello_mode mode;
 	enum hello_status status;
 	uint8_t secret[32];
-	uint8_t features;	/* ours */
-	struct buf said;	/* both hellos: the prologue */
-	struct buf out;		/* at most one message of hello or handshake */
+	uint8_t features; /* ours */
+	struct buf said;  /* both hellos: the prologue */
+	struct buf out;	  /* at most one message of hello or handshake */
 	struct noise *noise;
 	struct channel *channel;
 	uint8_t hash[NOISE_HASH_BYTES];
@@ -210,7 +210,8 @@ static int handle_handshake(struct transport *s, struct slice wire)
 
 static int handle_record(struct transport *s, struct slice wire)
 {
-	int r = channel_receive(s->channel, wire, s->options.handler.message, s->options.handler.ctx);
+	int r = channel_receive(s->channel, wire, s->options.handler.message,
+				s->options.handler.ctx);
 
 	if (r >= 0 && channel_bye_received(s->channel) >= 0)
 		return -ECANCELED;

@@ -50,18 +50,18 @@ struct ws_conn {
 	struct ws *ws;
 	struct ws_conn *prev;
 	struct ws_conn *next;
-	struct lws *wsi;      /* NULL once lws has destroyed it */
-	void *user;	      /* non-NULL: closed() is still to be called */
+	struct lws *wsi; /* NULL once lws has destroyed it */
+	void *user;	 /* non-NULL: closed() is still to be called */
 	bool incoming;
 	bool open;
 	bool trusted;
-	bool dialling;	      /* within ws_dial() */
+	bool dialling; /* within ws_dial() */
 	bool overdue;
 	uint64_t deadline_ms; /* monotonic; 0 = none */
 	struct endpoint remote;
 	uint64_t up;
 	uint64_t down;
-	struct buf in;	      /* a message that comes in pieces */
+	struct buf in; /* a message that comes in pieces */
 	char reason[WS_REASON_BYTES];
 };
 
@@ -412,7 +412,8 @@ static const struct {
 	{LWS_CALLBACK_HTTP_BODY, on_refuse},
 };
 
-static int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+static int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+		       size_t len)
 {
 	(void)user;
 	for (size_t i = 0; i < countof(events); i++) {

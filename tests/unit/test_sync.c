@@ -118,6 +118,11 @@ static size_t talk(struct side *a, struct side *b)
 			}
 		}
 	}
+	struct sync_info ia;
+	struct sync_info ib;
+	sync_get_info(sa, &ia);
+	sync_get_info(sb, &ib);
+	assert(ia.in_sync && ib.in_sync); /* P7: said as soon as it is true */
 	sync_destroy(sa);
 	sync_destroy(sb);
 	return bytes;
