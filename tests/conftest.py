@@ -2,11 +2,13 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from blazetest import Cluster, Node, report
 from blazetest.node import BIN
@@ -16,10 +18,27 @@ from blazetest.wait import SCALE
 RUN = 'BLAZE_RUN_DIRECTORY'
 
 
+class OneLine(TerminalReporter):
+    """Says nothing when a test starts: its one line comes with its result."""
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        pass
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if RUN not in os.environ:
         os.environ[RUN] = tempfile.mkdtemp(prefix='blaze-test-')
         config.blaze_run = Path(os.environ[RUN])
+        signal.signal(signal.SIGTERM, interrupt)
+    standard = config.pluginmanager.getplugin('terminalreporter')
+    if standard:
+        config.pluginmanager.unregister(standard)
+        config.pluginmanager.register(OneLine(config), 'terminalreporter')
 
 
 def pytest_unconfigure(config):

@@ -110,13 +110,17 @@ def test_symlink_and_executable_bit(pair):
     assert a.path('run').stat().st_mode & 0o111 == 0
 
 
-@pytest.mark.parametrize('content', [b'', b'{"bad":', b'\xff\xfe\0', bytes(300000), b'\r\n\r\n', b'{"a":1}'])
+BYTES = {'empty': b'', 'invalid': b'{"bad":', 'binary': b'\xff\xfe\0', 'zeros': bytes(300000),
+         'crlf': b'\r\n\r\n', 'json': b'{"a":1}'}
+
+
+@pytest.mark.parametrize('content', BYTES)
 @pytest.mark.parametrize('name', ['x.json', 'x.txt'])
 def test_any_bytes_arrive_as_written(pair, name, content):
     a, b = pair.nodes
-    a.write(name, content)
+    a.write(name, BYTES[content])
     a.wait()
-    assert b.read(name) == content
+    assert b.read(name) == BYTES[content]
 
 
 @pytest.mark.parametrize('name', ['ü' * 127, "it's", 'a b', '-rf', '日本語', 'x' * 255])
