@@ -33,9 +33,9 @@ void target_fini(struct target *t)
 
 int client_connect(const char *home, const char *name)
 {
-	char *dir AUTO(free_ptr) = home_database(home, name);
+	AUTO(free_ptr) char *dir = home_database(home, name);
 	struct sockaddr_un address;
-	int dir_fd AUTO(close_fd) = -1;
+	AUTO(close_fd) int dir_fd = -1;
 	int r = control_address(dir, &address, &dir_fd);
 
 	if (r < 0)
@@ -53,8 +53,8 @@ int client_connect(const char *home, const char *name)
 
 static int send_request(int fd, bool tty, int argc, char *const *argv)
 {
-	struct buf body AUTO(buf_fini) = {0};
-	struct buf all AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf body = {0};
+	AUTO(buf_fini) struct buf all = {0};
 
 	buf_u8(&body, CONTROL_VERSION);
 	buf_u8(&body, tty ? CONTROL_TTY : 0);
@@ -87,8 +87,8 @@ int client_call(int fd, struct out *out, int argc, char *const *argv)
 
 int client_info(const char *home, const char *name, struct client_info *ret)
 {
-	int fd AUTO(close_fd) = client_connect(home, name);
-	struct buf answer AUTO(buf_fini) = {0};
+	AUTO(close_fd) int fd = client_connect(home, name);
+	AUTO(buf_fini) struct buf answer = {0};
 	struct out out;
 	char command[] = "info";
 	char *argv[] = {command, NULL};
@@ -124,11 +124,11 @@ int client_info(const char *home, const char *name, struct client_info *ret)
 /* Resolves what exists of a path and keeps the rest: a deleted record has a history too. */
 static char *canonical(const char *path)
 {
-	char *head AUTO(free_ptr) = path[0] == '/' ? xstrdup(path) : xasprintf("./%s", path);
-	struct buf tail AUTO(buf_fini) = {0};
+	AUTO(free_ptr) char *head = path[0] == '/' ? xstrdup(path) : xasprintf("./%s", path);
+	AUTO(buf_fini) struct buf tail = {0};
 
 	for (;;) {
-		char *real AUTO(free_ptr) = realpath(head, NULL);
+		AUTO(free_ptr) char *real = realpath(head, NULL);
 		char *slash = strrchr(head, '/');
 
 		if (real)
@@ -137,7 +137,8 @@ static char *canonical(const char *path)
 		if (!slash || strcmp(slash, "/..") == 0)
 			return NULL;
 		if (slash[1] && strcmp(slash, "/.") != 0) {
-			char *rest AUTO(free_ptr) = tail.len ? xstrdup(buf_str(&tail)) : xstrdup("");
+			AUTO(free_ptr)
+			char *rest = tail.len ? xstrdup(buf_str(&tail)) : xstrdup("");
 
 			buf_clear(&tail);
 			buf_printf(&tail, "%s%s", slash, rest);
@@ -167,7 +168,7 @@ static bool find_mount(const char *home, const char *path, struct target *t)
 	bool found = false;
 
 	for (size_t i = 0; i < n && !found; i++) {
-		struct client_info *info AUTO(free_ptr) = xcalloc(1, sizeof(*info));
+		AUTO(free_ptr) struct client_info *info = xcalloc(1, sizeof(*info));
 
 		if (client_info(home, names[i], info) < 0 || !info->mountpoint[0])
 			continue;
@@ -184,7 +185,7 @@ static bool find_mount(const char *home, const char *path, struct target *t)
 
 static int ask_which(char *const *names, size_t n, struct out *out)
 {
-	struct buf list AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf list = {0};
 
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
@@ -193,7 +194,7 @@ static int ask_which(char *const *names, size_t n, struct out *out)
 
 static int find_only(struct target *t, struct out *out)
 {
-	char *cwd AUTO(free_ptr) = getcwd(NULL, 0);
+	AUTO(free_ptr) char *cwd = getcwd(NULL, 0);
 	char **names = NULL;
 	size_t n = 0;
 	size_t mounted = 0;
@@ -204,7 +205,7 @@ static int find_only(struct target *t, struct out *out)
 		return CODE_OK;
 	n = home_names(t->home, &names);
 	for (size_t i = 0; i < n && n > 1; i++) {
-		int fd AUTO(close_fd) = client_connect(t->home, names[i]);
+		AUTO(close_fd) int fd = client_connect(t->home, names[i]);
 
 		mounted += fd >= 0 ? 1 : 0;
 		last = fd >= 0 ? i : last;
@@ -234,7 +235,7 @@ static bool find_named(const struct command *c, const char *operand, struct targ
 	}
 	if (!colon)
 		return false;
-	char *name AUTO(free_ptr) = strndup(operand, (size_t)(colon - operand));
+	AUTO(free_ptr) char *name = strndup(operand, (size_t)(colon - operand));
 	if (!name || !home_has_database(t->home, name))
 		return false;
 	t->name = STEAL(name);
@@ -244,7 +245,7 @@ static bool find_named(const struct command *c, const char *operand, struct targ
 
 static int not_found(const struct target *t, const char *operand, const char *path, struct out *out)
 {
-	char *shown AUTO(free_ptr) = show_text(operand);
+	AUTO(free_ptr) char *shown = show_text(operand);
 
 	if (path && mountpoint_is_blaze(path)) {
 		if (mountpoint_is_dead(path))
@@ -282,7 +283,7 @@ int client_find(const struct command *c, const char *operand, struct target *ret
 	if (!operand) {
 		code = find_only(ret, out);
 	} else if (!find_named(c, operand, ret)) {
-		char *path AUTO(free_ptr) = canonical(operand);
+		AUTO(free_ptr) char *path = canonical(operand);
 
 		if (!path || !find_mount(ret->home, path, ret))
 			code = not_found(ret, operand, path, out);
@@ -328,7 +329,7 @@ static int serve_here(const struct command *c, struct target *t, struct out *out
 int client_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	_Alignas(max_align_t) char scratch[OPTIONS_BYTES_MAX] = {0};
-	struct target t AUTO(target_fini) = {.fd = -1};
+	AUTO(target_fini) struct target t = {.fd = -1};
 	int code = CODE_OK;
 	int first = options_parse(&c->usage, scratch, argc, argv, out, &code);
 
@@ -342,7 +343,7 @@ int client_run(const struct command *c, struct out *out, int argc, char **argv)
 		return code;
 
 	char end[] = "--";
-	char **request AUTO(free_ptr) = xcalloc((size_t)first + 3, sizeof(*request));
+	AUTO(free_ptr) char **request = xcalloc((size_t)first + 3, sizeof(*request));
 	int n = 0;
 	for (int i = 0; i < first; i++) {
 		if (i == 0 || i + 1 < first || strcmp(argv[i], "--") != 0)

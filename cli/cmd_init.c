@@ -21,8 +21,8 @@ static const struct option_row init_rows[] = {
 
 static int create(struct out *out, const char *home, const char *name, const char *device_name)
 {
-	char *dir AUTO(free_ptr) = home_database(home, name);
-	struct buf shown AUTO(buf_fini) = {0};
+	AUTO(free_ptr) char *dir = home_database(home, name);
+	AUTO(buf_fini) struct buf shown = {0};
 	char label[DEVICE_LABEL_BYTES];
 	struct keys *keys = NULL;
 	struct why why = {""};
@@ -45,7 +45,7 @@ static int create(struct out *out, const char *home, const char *name, const cha
 	}
 	show_path(&shown, dir);
 	device_label(keys_device(keys), label);
-	char *device AUTO(free_ptr) = show_text(keys_device(keys)->name);
+	AUTO(free_ptr) char *device = show_text(keys_device(keys)->name);
 	out_printf(out, "Created database \"%s\" in %s\n", name, buf_str(&shown));
 	out_printf(out, "This device is  %s  (%s)\n\n", device, label);
 	out_printf(out, "Next:  blaze mount %s DIR\n", name);
@@ -56,7 +56,7 @@ static int create(struct out *out, const char *home, const char *name, const cha
 static int init_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	struct init_options o = {.name = ""};
-	char *home AUTO(free_ptr) = NULL;
+	AUTO(free_ptr) char *home = NULL;
 	struct why why = {""};
 	int code = CODE_OK;
 	int first = options_parse(&c->usage, &o, argc, argv, out, &code);
@@ -67,7 +67,7 @@ static int init_run(const struct command *c, struct out *out, int argc, char **a
 		return out_error(out, CODE_USAGE,
 				 "init: what shall it be called? Usage: blaze init NAME");
 	if (!home_name_is_valid(argv[first])) {
-		char *shown AUTO(free_ptr) = show_text(argv[first]);
+		AUTO(free_ptr) char *shown = show_text(argv[first]);
 		return out_error(
 			out, CODE_USAGE,
 			"init: \"%s\" cannot be a database's name: use up to %d letters, digits, '.', "

@@ -61,7 +61,7 @@ static void collect(void *ctx, const struct history_entry *h)
 
 static void print_json(struct out *out, const struct entry *e)
 {
-	struct buf line AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf line = {0};
 
 	buf_printf(&line, "{\"v\":1,");
 	show_json_text(&line, "rev", e->rev);
@@ -81,16 +81,16 @@ static void print_text(struct out *out, const struct entry *e, size_t count)
 	size_t widths[2] = {0};
 
 	for (size_t i = 0; i < count; i++) {
-		struct buf t AUTO(buf_fini) = {0};
+		AUTO(buf_fini) struct buf t = {0};
 
 		show_time(&t, e[i].time_ms, now);
 		widths[0] = t.len > widths[0] ? t.len : widths[0];
 		widths[1] = strlen(e[i].author) > widths[1] ? strlen(e[i].author) : widths[1];
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct buf t AUTO(buf_fini) = {0};
-		char *author AUTO(free_ptr) = show_text(e[i].author);
-		char *summary AUTO(free_ptr) = show_text(e[i].summary);
+		AUTO(buf_fini) struct buf t = {0};
+		AUTO(free_ptr) char *author = show_text(e[i].author);
+		AUTO(free_ptr) char *summary = show_text(e[i].summary);
 
 		show_time(&t, e[i].time_ms, now);
 		out_printf(out, "%s  %-*s  %-*s  %s\n", e[i].rev, (int)widths[0], buf_str(&t),
@@ -101,7 +101,7 @@ static void print_text(struct out *out, const struct entry *e, size_t count)
 static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct log_options o = {.count = INT64_MAX};
-	struct entries AUTO(entries_fini) e = {0};
+	AUTO(entries_fini) struct entries e = {0};
 	struct id node;
 	int code = CODE_OK;
 	int first = options_parse(&cmd_log.usage, &o, argc, argv, out, &code);
@@ -114,7 +114,7 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 	if (r >= 0)
 		r = db_history(s->db, &node, collect, &e);
 	if (r == -ENOENT) {
-		char *shown AUTO(free_ptr) = show_text(path);
+		AUTO(free_ptr) char *shown = show_text(path);
 		return out_error(
 			out, CODE_FAILED,
 			"log: %s never was a record of %s: files that stay on this device have no "

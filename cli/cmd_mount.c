@@ -82,7 +82,7 @@ static bool is_for_others(const char *option)
 static int apply_one(struct cmd_mount_options *options, char *option, bool sloppy, struct out *out)
 {
 	static const char setuid_prefix[] = "setuid=";
-	char *shown AUTO(free_ptr) = show_text(option);
+	AUTO(free_ptr) char *shown = show_text(option);
 
 	if (!option[0] || is_for_others(option))
 		return CODE_OK;
@@ -153,8 +153,8 @@ static int locate(const char *spec, const char *datadir, char **ret_home, char *
 	struct why why = {""};
 
 	if (slash && slash[1]) {
-		char *above AUTO(free_ptr) =
-			slash == spec ? xstrdup("/") : strndup(spec, (size_t)(slash - spec));
+		AUTO(free_ptr)
+		char *above = slash == spec ? xstrdup("/") : strndup(spec, (size_t)(slash - spec));
 
 		*ret_home = above ? realpath(above, NULL) : NULL;
 		*ret_name = xstrdup(slash + 1);
@@ -168,7 +168,7 @@ static int locate(const char *spec, const char *datadir, char **ret_home, char *
 	}
 	if (*ret_home && home_has_database(*ret_home, *ret_name))
 		return CODE_OK;
-	char *shown AUTO(free_ptr) = show_text(spec);
+	AUTO(free_ptr) char *shown = show_text(spec);
 	if (!*ret_home)
 		return out_error(out, CODE_NO_DATABASE,
 				 "mount: no database %s: the directory is not there", shown);
@@ -181,7 +181,7 @@ static int locate(const char *spec, const char *datadir, char **ret_home, char *
 /* Says where it is mounted already, which a plain "busy" would not. */
 static int check_free(const char *home, const char *name, struct out *out)
 {
-	struct client_info *info AUTO(free_ptr) = xcalloc(1, sizeof(*info));
+	AUTO(free_ptr) struct client_info *info = xcalloc(1, sizeof(*info));
 
 	if (client_info(home, name, info) < 0)
 		return CODE_OK;
@@ -215,9 +215,9 @@ static int become(const struct cmd_mount_options *o, const char *db_dir, struct 
 int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_options *options,
 		 bool fake, struct out *out)
 {
-	char *home AUTO(free_ptr) = NULL;
-	char *name AUTO(free_ptr) = NULL;
-	char *more AUTO(free_ptr) = fuse_options(options);
+	AUTO(free_ptr) char *home = NULL;
+	AUTO(free_ptr) char *name = NULL;
+	AUTO(free_ptr) char *more = fuse_options(options);
 	struct why why = {""};
 	bool was_dead = false;
 	int code = set_log_level(options->log_level, out);
@@ -228,7 +228,7 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 		code = locate(spec, options->datadir, &home, &name, out);
 	if (code != CODE_OK)
 		return code;
-	char *db_dir AUTO(free_ptr) = home_database(home, name);
+	AUTO(free_ptr) char *db_dir = home_database(home, name);
 	code = become(options, db_dir, out);
 	if (code == CODE_OK)
 		code = check_free(home, name, out);
@@ -239,7 +239,7 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 		return out_error(out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "mount: %s", why.text);
 	if (was_dead)
 		out_warn(out, "took away the dead mount at %s", dir);
-	char *at AUTO(free_ptr) = realpath(dir, NULL);
+	AUTO(free_ptr) char *at = realpath(dir, NULL);
 	if (!at)
 		return out_error(out, CODE_FAILED, "mount: %s: %s", dir, strerror(errno));
 	if (fake)
@@ -263,7 +263,7 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 
 static void list_one(const char *name, const struct client_info *info, bool json, struct out *out)
 {
-	struct buf line AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf line = {0};
 
 	if (!json) {
 		if (info->mountpoint[0])
@@ -280,7 +280,7 @@ static void list_one(const char *name, const struct client_info *info, bool json
 
 static int list(bool json, struct out *out)
 {
-	char *home AUTO(free_ptr) = NULL;
+	AUTO(free_ptr) char *home = NULL;
 	char **names = NULL;
 	struct why why = {""};
 
@@ -288,7 +288,7 @@ static int list(bool json, struct out *out)
 		return out_error(out, CODE_FAILED, "%s", why.text);
 	size_t n = home_names(home, &names);
 	for (size_t i = 0; i < n; i++) {
-		struct client_info *info AUTO(free_ptr) = xcalloc(1, sizeof(*info));
+		AUTO(free_ptr) struct client_info *info = xcalloc(1, sizeof(*info));
 
 		if (client_info(home, names[i], info) < 0)
 			*info = (struct client_info){0};

@@ -12,9 +12,12 @@
 
 #define LINK_PREFIX "blaze:pair#"
 #define LINK_BYTES_MAX 4096
+#define LINK_TTL_MS ((int64_t)(INVITE_TTL_MS))
 #define LOOK_MS 100
 /* An inviter that is not mounted goes on sending until the other device has been silent for so long. */
 #define SILENCE_MS 15000
+/* How long the other device may take to hang up when it has everything. */
+#define HANG_UP_MS 3000
 
 struct pair_options {
 	const char *name;
@@ -39,8 +42,8 @@ static const struct option_row pair_rows[] = {
 static int invite(struct service *s, struct out *out, const struct pair_options *o, uint64_t ttl_ms,
 		  uint64_t *ret_id)
 {
-	struct buf link AUTO(buf_fini) = {0};
-	struct buf life AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf link = {0};
+	AUTO(buf_fini) struct buf life = {0};
 	struct why why = {""};
 
 	if (o->listen && net_listen(s->net, o->listen, &why) < 0)
@@ -48,7 +51,7 @@ static int invite(struct service *s, struct out *out, const struct pair_options 
 	if (net_invite(s->net, ttl_ms, &link, ret_id, &why) < 0)
 		return out_error(out, CODE_FAILED, "pair: %s", why.text);
 	service_remember_listen(s);
-	if (ttl_ms == INVITE_TTL_MS)
+	if (ttl_ms == (uint64_t)LINK_TTL_MS)
 		buf_printf(&life, "10 minutes");
 	else
 		show_duration(&life, ttl_ms);
@@ -73,24 +76,40 @@ static enum invite_state await(struct service *s, struct out *out, uint64_t id,
 	return state;
 }
 
-/* Without a mount this process is all there is to receive from: it stays until that is done. */
+static bool is_connected(struct service *s, const struct device *device)
+{
+	struct peer_status p = {.state = PEER_OFFLINE};
+
+	return status_get(s->status, device->actor, &p) &&
+	       (p.state == PEER_SYNCING || p.state == PEER_SYNCED);
+}
+
+/*
+ * Without a mount this process is all there is to receive from: it stays until the other device has
+ * everything, and then until that one has hung up, so that both know it.
+ */
 static void send_all(struct service *s, struct out *out, const struct device *device,
 		     const char *name)
 {
 	uint64_t alive_ms = monotonic_ms();
+	uint64_t done_ms = 0;
 
 	out_printf(out, "Sending \"%s\" …", s->name);
 	out_flush(out);
 	for (;;) {
-		struct peer_status p = {.state = PEER_OFFLINE};
 		uint64_t now = monotonic_ms();
+		bool connected = is_connected(s, device);
 
-		if (status_get(s->status, device->actor, &p) && p.state >= PEER_SYNCING)
-			alive_ms = now;
-		if (p.state == PEER_SYNCED && db_peer_behind(s->db, device->actor) == 0) {
+		if (db_peer_behind(s->db, device->actor) > 0)
+			done_ms = 0;
+		else if (!done_ms)
+			done_ms = now;
+		if (done_ms && (!connected || now - done_ms > HANG_UP_MS)) {
 			out_printf(out, " done.\n");
 			return;
 		}
+		if (connected)
+			alive_ms = now;
 		if (now - alive_ms > SILENCE_MS || out_is_cancelled(out)) {
 			out_printf(out, "\n%s gets the rest when \"%s\" is mounted here.\n", name,
 				   s->name);
@@ -102,7 +121,7 @@ static void send_all(struct service *s, struct out *out, const struct device *de
 
 static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 {
-	struct pair_options o = {.timeout_ms = INVITE_TTL_MS};
+	struct pair_options o = {.timeout_ms = LINK_TTL_MS};
 	char label[DEVICE_LABEL_BYTES];
 	char check[16] = "";
 	struct device device;
@@ -112,7 +131,7 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	if (!options_parse(&cmd_pair.usage, &o, argc, argv, out, &code))
 		return code;
 	code = invite(s, out, &o,
-		      o.timeout_ms < INVITE_TTL_MS ? (uint64_t)o.timeout_ms : INVITE_TTL_MS, &id);
+		      (uint64_t)(o.timeout_ms < LINK_TTL_MS ? o.timeout_ms : LINK_TTL_MS), &id);
 	if (code != CODE_OK)
 		return code;
 	switch (await(s, out, id, &device, check)) {
@@ -131,9 +150,9 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 		return out_error(out, CODE_FAILED,
 				 "pair: cancelled, the link is void: run blaze pair again");
 	}
-	char *name AUTO(free_ptr) = show_text(device.name);
+	AUTO(free_ptr) char *name = show_text(device.name);
 	device_label(&device, label);
-	char *shown AUTO(free_ptr) = show_text(label);
+	AUTO(free_ptr) char *shown = show_text(label);
 	out_printf(out, "Check that both devices show:   %s\nPaired with %s (%s).\n", check, name,
 		   shown);
 	if (!s->mountpoint)
@@ -171,7 +190,7 @@ static int pair_run(const struct command *c, struct out *out, int argc, char **a
 	}
 	if (first < argc && strstr(argv[first], LINK_PREFIX)) {
 		/* What is in argv, anybody on this machine can read for as long as it stands there. */
-		char *text AUTO(free_ptr) = xstrdup(argv[first]);
+		AUTO(free_ptr) char *text = xstrdup(argv[first]);
 
 		wipe(argv[first], strlen(argv[first]));
 		return join(text, &o, out);

@@ -19,7 +19,7 @@ static const struct option_row status_rows[] = {
 static int status_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct status_options o = {0};
-	struct buf text AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf text = {0};
 	int code = CODE_OK;
 
 	if (!options_parse(&cmd_status.usage, &o, argc, argv, out, &code))

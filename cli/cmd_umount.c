@@ -38,9 +38,10 @@ static void settle(struct service *s, struct out *out)
 static int umount_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct umount_options o = {.wait_ms = -1};
-	struct buf names AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf names = {0};
 	struct why why = {""};
 	uint64_t unsent = 0;
+	uint64_t count = 0;
 	int code = CODE_OK;
 
 	if (!options_parse(&cmd_umount.usage, &o, argc, argv, out, &code))
@@ -51,7 +52,7 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 			"%s is not mounted: a blaze command has it open, wait until that has ended",
 			s->name);
 	if (o.wait_ms >= 0) {
-		code = wait_for_peers(s, out, "umount", o.wait_ms);
+		code = wait_for_peers(s, out, "umount", o.wait_ms, &count);
 		if (code != CODE_OK)
 			return code;
 		service_peer_names(s, false, &names);
@@ -81,8 +82,8 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 /* No daemon answers: what is left of a mount whose process has died, or a mount of another device. */
 static int unmount_here(const char *operand, struct out *out)
 {
-	char *dir AUTO(free_ptr) = mountpoint_absolute(operand);
-	char *shown AUTO(free_ptr) = show_text(operand);
+	AUTO(free_ptr) char *dir = mountpoint_absolute(operand);
+	AUTO(free_ptr) char *shown = show_text(operand);
 	struct why why = {""};
 	bool dead = dir && mountpoint_is_dead(dir);
 
@@ -101,7 +102,7 @@ static int unmount_here(const char *operand, struct out *out)
 static int umount_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	struct umount_options o = {.wait_ms = -1};
-	struct target t AUTO(target_fini) = {.fd = -1};
+	AUTO(target_fini) struct target t = {.fd = -1};
 	struct out unsaid;
 	int code = CODE_OK;
 	int first = options_parse(&c->usage, &o, argc, argv, out, &code);

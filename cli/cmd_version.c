@@ -44,7 +44,7 @@ const struct command cmd_version = {
 static int info_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	char listen[ENDPOINT_BYTES_MAX + 1] = "";
-	struct buf text AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf text = {0};
 
 	(void)argc;
 	(void)argv;

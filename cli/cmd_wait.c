@@ -36,7 +36,7 @@ static void say_missing(struct service *s, struct buf *text)
 		if (behind == 0)
 			continue;
 		(void)status_get(s->status, peers[i].actor, &p);
-		char *name AUTO(free_ptr) = show_text(peers[i].name);
+		AUTO(free_ptr) char *name = show_text(peers[i].name);
 		buf_printf(text, "%s%" PRIu64 " change%s %s not yet on %s (%s)", said++ ? ", " : "",
 			   behind, show_plural(behind), behind == 1 ? "is" : "are", name,
 			   peer_state_name(p.state));
@@ -46,11 +46,12 @@ static void say_missing(struct service *s, struct buf *text)
 	free(peers);
 }
 
-int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms)
+int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms,
+		   uint64_t *ret_count)
 {
 	uint64_t deadline =
 		timeout_ms == INT64_MAX ? UINT64_MAX : monotonic_ms() + (uint64_t)timeout_ms;
-	struct buf text AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf text = {0};
 	struct db_stats stats;
 
 	db_get_stats(s->db, &stats);
@@ -58,14 +59,13 @@ int wait_for_peers(struct service *s, struct out *out, const char *command, int6
 		return out_error(out, CODE_ATTENTION,
 				 "%s: no other device is paired yet: add one with blaze pair",
 				 command);
-	int r = service_wait_acked(s, out, deadline);
+	int r = service_wait_acked(s, out, deadline, ret_count);
 	if (r == -ECANCELED)
 		return out_error(out, CODE_FAILED, "%s: the database was unmounted meanwhile",
 				 command);
 	if (r < 0) {
 		say_missing(s, &text);
-		buf_printf(&text,
-			   ": they go on by themselves when the devices can reach each other");
+		buf_printf(&text, ": that goes on by itself when the devices reach each other");
 		return out_error(out, CODE_TIMEOUT, "%s: timed out: %s", command, buf_str(&text));
 	}
 	return CODE_OK;
@@ -74,14 +74,14 @@ int wait_for_peers(struct service *s, struct out *out, const char *command, int6
 static int wait_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct wait_options o = {.timeout_ms = INT64_MAX};
-	struct buf text AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf text = {0};
 	uint64_t start = monotonic_ms();
+	uint64_t n = service_change_count(s);
 	int code = CODE_OK;
 
 	if (!options_parse(&cmd_wait.usage, &o, argc, argv, out, &code))
 		return code;
-	code = wait_for_peers(s, out, "wait", o.timeout_ms);
-	uint64_t n = service_change_count(s);
+	code = wait_for_peers(s, out, "wait", o.timeout_ms, &n);
 	uint64_t waited = monotonic_ms() - start;
 
 	if (o.json) {
@@ -94,14 +94,16 @@ static int wait_serve(struct service *s, struct out *out, int argc, char **argv)
 	}
 	if (code != CODE_OK)
 		return code;
-	if (n == 0)
-		buf_printf(&text, "No changes were made here that ");
-	else if (n == 1)
+	if (n == 0) {
+		out_printf(out, "Nothing to wait for: no changes were made on this device yet.\n");
+		return CODE_OK;
+	}
+	if (n == 1)
 		buf_printf(&text, "The only change is on ");
 	else
 		buf_printf(&text, "All %" PRIu64 " changes are on ", n);
 	service_peer_names(s, false, &text);
-	buf_printf(&text, n == 0 ? " could lack (waited " : " (waited ");
+	buf_printf(&text, " (waited ");
 	show_duration(&text, waited);
 	out_printf(out, "%s).\n", buf_str(&text));
 	return CODE_OK;

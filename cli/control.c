@@ -117,7 +117,7 @@ static int read_request(int fd, struct request *q)
 
 static int serve(struct conn *conn)
 {
-	struct request AUTO(request_fini) q = {0};
+	AUTO(request_fini) struct request q = {0};
 	int r = read_request(conn->fd, &q);
 
 	if (r == -EPROTONOSUPPORT)
@@ -247,31 +247,37 @@ static void *accept_thread(void *arg)
 	return NULL;
 }
 
+static int listen_at(int fd, const struct sockaddr_un *address)
+{
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+	    chmod(address->sun_path, 0600) < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0)
+		return -errno;
+	return fd;
+}
+
 /* The database is ours (its store is locked), so a socket that is there belongs to nobody any more. */
-static int open_socket(const char *dir, int *ret)
+static int open_socket(const char *dir)
 {
 	struct sockaddr_un address;
-	int dir_fd AUTO(close_fd) = -1;
+	AUTO(close_fd) int dir_fd = -1;
 	int r = control_address(dir, &address, &dir_fd);
 
 	if (r < 0)
 		return r;
-	int fd AUTO(close_fd) = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	(void)unlink(address.sun_path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(address.sun_path, 0600) < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0)
-		return -errno;
-	*ret = fd;
-	fd = -1;
-	return 0;
+	r = listen_at(fd, &address);
+	if (r < 0)
+		(void)close(fd);
+	return r;
 }
 
 int control_start(struct service *s, struct why *why)
 {
-	int fd = -1;
-	int r = open_socket(s->dir, &fd);
+	int fd = open_socket(s->dir);
+	int r = fd;
 
 	if (r < 0)
 		return why_set(why, r, "cannot open the control socket %s/" CONTROL_NAME ": %s",
@@ -307,7 +313,7 @@ void control_stop(struct control *c)
 	thread_join(&c->thread);
 
 	struct sockaddr_un address;
-	int dir_fd AUTO(close_fd) = -1;
+	AUTO(close_fd) int dir_fd = -1;
 	if (control_address(c->service->dir, &address, &dir_fd) == 0)
 		(void)unlink(address.sun_path);
 	(void)close(c->listen_fd);

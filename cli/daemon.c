@@ -108,7 +108,7 @@ static void tell_systemd(const char *text)
 	memcpy(address.sun_path, path, n);
 	if (path[0] == '@')
 		address.sun_path[0] = 0;
-	int fd AUTO(close_fd) = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	AUTO(close_fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0)
 		(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
 			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
@@ -118,7 +118,7 @@ static void tell_systemd(const char *text)
 
 static void write_ready_line(const struct daemon *d, const char *listen)
 {
-	struct buf line AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf line = {0};
 
 	if (d->options->ready_fd < 0)
 		return;
@@ -138,7 +138,7 @@ static void write_ready_line(const struct daemon *d, const char *listen)
  */
 static void detach(const struct daemon *d)
 {
-	int null AUTO(close_fd) = open("/dev/null", O_RDWR | O_CLOEXEC);
+	AUTO(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (d->options->foreground || null < 0)
 		return;
@@ -152,8 +152,8 @@ static void on_ready(void *ctx)
 {
 	struct daemon *d = ctx;
 	char listen[ENDPOINT_BYTES_MAX + 1];
-	struct buf dir AUTO(buf_fini) = {0};
-	struct buf pid AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf dir = {0};
+	AUTO(buf_fini) struct buf pid = {0};
 
 	net_endpoint(d->service.net, listen);
 	log_info("mounted %s at %s, listening on %s", d->service.name, d->service.mountpoint,
@@ -180,7 +180,7 @@ static void *signal_thread(void *arg)
 {
 	struct daemon *d = arg;
 	sigset_t set = end_signals();
-	int signal_fd AUTO(close_fd) = signalfd(-1, &set, SFD_CLOEXEC);
+	AUTO(close_fd) int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
 			       {.fd = d->stop_fd, .events = POLLIN}};
 	struct signalfd_siginfo info = {0};
@@ -308,9 +308,9 @@ static int live(struct daemon *d)
 
 static int open_log(const struct daemon_options *o)
 {
-	char *dir AUTO(free_ptr) = home_database(o->home, o->name);
-	char *path AUTO(free_ptr) = xasprintf("%s/log", dir);
-	char *old AUTO(free_ptr) = xasprintf("%s/log.1", dir);
+	AUTO(free_ptr) char *dir = home_database(o->home, o->name);
+	AUTO(free_ptr) char *path = xasprintf("%s/log", dir);
+	AUTO(free_ptr) char *old = xasprintf("%s/log.1", dir);
 	struct stat st;
 
 	if (stat(path, &st) == 0 && st.st_size > LOG_BYTES_MAX)

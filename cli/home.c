@@ -31,7 +31,7 @@ int home_find(char **ret, struct why *why)
 	const char *home = env("BLAZE_HOME");
 
 	if (home) {
-		char *cwd AUTO(free_ptr) = home[0] == '/' ? xstrdup("") : getcwd(NULL, 0);
+		AUTO(free_ptr) char *cwd = home[0] == '/' ? xstrdup("") : getcwd(NULL, 0);
 
 		if (!cwd)
 			return why_set(why, -errno,
@@ -58,7 +58,7 @@ int home_find(char **ret, struct why *why)
 
 int home_create(const char *home, struct why *why)
 {
-	char *path AUTO(free_ptr) = xstrdup(home);
+	AUTO(free_ptr) char *path = xstrdup(home);
 
 	for (char *p = path + 1;; p++) {
 		bool last = *p == 0;
@@ -93,7 +93,7 @@ char *home_database(const char *home, const char *name)
 
 bool home_has_database(const char *home, const char *name)
 {
-	char *format AUTO(free_ptr) = xasprintf("%s/%s/format", home, name);
+	AUTO(free_ptr) char *format = xasprintf("%s/%s/format", home, name);
 
 	return home_name_is_valid(name) && access(format, F_OK) == 0;
 }
@@ -140,7 +140,7 @@ static void default_device_name(char out[DEVICE_NAME_BYTES_MAX + 1])
 
 int home_keys(const char *home, const char *device_name, struct keys **ret, struct why *why)
 {
-	char *path AUTO(free_ptr) = xasprintf("%s/device.key", home);
+	AUTO(free_ptr) char *path = xasprintf("%s/device.key", home);
 	char name[DEVICE_NAME_BYTES_MAX + 1];
 
 	if (access(path, F_OK) == 0 || !device_name)
@@ -192,7 +192,7 @@ int home_become_user(const char *user, struct why *why)
 		user[0] >= '0' && user[0] <= '9' && !*end ? getpwuid((uid_t)uid) : getpwnam(user);
 
 	if (!pw) {
-		char *shown AUTO(free_ptr) = log_quote(user, strlen(user));
+		AUTO(free_ptr) char *shown = log_quote(user, strlen(user));
 		return why_set(why, -ENOENT, "no such user: %s", shown);
 	}
 	if (geteuid() == pw->pw_uid)
@@ -226,7 +226,7 @@ char *home_joining(const char *home)
 			continue;
 		long pid = strtol(e->d_name + strlen(JOINING), NULL, 10);
 		if (pid <= 0 || pid > INT_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH)) {
-			char *left AUTO(free_ptr) = xasprintf("%s/%s", home, e->d_name);
+			AUTO(free_ptr) char *left = xasprintf("%s/%s", home, e->d_name);
 			home_discard(left);
 		}
 	}

@@ -112,14 +112,14 @@ static int make_database(struct join *j)
 	(void)db_set_peer_endpoint(db, j->pair.peer.actor, j->pair.endpoint);
 	db_close(db);
 	if (!home_name_is_valid(j->name)) {
-		char *shown AUTO(free_ptr) = show_text(j->name);
+		AUTO(free_ptr) char *shown = show_text(j->name);
 		return out_error(
 			j->out, CODE_FAILED,
 			"%s calls its database \"%s\", which is no name for a database: nothing was "
 			"kept",
 			j->peer, shown);
 	}
-	char *dir AUTO(free_ptr) = home_database(j->home, j->name);
+	AUTO(free_ptr) char *dir = home_database(j->home, j->name);
 	if (access(dir, F_OK) == 0)
 		return out_error(
 			j->out, CODE_FAILED,
@@ -147,8 +147,8 @@ static int ask_trust(struct join *j)
 
 static int give_name(struct join *j)
 {
-	char *dir AUTO(free_ptr) = home_database(j->home, j->name);
-	int home_fd AUTO(close_fd) = open(j->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO(free_ptr) char *dir = home_database(j->home, j->name);
+	AUTO(close_fd) int home_fd = open(j->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (renameat2(AT_FDCWD, j->joining, AT_FDCWD, dir, RENAME_NOREPLACE) < 0)
 		return out_error(j->out, CODE_FAILED, "cannot create %s: %s", dir, strerror(errno));
@@ -162,7 +162,7 @@ static int give_name(struct join *j)
 
 static void say_received(const struct join *j, struct service *s, bool again)
 {
-	struct buf size AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf size = {0};
 	struct peer_status p = {0};
 	struct db_stats stats;
 
@@ -235,7 +235,7 @@ static int fetch(struct join *j)
 
 int join_with_link(char *text, const struct join_options *options, struct out *out)
 {
-	struct join j AUTO(join_fini) = {.options = options, .out = out};
+	AUTO(join_fini) struct join j = {.options = options, .out = out};
 	int code = prepare(&j);
 
 	if (code == CODE_OK)

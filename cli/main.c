@@ -55,7 +55,7 @@ static void set_log_level(void)
 
 static int unknown_command(struct out *out, const char *name)
 {
-	char *shown AUTO(free_ptr) = log_quote(name, strlen(name));
+	AUTO(free_ptr) char *shown = log_quote(name, strlen(name));
 	const char *near = command_nearest(name);
 
 	if (near)

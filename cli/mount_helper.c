@@ -53,9 +53,10 @@ static const struct usage helper_usage = {
 
 static int enter_namespace(const char *ns, struct out *out)
 {
-	char *path AUTO(free_ptr) =
+	AUTO(free_ptr)
+	char *path =
 		ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns) : xstrdup(ns);
-	int fd AUTO(close_fd) = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 || setns(fd, CLONE_NEWNS) < 0)
 		return out_error(out, CODE_MOUNT_FAILED,

@@ -18,11 +18,9 @@
 /* One dead mount may hide another. */
 #define DEAD_MAX 8
 
-extern char **environ;
-
 char *mountpoint_absolute(const char *dir)
 {
-	char *copy AUTO(free_ptr) = xstrdup(dir);
+	AUTO(free_ptr) char *copy = xstrdup(dir);
 	size_t n = strlen(copy);
 
 	while (n > 1 && copy[n - 1] == '/')
@@ -39,7 +37,7 @@ char *mountpoint_absolute(const char *dir)
 		return xstrdup(copy);
 	if (slash)
 		*slash = 0;
-	char *parent AUTO(free_ptr) = realpath(slash ? copy : ".", NULL);
+	AUTO(free_ptr) char *parent = realpath(slash ? copy : ".", NULL);
 	if (!parent)
 		return NULL;
 	return xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base);
@@ -66,7 +64,7 @@ static void unescape(char *s)
 bool mountpoint_is_blaze(const char *dir)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line AUTO(free_ptr) = NULL;
+	AUTO(free_ptr) char *line = NULL;
 	size_t cap = 0;
 	bool found = false;
 
@@ -115,7 +113,7 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 
 	*ret_was_dead = false;
 	for (int i = 0; i < DEAD_MAX && mountpoint_is_dead(dir); i++) {
-		char *path AUTO(free_ptr) = mountpoint_absolute(dir);
+		AUTO(free_ptr) char *path = mountpoint_absolute(dir);
 		struct why reason = {""};
 
 		if (!path || !mountpoint_is_blaze(path) ||
@@ -134,7 +132,7 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 	if (!S_ISDIR(st.st_mode))
 		return why_set(why, -ENOTDIR, "%s is not a directory: mount on an empty directory",
 			       dir);
-	char *path AUTO(free_ptr) = mountpoint_absolute(dir);
+	AUTO(free_ptr) char *path = mountpoint_absolute(dir);
 	if (path && mountpoint_is_blaze(path))
 		return why_set(why, -EBUSY,
 			       "%s is a mounted database already: unmount it with blaze umount %s",
@@ -152,7 +150,7 @@ static int run_fusermount(const char *dir, bool lazy, struct why *why)
 {
 	static char name[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z",
 		    end[] = "--";
-	char *path AUTO(free_ptr) = xstrdup(dir);
+	AUTO(free_ptr) char *path = xstrdup(dir);
 	char *argv[7] = {name, unmount, quiet};
 	size_t n = 3;
 	pid_t pid = 0;

@@ -132,7 +132,7 @@ static const struct option_row *find_row(const struct usage *u, int c)
 
 static int unknown_option(const struct usage *u, struct out *out, const char *given)
 {
-	char *shown AUTO(free_ptr) = log_quote(given, strcspn(given, "="));
+	AUTO(free_ptr) char *shown = log_quote(given, strcspn(given, "="));
 	const char *names[ROWS_MAX];
 	size_t n = 0;
 

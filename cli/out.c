@@ -69,7 +69,7 @@ void out_printf(struct out *o, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	char *text AUTO(free_ptr) = format_text(format, args);
+	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
 	add_frame(o, FRAME_STDOUT, SLICE_STR(text));
 }
@@ -79,9 +79,9 @@ int out_error(struct out *o, int code, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	char *text AUTO(free_ptr) = format_text(format, args);
+	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	char *line AUTO(free_ptr) = xasprintf("blaze: %s\n", text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: %s\n", text);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 	return code;
 }
@@ -91,9 +91,9 @@ void out_warn(struct out *o, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	char *text AUTO(free_ptr) = format_text(format, args);
+	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	char *line AUTO(free_ptr) = xasprintf("blaze: warning: %s\n", text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: warning: %s\n", text);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 }
 
@@ -183,7 +183,7 @@ bool out_is_cancelled(struct out *o)
 
 int out_relay(int fd, struct out *o)
 {
-	uint8_t *payload AUTO(free_ptr) = xmalloc(OUT_FRAME_BYTES_MAX);
+	AUTO(free_ptr) uint8_t *payload = xmalloc(OUT_FRAME_BYTES_MAX);
 	int code = -EPIPE;
 
 	for (;;) {

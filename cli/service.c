@@ -96,7 +96,7 @@ static int open_remembered(struct service *s, const char *remembered, bool asked
 
 	if (r >= 0)
 		return CODE_OK;
-	char *any AUTO(free_ptr) = any_port(remembered);
+	AUTO(free_ptr) char *any = any_port(remembered);
 	r = start_net(s, any, &why);
 	if (r >= 0) {
 		char bound[ENDPOINT_BYTES_MAX + 1];
@@ -117,7 +117,7 @@ static int open_remembered(struct service *s, const char *remembered, bool asked
 
 int service_open_net(struct service *s, const char *listen, struct out *out)
 {
-	char *remembered AUTO(free_ptr) = NULL;
+	AUTO(free_ptr) char *remembered = NULL;
 	struct why why = {""};
 
 	assert(!s->net);
@@ -151,7 +151,7 @@ int service_open_net(struct service *s, const char *listen, struct out *out)
 void service_remember_listen(struct service *s)
 {
 	char bound[ENDPOINT_BYTES_MAX + 1];
-	char *old AUTO(free_ptr) = NULL;
+	AUTO(free_ptr) char *old = NULL;
 
 	net_endpoint(s->net, bound);
 	if (db_get_setting(s->db, SETTING_LISTEN, &old) >= 0 && old && strcmp(old, bound) == 0)
@@ -241,7 +241,7 @@ uint64_t service_change_count(const struct service *s)
 	return stats.change_count;
 }
 
-int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms)
+int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms, uint64_t *ret_count)
 {
 	for (;;) {
 		uint64_t seen = db_generation(s->db);
@@ -249,9 +249,13 @@ int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms)
 		uint64_t slice =
 			now + WAIT_SLICE_MS < deadline_ms ? now + WAIT_SLICE_MS : deadline_ms;
 		bool settled = !s->vfs || vfs_settle(s->vfs, slice);
+		/* Counted before the question, so that the answer is about no fewer. */
+		uint64_t count = service_change_count(s);
 
-		if (settled && db_is_acked(s->db) && (!s->vfs || vfs_held_count(s->vfs) == 0))
+		if (settled && db_is_acked(s->db) && (!s->vfs || vfs_held_count(s->vfs) == 0)) {
+			*ret_count = count;
 			return 0;
+		}
 		if (out_is_cancelled(out))
 			return -ECANCELED;
 		if (monotonic_ms() >= deadline_ms)
@@ -275,8 +279,8 @@ void service_peer_names(const struct service *s, bool lacking, struct buf *out)
 	if (picked == 0 || picked > 2) {
 		buf_printf(out, "%zu other devices", picked ? picked : n);
 	} else {
-		char *a AUTO(free_ptr) = show_text(peers[0].name);
-		char *b AUTO(free_ptr) = show_text(peers[picked - 1].name);
+		AUTO(free_ptr) char *a = show_text(peers[0].name);
+		AUTO(free_ptr) char *b = show_text(peers[picked - 1].name);
 
 		buf_printf(out, picked == 1 ? "%s" : "%s and %s", a, b);
 	}

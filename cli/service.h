@@ -58,10 +58,12 @@ uint64_t service_unsent(const struct service *s);
 /** Changes made here, of which "all are on …" speaks. */
 uint64_t service_change_count(const struct service *s);
 /**
- * Waits until nothing is held back and every change is acknowledged by every peer: 0; -ETIMEDOUT at
+ * Waits until nothing is held back and every change is acknowledged by every peer: 0, and how many
+ * changes that are; -ETIMEDOUT at
  * monotonic deadline_ms; -ECANCELED when out says so.
  */
-int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms);
+int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms,
+		       uint64_t *ret_count);
 /** "ana-desk", "ana-desk and phone", "3 other devices"; lacking: only those that lack changes. */
 void service_peer_names(const struct service *s, bool lacking, struct buf *out);
 

@@ -95,9 +95,9 @@ void show_duration(struct buf *out, uint64_t ms)
 {
 	if (ms < 9950)
 		buf_printf(out, "%.1f s", (double)ms / 1000);
-	else if (ms < 120 * 1000)
+	else if (ms < UINT64_C(120000))
 		buf_printf(out, "%" PRIu64 " s", (ms + 500) / 1000);
-	else if (ms < 120 * 60 * 1000)
+	else if (ms < UINT64_C(7200000))
 		buf_printf(out, "%" PRIu64 " min", (ms + 30000) / 60000);
 	else
 		buf_printf(out, "%" PRIu64 " h", (ms + 1800000) / 3600000);
@@ -145,7 +145,7 @@ void show_path(struct buf *out, const char *path)
 
 	if (n > 1 && strncmp(path, home, n) == 0 && (path[n] == '/' || path[n] == 0))
 		rest = path + n;
-	char *safe AUTO(free_ptr) = show_text(rest);
+	AUTO(free_ptr) char *safe = show_text(rest);
 	bool quote = rest[strspn(rest, plain)] != 0;
 
 	buf_printf(out, quote ? "%s'%s'" : "%s%s", rest == path ? "" : "~", safe);

@@ -6,8 +6,9 @@
 
 /**
  * Waits up to timeout_ms (INT64_MAX: for ever). 0 when all is on all other devices; else an exit code, the
- * reason being said to out for command.
+ * reason being said to out for command. *ret_count: how many changes were made here.
  */
-int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms);
+int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms,
+		   uint64_t *ret_count);
 
 #endif

@@ -85,7 +85,7 @@ static int problem_cmp(const void *a, const void *b)
 /* Where exactly a record stops being JSON; the record may have been repaired meanwhile. */
 static void locate_problem(struct db *db, struct problem *p)
 {
-	struct buf content AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf content = {0};
 	struct txn *t = db_begin(db);
 	int r = db_read(t, &p->node, &content);
 
@@ -508,14 +508,14 @@ static void put_health(const struct facts *f, struct buf *out)
 
 		if (is_connected(&f->peers[i]) || !s->last_error[0])
 			continue;
-		char *error AUTO(free_ptr) = log_quote(s->last_error, strlen(s->last_error));
+		AUTO(free_ptr) char *error = log_quote(s->last_error, strlen(s->last_error));
 		buf_printf(out, "  %s  not reachable: %s\n", s->name, error);
 	}
 }
 
 const char *report_state(const struct report_source *src)
 {
-	struct facts f AUTO(facts_fini);
+	AUTO(facts_fini) struct facts f;
 
 	gather(src, &f);
 	return state_word(state_of(&f));
@@ -523,7 +523,7 @@ const char *report_state(const struct report_source *src)
 
 void report_verdict(const struct report_source *src, struct buf *out)
 {
-	struct facts f AUTO(facts_fini);
+	AUTO(facts_fini) struct facts f;
 
 	gather(src, &f);
 	put_verdict(src, &f, out);
@@ -531,7 +531,7 @@ void report_verdict(const struct report_source *src, struct buf *out)
 
 void report_text(const struct report_source *src, struct buf *out)
 {
-	struct facts f AUTO(facts_fini);
+	AUTO(facts_fini) struct facts f;
 	size_t start = out->len;
 
 	gather(src, &f);
@@ -556,7 +556,7 @@ void report_text(const struct report_source *src, struct buf *out)
 
 int report_attention(const struct report_source *src)
 {
-	struct facts f AUTO(facts_fini);
+	AUTO(facts_fini) struct facts f;
 
 	gather(src, &f);
 	return f.not_json_count || f.conflict_count || f.stats.conflict_count || f.unsent ? 3 : 0;
@@ -616,7 +616,7 @@ static void put_json_peer(struct buf *out, const struct peer *p)
 
 static void put_json_problem(struct buf *out, const struct problem *p)
 {
-	struct buf text AUTO(buf_fini) = {0};
+	AUTO(buf_fini) struct buf text = {0};
 
 	put_problem(p, &text);
 	buf_printf(out, "{");
@@ -632,8 +632,8 @@ static void put_json_problem(struct buf *out, const struct problem *p)
 
 void report_json(const struct report_source *src, struct buf *out)
 {
-	struct buf verdict AUTO(buf_fini) = {0};
-	struct facts f AUTO(facts_fini);
+	AUTO(buf_fini) struct buf verdict = {0};
+	AUTO(facts_fini) struct facts f;
 
 	gather(src, &f);
 	put_verdict(src, &f, &verdict);

@@ -46,15 +46,20 @@ void ops_reply(fuse_req_t req, int r);
 void ops_reply_entry(fuse_req_t req, int r, const struct stat *st);
 void ops_reply_attr(fuse_req_t req, int r, const struct stat *st);
 
-/* What fuse_file_info.fh holds, by the kind of inode. */
+/** What an open put into fi->fh, by the kind of inode. */
+static inline void *ops_opened(const struct fuse_file_info *fi)
+{
+	return (void *)(uintptr_t)fi->fh; /* NOLINT(performance-no-int-to-ptr) */
+}
+
 static inline struct vfs_handle *ops_handle(const struct fuse_file_info *fi)
 {
-	return (struct vfs_handle *)(uintptr_t)fi->fh;
+	return ops_opened(fi);
 }
 
 static inline struct special_handle *ops_special_handle(const struct fuse_file_info *fi)
 {
-	return (struct special_handle *)(uintptr_t)fi->fh;
+	return ops_opened(fi);
 }
 
 /* ---- ops_name.c ------------------------------------------------------------------------------ */

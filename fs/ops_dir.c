@@ -9,7 +9,7 @@
 #include <linux/fuse.h>
 #include <string.h>
 
-#define LISTING_BYTES_MAX (1024u * 1024u)
+#define LISTING_BYTES_MAX ((size_t)1 << 20)
 
 /** A listing in the making. */
 struct listing {
@@ -24,12 +24,12 @@ struct listing {
 
 static struct vfs_dir *vfs_dir_of(const struct fuse_file_info *fi)
 {
-	return (struct vfs_dir *)(uintptr_t)fi->fh;
+	return ops_opened(fi);
 }
 
 static struct special_dir *special_dir_of(const struct fuse_file_info *fi)
 {
-	return (struct special_dir *)(uintptr_t)fi->fh;
+	return ops_opened(fi);
 }
 
 void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

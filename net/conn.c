@@ -376,7 +376,7 @@ void conn_closed(void *user, const char *reason)
 	name_of(c, name);
 	if (was_up && error[0])
 		log_info("%s: connection lost: %s", name, error);
-	else if (was_up)
+	else if (was_up && transport_bye_received(c->transport) != CHANNEL_BYE_DUPLICATE)
 		log_info("%s: said goodbye", name);
 	else
 		log_debug("%s: closed: %s", name, error);

@@ -418,6 +418,12 @@ def test_four_writers_at_once(node):
     assert len(node.remount().names()) == 400
 
 
+def test_empty_json_file_is_a_record_before_long(node):
+    node.path('empty.json').touch()
+    eventually(lambda: node.status()['held'] == 0, 4, 'nothing is held back for ever')
+    assert len(node.log('empty.json')) == 1
+
+
 def test_fsync_of_files_and_directories(shared):
     path = shared.write('fsync/a', 'x')
     for p, flags in ((path, os.O_RDWR), (path.parent, os.O_RDONLY)):

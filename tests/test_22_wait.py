@@ -1,5 +1,7 @@
 """`blaze wait` and the verdict: one true sentence about what is where."""
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +98,7 @@ def test_wait_is_interrupted_by_an_unmount(pair):
     pair.cut()
     a.write('r.json', '{}')
     waiting = a.start('wait')
-    eventually(lambda: waiting.poll() is None)
+    eventually(lambda: any('socket' in os.readlink(f) for f in Path(f'/proc/{waiting.pid}/fd').iterdir()))
     a.stop()
     waiting.communicate()
     assert waiting.returncode in (1, 4)

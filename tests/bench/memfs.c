@@ -22,7 +22,7 @@
 
 #define KEEP_SECONDS 86400.0
 #define BUCKETS (1u << 18)
-#define WORKERS_MAX 10
+#define WORKERS_MAX 4
 
 struct node {
 	struct stat st;
