@@ -248,7 +248,10 @@ int db_read(struct txn *t, const struct id *node, struct buf *ret)
 		doc_render(tn->doc, ret);
 		return 0;
 	}
-	return store_get(t->store, key_node(&key, 'r', node), ret);
+	int r = store_get(t->store, key_node(&key, 'r', node), ret);
+	if (r == -ENOENT && tn && tn->known)
+		r = 0; /* nothing was ever written into it */
+	return r;
 }
 
 int db_doc(struct txn *t, const struct id *node, struct doc **ret)

@@ -42,7 +42,7 @@ bool name_is_reserved(struct slice name)
 	size_t have = 0;
 	uint32_t c = 0;
 
-	for (size_t i = 0; i < name.len && have < strlen(word);) {
+	for (size_t i = 0; i < name.len;) {
 		size_t n = decode(name, i, &c);
 
 		if (n == 0)
@@ -52,7 +52,7 @@ bool name_is_reserved(struct slice name)
 			continue;
 		if (c >= 'A' && c <= 'Z')
 			c += 'a' - 'A';
-		if (c != (uint8_t)word[have++])
+		if (have == strlen(word) || c != (uint8_t)word[have++])
 			return false;
 	}
 	return have == strlen(word);

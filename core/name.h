@@ -14,7 +14,7 @@
  * characters, bidirectional controls or zero-width characters; not ".", "..", or a spelling of ".blaze".
  */
 bool name_is_plain(struct slice name);
-/** Whether a name belongs to Blaze: begins with ".blaze" in any case, ignoring zero-width characters. */
+/** Whether a name is a spelling of ".blaze": in any case, zero-width characters ignored. */
 bool name_is_reserved(struct slice name);
 /**
  * The name to show: the name itself if plain; else every offending byte as %XX, shortened to fit, and

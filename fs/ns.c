@@ -1,4 +1,5 @@
 /* The local namespace: inodes and names in the store, and their images in memory while in use. */
+#include "core/name.h"
 #include "fs/vfs_i.h"
 
 #include <stdlib.h>
@@ -152,9 +153,10 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	AUTO(buf_fini) struct buf value = {0};
 	struct inode *i = xcalloc(1, sizeof(*i));
 
-	/* Numbers are taken in blocks: one write in a thousand creations. */
-	if (v->next_ino % INO_BLOCK == 0) {
-		buf_varint(&value, v->next_ino + INO_BLOCK);
+	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
+	if (v->next_ino >= v->ino_limit) {
+		v->ino_limit = v->next_ino + INO_BLOCK;
+		buf_varint(&value, v->ino_limit);
 		store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
 	}
 	i->ino = v->next_ino++;
@@ -246,13 +248,30 @@ void ns_release(struct vfs *v, struct inode *i)
 	ns_free(i);
 }
 
+static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
+{
+	static const enum node_kind kinds[] = {NODE_RECORD, NODE_DIR, NODE_SYMLINK};
+	const struct inode *dir = ns_get(v, t, parent);
+	struct id node;
+
+	for (size_t k = 0; dir && dir->bound && k < countof(kinds); k++) {
+		db_new_id(t, &dir->node, name, kinds[k], &node);
+		*ret_ino = ns_ino_of(v, t, &node);
+		const struct inode *i = *ret_ino ? ns_get(v, t, *ret_ino) : NULL;
+		if (i && i->parent == parent)
+			return 0;
+	}
+	return -ENOENT;
+}
+
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 	int r = store_get(db_store(t), ns_dentry_key(&key, 'd', parent, name), &value);
 
-	(void)v;
+	if (r == -ENOENT && !name_is_plain(SLICE_STR(name)))
+		return find_escaped(v, t, parent, name, ret_ino);
 	if (r < 0)
 		return r;
 	struct reader e = reader_init(buf_slice(&value));

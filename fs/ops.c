@@ -8,6 +8,8 @@
  */
 #include "fs/ops.h"
 
+#include <stdlib.h>
+
 /** Seconds; a day stands for ever, because every change from elsewhere is notified. */
 #define KEEP_SECONDS 86400.0
 
@@ -72,6 +74,76 @@ void ops_entry(const struct stat *st, struct fuse_entry_param *ret)
 	};
 }
 
+/* ---- what is open ---------------------------------------------------------------------------- */
+
+void ops_ctx_init(struct ops_ctx *o)
+{
+	mutex_init(&o->lock);
+	o->opens = NULL;
+}
+
+static void close_one(const struct ops_ctx *o, struct ops_open *open)
+{
+	switch (open->kind) {
+	case OPS_FILE:
+		vfs_release(o->vfs, open->handle);
+		break;
+	case OPS_DIR:
+		vfs_closedir(o->vfs, open->handle);
+		break;
+	case OPS_SPECIAL_FILE:
+		special_close(o->special, open->handle);
+		break;
+	case OPS_SPECIAL_DIR:
+		special_closedir(o->special, open->handle);
+		break;
+	}
+	free(open);
+}
+
+void ops_ctx_fini(struct ops_ctx *o)
+{
+	while (o->opens) {
+		struct ops_open *open = o->opens;
+
+		o->opens = open->next;
+		close_one(o, open);
+	}
+	mutex_fini(&o->lock);
+}
+
+void ops_open(struct ops_ctx *o, enum ops_kind kind, void *handle, struct fuse_file_info *fi)
+{
+	struct ops_open *open = xcalloc(1, sizeof(*open));
+
+	open->kind = kind;
+	open->handle = handle;
+	mutex_lock(&o->lock);
+	open->next = o->opens;
+	if (open->next)
+		open->next->prev = open;
+	o->opens = open;
+	mutex_unlock(&o->lock);
+	fi->fh = (uintptr_t)open;
+}
+
+void ops_close(struct ops_ctx *o, const struct fuse_file_info *fi)
+{
+	struct ops_open *open = (void *)(uintptr_t)fi->fh; /* NOLINT(performance-no-int-to-ptr) */
+
+	mutex_lock(&o->lock);
+	if (open->prev)
+		open->prev->next = open->next;
+	else
+		o->opens = open->next;
+	if (open->next)
+		open->next->prev = open->prev;
+	mutex_unlock(&o->lock);
+	close_one(o, open);
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
 /* A failing reply means that the kernel has given the request up: only we remember it then. */
 
 void ops_reply(fuse_req_t req, int r)
@@ -100,6 +172,8 @@ void ops_reply_attr(fuse_req_t req, int r, const struct stat *st)
 	else
 		(void)fuse_reply_attr(req, st, ops_timeout(st->st_ino));
 }
+
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void want(struct fuse_conn_info *conn, unsigned cap)
 {

@@ -9,18 +9,42 @@
 #ifndef BLAZE_FS_OPS_H
 #define BLAZE_FS_OPS_H
 
+#include "core/thread.h"
 #include "fs/init_patch.h"
 #include "fs/special.h"
 #include "fs/vfs.h"
 
 #include <fuse_lowlevel.h>
 
+enum ops_kind {
+	OPS_FILE,
+	OPS_DIR,
+	OPS_SPECIAL_FILE,
+	OPS_SPECIAL_DIR
+};
+
+/**
+ * What the kernel has open, behind fuse_file_info.fh. The list of all is for the end: a program may hold
+ * a file open when the mount is stopped, and RELEASE, which nobody waits for, may still be in the queue.
+ */
+struct ops_open {
+	enum ops_kind kind;
+	void *handle;		      /**< of vfs.h or special.h */
+	struct ops_open *prev, *next; /* protected by ops_ctx->lock */
+};
+
 /** The session's user data. Lives as long as the session. */
 struct ops_ctx {
 	struct init_patch init; /**< first, see init_patch_install() */
 	struct vfs *vfs;
 	struct special *special;
+	struct mutex lock;
+	struct ops_open *opens; /* protected by lock */
 };
+
+void ops_ctx_init(struct ops_ctx *o);
+/** Closes what is still open. No request may be under way. */
+void ops_ctx_fini(struct ops_ctx *o);
 
 /** The table for fuse_session_new(). */
 extern const struct fuse_lowlevel_ops ops_table;
@@ -46,20 +70,15 @@ void ops_reply(fuse_req_t req, int r);
 void ops_reply_entry(fuse_req_t req, int r, const struct stat *st);
 void ops_reply_attr(fuse_req_t req, int r, const struct stat *st);
 
-/** What an open put into fi->fh, by the kind of inode. */
-static inline void *ops_opened(const struct fuse_file_info *fi)
-{
-	return (void *)(uintptr_t)fi->fh; /* NOLINT(performance-no-int-to-ptr) */
-}
+/** Remembers in fi what was opened. */
+void ops_open(struct ops_ctx *o, enum ops_kind kind, void *handle, struct fuse_file_info *fi);
+/** Closes and forgets it. */
+void ops_close(struct ops_ctx *o, const struct fuse_file_info *fi);
 
-static inline struct vfs_handle *ops_handle(const struct fuse_file_info *fi)
+/** What ops_open() was given. */
+static inline void *ops_handle(const struct fuse_file_info *fi)
 {
-	return ops_opened(fi);
-}
-
-static inline struct special_handle *ops_special_handle(const struct fuse_file_info *fi)
-{
-	return ops_opened(fi);
+	return ((struct ops_open *)(uintptr_t)fi->fh)->handle; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 /* ---- ops_name.c ------------------------------------------------------------------------------ */

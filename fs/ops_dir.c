@@ -22,52 +22,30 @@ struct listing {
 	size_t cap;
 };
 
-static struct vfs_dir *vfs_dir_of(const struct fuse_file_info *fi)
-{
-	return ops_opened(fi);
-}
-
-static struct special_dir *special_dir_of(const struct fuse_file_info *fi)
-{
-	return ops_opened(fi);
-}
-
 void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct ops_ctx *o = ops_of(req);
-	int r;
+	struct special_dir *special = NULL;
+	struct vfs_dir *dir = NULL;
+	int r = special_owns(ino) ? special_opendir(o->special, ino, &special)
+				  : vfs_opendir(o->vfs, ino, &dir);
 
-	if (special_owns(ino)) {
-		struct special_dir *d = NULL;
-
-		r = special_opendir(o->special, ino, &d);
-		fi->fh = (uintptr_t)d;
-	} else {
-		struct vfs_dir *d = NULL;
-
-		r = vfs_opendir(o->vfs, ino, &d);
-		fi->fh = (uintptr_t)d;
-	}
 	if (r < 0) {
 		ops_reply(req, r);
 		return;
 	}
-	if (fuse_reply_open(req, fi) == 0)
-		return;
-	if (special_owns(ino))
-		special_closedir(o->special, special_dir_of(fi));
+	if (special)
+		ops_open(o, OPS_SPECIAL_DIR, special, fi);
 	else
-		vfs_closedir(o->vfs, vfs_dir_of(fi));
+		ops_open(o, OPS_DIR, dir, fi);
+	if (fuse_reply_open(req, fi) < 0)
+		ops_close(o, fi);
 }
 
 void ops_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct ops_ctx *o = ops_of(req);
-
-	if (special_owns(ino))
-		special_closedir(o->special, special_dir_of(fi));
-	else
-		vfs_closedir(o->vfs, vfs_dir_of(fi));
+	(void)ino;
+	ops_close(ops_of(req), fi);
 	ops_reply(req, 0);
 }
 
@@ -127,8 +105,8 @@ static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *
 {
 	for (;; index++) {
 		struct vfs_dirent d;
-		int r = special_owns(l->ino) ? special_readdir(special_dir_of(fi), index, &d)
-					     : vfs_readdir(l->ops->vfs, vfs_dir_of(fi), index, &d);
+		int r = special_owns(l->ino) ? special_readdir(ops_handle(fi), index, &d)
+					     : vfs_readdir(l->ops->vfs, ops_handle(fi), index, &d);
 
 		if (r > 0)
 			r = l->plus ? add_plus(l, &d, index + 1) : add_plain(l, &d, index + 1);

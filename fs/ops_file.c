@@ -22,11 +22,11 @@ static void open_special(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 		ops_reply(req, r);
 		return;
 	}
-	fi->fh = (uintptr_t)h;
+	ops_open(o, OPS_SPECIAL_FILE, h, fi);
 	fi->direct_io = 1;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) < 0)
-		special_close(o->special, h);
+		ops_close(o, fi);
 }
 
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -44,10 +44,10 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		ops_reply(req, r);
 		return;
 	}
-	fi->fh = (uintptr_t)h;
+	ops_open(o, OPS_FILE, h, fi);
 	ops_file_policy(fi, h);
 	if (fuse_reply_open(req, fi) < 0)
-		vfs_release(o->vfs, h);
+		ops_close(o, fi);
 }
 
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -55,7 +55,7 @@ void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 	AUTO(buf_fini) struct buf data = {0};
 
 	if (special_owns(ino)) {
-		struct slice s = special_read(ops_special_handle(fi), (uint64_t)off, size);
+		struct slice s = special_read(ops_handle(fi), (uint64_t)off, size);
 
 		(void)fuse_reply_buf(req, (const char *)s.data, s.len);
 		return;
@@ -88,12 +88,8 @@ void ops_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct ops_ctx *o = ops_of(req);
-
-	if (special_owns(ino))
-		special_close(o->special, ops_special_handle(fi));
-	else
-		vfs_release(o->vfs, ops_handle(fi));
+	(void)ino;
+	ops_close(ops_of(req), fi);
 	ops_reply(req, 0);
 }
 
@@ -120,7 +116,7 @@ void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struc
 	if (off < 0)
 		r = -ENXIO;
 	else if (special_owns(ino))
-		r = special_lseek(ops_special_handle(fi), (uint64_t)off, whence, &to);
+		r = special_lseek(ops_handle(fi), (uint64_t)off, whence, &to);
 	else
 		r = vfs_lseek(ops_of(req)->vfs, ops_handle(fi), (uint64_t)off, whence, &to);
 	if (r < 0)

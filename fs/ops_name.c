@@ -118,10 +118,10 @@ void ops_name_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	}
 	ops_entry(&st, &e);
-	fi->fh = (uintptr_t)h;
+	ops_open(o, OPS_FILE, h, fi);
 	ops_file_policy(fi, h);
 	if (fuse_reply_create(req, &e, fi) < 0) {
-		vfs_release(o->vfs, h);
+		ops_close(o, fi);
 		vfs_forget(o->vfs, st.st_ino, 1);
 	}
 }

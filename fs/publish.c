@@ -19,7 +19,7 @@
 bool publish_wants(const struct inode *parent, const char *name)
 {
 	return parent->bound && !parent->local && !localname_is_local(name) &&
-	       name_is_plain(SLICE_STR(name));
+	       !name_is_reserved(SLICE_STR(name));
 }
 
 /* ---- the list of what is not published yet ----------------------------------------------------- */
@@ -229,7 +229,10 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf merged = {0};
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
-	const struct doc *base = empty ? empty : bases_doc(v, &i->node, i->base_epoch);
+	/* A part written in place changes what is there now; a whole new content, what was read before. */
+	bool whole = i->replaced > 0 && i->replaced >= i->data.len;
+	const struct doc *base =
+		empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
 	int r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
 
 	if (r == 0)
@@ -246,6 +249,7 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 	i->own_bytes = false;
 	i->dirty = false;
 	i->base_empty = false;
+	i->replaced = 0;
 	if (!slice_eq(buf_slice(&merged), buf_slice(&i->data))) {
 		buf_fini(&i->data);
 		i->data = merged;
@@ -287,6 +291,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 			node_for_name(v, t, parent, i->name, &node);
 		ns_bind(v, t, i, &node);
 		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
+		i->replaced = 0;
 	}
 	return put_content(v, t, i, parent);
 }
@@ -371,6 +376,7 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 	i->base_epoch = bases_epoch(v, i->writer, over, i->epoch);
 	i->base_epoch = bases_epoch(v, c->pid, over, i->base_epoch);
 	i->base_empty = false;
+	i->replaced = 0;
 	ns_bind(v, t, i, over);
 	i->dirty = true;
 	return publish_file(v, t, i, true);

@@ -191,6 +191,7 @@ int session_create(const struct session_options *options, struct session **ret, 
 	s->stop_fd = -1;
 	mutex_init(&s->lock);
 	cond_init(&s->ended);
+	ops_ctx_init(&s->ops);
 	s->ops.vfs = options->vfs;
 	s->ops.special = options->special;
 	s->ops.init.ready = options->ready;
@@ -314,6 +315,7 @@ void session_destroy(struct session *s)
 		fuse_session_unmount(s->se);
 		fuse_session_destroy(s->se);
 	}
+	ops_ctx_fini(&s->ops);
 	notify_fini(&s->notify);
 	close_fd(&s->stop_fd);
 	cond_fini(&s->ended);

@@ -250,17 +250,15 @@ static int load_root(struct vfs *v, struct txn *t, bool *ret_fresh)
 	if (r == 0) {
 		struct reader n = reader_init(buf_slice(&value));
 
-		v->next_ino = reader_varint(&n);
+		v->next_ino = v->ino_limit = reader_varint(&n);
 		return n.bad ? -EIO : 0;
 	}
 	struct id root = db_root(v->db);
-	v->next_ino = VFS_ROOT_INO;
+	v->next_ino = v->ino_limit = VFS_ROOT_INO;
 	struct inode *i = ns_new(v, t, S_IFDIR | 0755);
 	i->nlink = 2;
 	i->parent = VFS_ROOT_INO;
 	ns_bind(v, t, i, &root);
-	buf_varint(&value, v->next_ino + 1024);
-	store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
 	return 0;
 }
 

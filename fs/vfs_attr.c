@@ -43,6 +43,8 @@ static void begin_write(struct vfs *v, struct inode *i, pid_t pid, bool whole)
 	if (i->dirty || i->unpublished)
 		return;
 	i->base_epoch = whole && i->bound ? bases_epoch(v, pid, &i->node, v->epoch) : v->epoch;
+	i->whole_epoch = i->base_epoch;
+	i->replaced = 0;
 }
 
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size, pid_t pid)

@@ -97,8 +97,13 @@ int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice
 		offset = i->data.len;
 		end = offset + data.len;
 	}
-	if (!i->dirty && !i->unpublished)
+	if (!i->dirty && !i->unpublished) {
 		i->base_epoch = v->epoch;
+		i->whole_epoch = i->bound ? bases_epoch(v, h->pid, &i->node, v->epoch) : v->epoch;
+		i->replaced = 0;
+	}
+	if (offset <= i->replaced && end > i->replaced)
+		i->replaced = end;
 	if (end > i->data.len)
 		buf_resize(&i->data, (size_t)end);
 	if (data.len)

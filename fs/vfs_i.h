@@ -61,6 +61,8 @@ struct inode {
 	bool unpublished;  /**< stored or not, it is not yet a change */
 	uint64_t due_ms;   /**< monotonic: publish at this time; 0 = not scheduled */
 	uint64_t base_epoch; /**< which content the first unpublished write was based on */
+	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
+	uint64_t replaced;    /**< bytes written without a gap from the start since then */
 	bool base_empty;   /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	   /**< at creation */
 	pid_t writer;	   /**< who opened it for writing last */
@@ -110,6 +112,7 @@ struct vfs {
 	uid_t uid;
 	gid_t gid;
 	uint64_t next_ino;
+	uint64_t ino_limit; /**< numbers below are taken in the store */
 	struct inode *slots[INODE_SLOTS];
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
@@ -155,7 +158,10 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i);
 void ns_free(struct inode *i);
 /** Frees the memory if nobody uses it. */
 void ns_release(struct vfs *v, struct inode *i);
-/** 0 and *ret_ino, -ENOENT. */
+/**
+ * 0 and *ret_ino, -ENOENT. A record whose name has to be shown escaped is found by its own name too, for the
+ * program that created it.
+ */
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino);
 /** Links the inode at (parent, name): entry, parent's times and link count. */
 void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);

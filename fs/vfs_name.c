@@ -1,4 +1,5 @@
 /* Operations on names: the local namespace's side first, then what it means for records. */
+#include "core/name.h"
 #include "fs/localname.h"
 #include "fs/vfs_i.h"
 
@@ -14,7 +15,9 @@ static int check_name(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n == 0 ? -EINVAL : n > NAME_BYTES_MAX ? -ENAMETOOLONG : 0;
+	if (n == 0 || n > NAME_BYTES_MAX)
+		return n == 0 ? -EINVAL : -ENAMETOOLONG;
+	return name_is_reserved(SLICE(name, n)) ? -EPERM : 0;
 }
 
 /* The directory, if it exists and is one. */
@@ -231,9 +234,16 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 	return r;
 }
 
-/* The name is gone; the inode with it when that was its last. */
-static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *name, struct inode *i)
+/* The name an inode is linked at: not the one asked for, when that had to be escaped (ns_find). */
+static const char *linked_name(const struct inode *dir, const char *asked, const struct inode *i)
 {
+	return name_is_plain(SLICE_STR(asked)) || i->parent != dir->ino ? asked : i->name;
+}
+
+/* The name is gone; the inode with it when that was its last. */
+static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *asked, struct inode *i)
+{
+	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
 
 	if (last && i->opens && S_ISREG(i->mode))
@@ -330,7 +340,9 @@ static int check_rename(struct vfs *v, struct txn *t, const struct renaming *r, 
 
 static void move_name(struct vfs *v, struct txn *t, const struct renaming *r)
 {
-	ns_unlink(v, t, r->from_dir, r->from, r->i);
+	AUTO(free_ptr) char *from = xstrdup(linked_name(r->from_dir, r->from, r->i));
+
+	ns_unlink(v, t, r->from_dir, from, r->i);
 	ns_link(v, t, r->to_dir, r->to, r->i);
 }
 
@@ -403,8 +415,10 @@ static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
 
 	if (a == b)
 		return 0;
-	ns_unlink(v, t, r->from_dir, r->from, a);
-	ns_unlink(v, t, r->to_dir, r->to, b);
+	AUTO(free_ptr) char *from = xstrdup(linked_name(r->from_dir, r->from, a));
+	AUTO(free_ptr) char *to = xstrdup(linked_name(r->to_dir, r->to, b));
+	ns_unlink(v, t, r->from_dir, from, a);
+	ns_unlink(v, t, r->to_dir, to, b);
 	ns_link(v, t, r->to_dir, r->to, a);
 	ns_link(v, t, r->from_dir, r->from, b);
 	if (records)

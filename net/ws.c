@@ -569,13 +569,6 @@ struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadlin
 
 /* ---- the context ---------------------------------------------------------------------------- */
 
-static void log_lws(int level, const char *line)
-{
-	size_t len = strcspn(line, "\n");
-
-	log_debug("libwebsockets %d: %.*s", level, (int)len, line);
-}
-
 static const struct lws_protocols protocols[] = {
 	{.name = WS_PROTOCOL, .callback = ws_callback, .rx_buffer_size = WS_MESSAGE_BYTES_MAX + 64},
 	{.name = WS_LISTENER, .callback = listen_callback},
@@ -605,7 +598,8 @@ struct ws *ws_create(const struct ws_handler *handler)
 			   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
 	};
 
-	lws_set_log_level(LLL_ERR | LLL_WARN, log_lws);
+	/* Its log has one buffer for all threads, and says nothing that our callbacks are not told. */
+	lws_set_log_level(0, NULL);
 	w->handler = *handler;
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->context = lws_create_context(&info);
