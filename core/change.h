@@ -27,8 +27,9 @@
  *     fields by kind:
  *       TOUCH DELETE UNRAW     nothing
  *       MOVE                   u8 node_kind, 16 bytes parent, bytes name
- *       SET                    bytes path, u8 value_kind, bytes value, varint ord_actor_index,
- *                              varint ord_lamport (0 = this operation's own id; index then absent)
+ *       SET                    bytes path, u8 value_kind, bytes value, varint ord_lamport,
+ *                              varint ord_actor_index only if ord_lamport is not 0 (0 = this
+ *                              operation's own id)
  *       UNSET                  bytes path
  *       RAW LAYOUT MEMBER      bytes value
  *       EXEC                   u8 0 or 1

@@ -23,7 +23,7 @@
 
 #define BALLAST_BYTES (16u << 20)
 /** Below this much free space a failed store is not reopened: opening writes tables. */
-#define HEAL_FREE_BYTES_MIN (24u << 20)
+#define HEAL_FREE_BYTES_MIN (12u << 20)
 /** More unsynced data than this is flushed by the writer itself. */
 #define UNSYNCED_BYTES_MAX (64u << 20)
 
@@ -41,6 +41,7 @@ struct store {
 	struct mutex lock;	/**< protects everything below */
 	leveldb_t *db;		/**< NULL when it could not be reopened */
 	int failure;		/**< the error that made the handle unwritable, or 0 */
+	bool low;		/**< the ballast is given up: only what frees space may be written */
 	leveldb_writebatch_t *unsynced;
 	size_t unsynced_bytes;
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
@@ -221,33 +222,51 @@ static int reput_locked(struct store *s, leveldb_writebatch_t *extra)
 }
 
 /* A failed handle is closed and opened anew. While the disk is full it stays open for reading. */
-static int heal_locked(struct store *s, leveldb_writebatch_t *extra)
+static int heal_locked(struct store *s, leveldb_writebatch_t *extra, bool frees)
 {
-	if (s->failure == -ENOSPC && !has_room(s))
-		return -ENOSPC;
+	if (s->failure == -ENOSPC && !has_room(s)) {
+		if (!frees)
+			return -ENOSPC;
+		s->low = true;
+		(void)unlink(s->ballast);
+	}
 	if (s->db)
 		leveldb_close(s->db);
 	int r = open_with_ballast(s, NULL);
 	if (r == 0)
 		r = reput_locked(s, extra);
 	s->failure = r;
-	if (r == 0)
+	if (r == 0 && !s->low)
 		ballast_make(s);
 	return r;
 }
 
+/* Whether a batch may use the disk: the last of its room is for deletions. */
+static int admit_locked(struct store *s, bool frees)
+{
+	if (!s->low || frees)
+		return 0;
+	if (!has_room(s))
+		return -ENOSPC;
+	s->low = false;
+	ballast_make(s);
+	return 0;
+}
+
 /* What a batch costs to keep; LevelDB does not say, so the transaction counts. */
-static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t bytes)
+static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t bytes, bool frees)
 {
 	char *message = NULL;
-	int r = 0;
+	int r = admit_locked(s, frees);
 
+	if (r < 0)
+		return r;
 	if (!s->failure && s->db)
 		leveldb_write(s->db, s->write_options, batch, &message);
 	if (message)
 		s->failure = error_code(message);
 	if (s->failure || !s->db) {
-		r = heal_locked(s, batch);
+		r = heal_locked(s, batch, frees);
 	} else {
 		leveldb_writebatch_append(s->unsynced, batch);
 		s->unsynced_bytes += bytes;
@@ -290,7 +309,7 @@ static int barrier(struct store *s)
 {
 	mutex_lock(&s->lock);
 	uint64_t upto = s->written;
-	int r = s->failure ? heal_locked(s, NULL) : 0;
+	int r = s->failure ? heal_locked(s, NULL, false) : 0;
 	bool nothing = r < 0 || s->synced >= upto;
 	if (!nothing) {
 		s->syncing = s->unsynced;
@@ -306,7 +325,7 @@ static int barrier(struct store *s)
 	if (r < 0 && !s->failure)
 		s->failure = r;
 	if (s->failure)
-		r = heal_locked(s, NULL);
+		r = heal_locked(s, NULL, false);
 	if (r == 0 && s->synced < upto)
 		s->synced = upto;
 	if (r < 0) { /* keep it for the next attempt, in order */
@@ -338,7 +357,7 @@ int store_sync(struct store *s)
 int store_health(struct store *s)
 {
 	mutex_lock(&s->lock);
-	int r = s->failure ? heal_locked(s, NULL) : 0;
+	int r = s->failure ? heal_locked(s, NULL, false) : admit_locked(s, false);
 	mutex_unlock(&s->lock);
 	return r;
 }
@@ -383,7 +402,7 @@ int store_write_pending(struct store *s, const struct store_txn *t)
 		bytes += p->key.len + p->value.len;
 	}
 	mutex_lock(&s->lock);
-	int r = write_locked(s, batch, bytes);
+	int r = write_locked(s, batch, bytes, store_txn_frees(t));
 	bool big = r == 0 && s->unsynced_bytes > UNSYNCED_BYTES_MAX;
 	mutex_unlock(&s->lock);
 	leveldb_writebatch_destroy(batch);

@@ -53,6 +53,8 @@ void store_delete(struct store_txn *t, struct slice key);
 int store_get(struct store_txn *t, struct slice key, struct buf *ret);
 /** 0, or why the store refuses writes at the moment: to be told early, at write(2). */
 int store_writable(struct store_txn *t);
+/** The transaction deletes something: on a full disk it may use the ballast's room. */
+void store_frees_space(struct store_txn *t);
 /** Whether anything was put or deleted. */
 bool store_is_dirty(const struct store_txn *t);
 /**

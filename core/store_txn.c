@@ -8,6 +8,7 @@
 
 struct store_txn {
 	struct store *store;
+	bool frees;
 	struct arena arena;
 	struct pending *items;
 	size_t count;
@@ -98,6 +99,16 @@ int store_get(struct store_txn *t, struct slice key, struct buf *ret)
 int store_writable(struct store_txn *t)
 {
 	return store_health(t->store);
+}
+
+void store_frees_space(struct store_txn *t)
+{
+	t->frees = true;
+}
+
+bool store_txn_frees(const struct store_txn *t)
+{
+	return t->frees;
 }
 
 bool store_is_dirty(const struct store_txn *t)

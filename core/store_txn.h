@@ -12,6 +12,7 @@ struct pending {
 
 /** The i-th pending write, or NULL past the last. */
 const struct pending *store_txn_pending(const struct store_txn *t, size_t i);
+bool store_txn_frees(const struct store_txn *t);
 /** Writes all pending writes as one batch. */
 int store_write_pending(struct store *s, const struct store_txn *t);
 

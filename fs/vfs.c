@@ -84,6 +84,7 @@ static bool settle_one(struct vfs *v, bool all)
 	}
 	struct grave g;
 	unsigned count = 0;
+	store_frees_space(db_store(t));
 	while (count < BURIALS_MAX && publish_next_grave(v, all ? UINT64_MAX : now, &g)) {
 		publish_bury(v, t, &g);
 		free(g.name);

@@ -264,6 +264,7 @@ int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 		r = get_entry(v, t, parent, name, &i);
 	if (r == 0 && S_ISDIR(i->mode))
 		r = -EISDIR;
+	store_frees_space(db_store(t));
 	if (r == 0)
 		r = publish_gone(v, t, dir, name, i);
 	if (r == 0)
@@ -284,6 +285,7 @@ int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
 		r = -ENOTDIR;
 	if (r == 0 && !ns_is_empty(v, t, i->ino))
 		r = -ENOTEMPTY;
+	store_frees_space(db_store(t));
 	if (r == 0 && i->bound) {
 		r = publish_gone(v, t, dir, name, i);
 		ns_unbind(v, t, i);

@@ -11,10 +11,10 @@
  *               2 the last or only part of a message
  *               3 BYE: one byte, the reason; the very last frame of its direction
  *
- * Small messages share a record; a large one fills several, and only the last record is padded. A record
- * that was changed, repeated, moved or left out does not open, and ends the connection. A connection
- * that ends without BYE was cut off. Both sides rekey a direction after the same record: whenever
- * another 2^16 records or 1 GiB of plaintext went that way.
+ * Small messages share a record; a large one fills several, and only the last record is padded. A
+ * record that was changed, repeated, moved or left out does not open, and ends the connection. A
+ * connection that ends without BYE was cut off. Both sides rekey a direction after the same record:
+ * whenever another 2^16 records or 1 GiB of plaintext went that way.
  */
 #ifndef BLAZE_NET_CHANNEL_H
 #define BLAZE_NET_CHANNEL_H
@@ -51,15 +51,17 @@ void channel_send(struct channel *c, struct buf *message);
 void channel_bye(struct channel *c, enum channel_bye reason);
 /** Bytes queued that no record has taken up yet. */
 size_t channel_pending_bytes(const struct channel *c);
-/** Appends the next record and returns 1; 0 when there is nothing to send. -EPROTO: counter used up. */
+/**
+ * Appends the next record and returns 1; 0 when there is nothing to send. -EPROTO: counter used up.
+ */
 int channel_next(struct channel *c, struct buf *out);
 /** Whether the BYE went out; channel_next() has nothing more to give then. */
 bool channel_bye_is_sent(const struct channel *c);
 
 /**
- * Opens a record and calls fn for every message that is complete now. The message is borrowed; fn must
- * not destroy c. -EBADMSG: not authentic or malformed. -EMSGSIZE: message above the limit. -EPROTO:
- * a record after BYE. Otherwise fn's first result < 0.
+ * Opens a record and calls fn for every message that is complete now. The message is borrowed; fn
+ * must not destroy c. -EBADMSG: not authentic or malformed. -EMSGSIZE: message above the limit.
+ * -EPROTO: a record after BYE. Otherwise fn's first result < 0.
  */
 int channel_receive(struct channel *c, struct slice record,
 		    int (*fn)(void *ctx, struct slice message), void *ctx);

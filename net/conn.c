@@ -19,8 +19,7 @@ struct conn {
 	const struct device *device; /* the member, once known */
 	void *owner;
 	uint8_t invite[HELLO_INVITE_BYTES];
-	bool has_invite;   /* claimed, to be released */
-	bool told_failure; /* the answer to the hello was a refusal, by whichever side */
+	bool has_invite; /* claimed, to be released */
 
 	struct sync *sync;
 	struct buf message; /* on its way from the engine into the transport */
@@ -81,7 +80,7 @@ static void enter(struct conn *c, enum conn_state state)
 	c->deadline_ms = deadlines[state] > 0 ? monotonic_ms() + deadlines[state] : 0;
 }
 
-/* ---- what is spoken over the transport ---------------------------------------------------------- */
+/* ---- what is spoken over it ----------------------------------------------------------------- */
 
 static int admit(void *ctx, const struct device *d, struct slice cert, const char *endpoint)
 {

@@ -1,6 +1,7 @@
 /*
- * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/transport.h), and what
- * is spoken in the session: core/sync.h with a member, or net/pair.h with who holds an invitation.
+ * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/transport.h),
+ * and what is spoken in the session: core/sync.h with a member, or net/pair.h with who holds an
+ * invitation.
  *
  *                 ┌───────────┐ open  ┌────────────────┐ up, sync ┌───────────┐
  *     dial ──────▶│ DIALLING  │──────▶│   HANDSHAKE    │─────────▶│   SYNC    │
@@ -46,7 +47,10 @@ struct conn_host {
 	struct ws *ws;
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
 
-	/** The member who said this hello, and its `owner`; NULL = none. Borrowed, outlives the connection. */
+	/**
+	 * The member who said this hello, and its `owner`; NULL = none. Borrowed, outlives the
+	 * connection.
+	 */
 	const struct device *(*recognise)(void *ctx, const struct hello *h, void **ret_owner);
 	/** The handshake with a member is done. */
 	void (*up)(void *ctx, struct conn *c);
@@ -56,7 +60,10 @@ struct conn_host {
 	void (*progress)(void *ctx, struct conn *c);
 	/** A device was admitted by pairing; endpoint may be "". */
 	void (*admitted)(void *ctx, const struct device *d, const char *endpoint);
-	/** It is gone, and is destroyed after this. error: for people, "" when it ended as it should. */
+	/**
+	 * It is gone, and is destroyed after this. error: for people, "" when it ended as it
+	 * should.
+	 */
 	void (*gone)(void *ctx, struct conn *c, const char *error);
 	void *ctx;
 };

@@ -61,7 +61,10 @@ int endpoint_parse(const char *text, struct endpoint *ret)
 	}
 	if (!host_is_valid(host, len) || parse_port(colon + 1, &e.port) < 0)
 		return -EINVAL;
-	/* Brackets are for colons, and colons need them: else the port could be part of the address. */
+	/*
+	 * Brackets are for colons, and colons need them: else the port could be part of the
+	 * address.
+	 */
 	if ((memchr(host, ':', len) != NULL) != bracketed)
 		return -EINVAL;
 	memcpy(e.host, host, len);

@@ -1,6 +1,6 @@
 /*
- * Addresses as people and peers write them: "192.168.1.5:7700", "[fe80::1]:7700", "host.lan:7700"; and
- * the socket to listen on.
+ * Addresses as people and peers write them: "192.168.1.5:7700", "[fe80::1]:7700", "host.lan:7700";
+ * and the socket to listen on.
  */
 #ifndef BLAZE_NET_ENDPOINT_H
 #define BLAZE_NET_ENDPOINT_H
@@ -30,8 +30,9 @@ bool endpoint_is_numeric(const struct endpoint *e);
 bool endpoint_is_any(const struct endpoint *e);
 bool endpoint_is_loopback(const struct endpoint *e);
 /**
- * Where a peer can be dialled that says it listens on `told` and was seen at `seen`. false when that
- * cannot be known: it listens on its loopback only and is on another machine, or told nonsense.
+ * Where a peer can be dialled that says it listens on `told` and was seen at `seen`. false when
+ * that cannot be known: it listens on its loopback only and is on another machine, or told
+ * nonsense.
  */
 bool endpoint_resolve_told(const char *told, const struct endpoint *seen,
 			   char out[ENDPOINT_TEXT_BYTES]);
@@ -42,8 +43,8 @@ bool endpoint_resolve_told(const char *told, const struct endpoint *seen,
  */
 int endpoint_listen(const char *text, struct endpoint *ret, struct why *why);
 /**
- * The addresses under which others may reach a socket bound to e: e itself, or for "any" those of the
- * running interfaces (loopback only if there is no other). Returns the count.
+ * The addresses under which others may reach a socket bound to e: e itself, or for "any" those of
+ * the running interfaces (loopback only if there is no other). Returns the count.
  */
 size_t endpoint_reachable(const struct endpoint *e, char (*out)[ENDPOINT_TEXT_BYTES], size_t max);
 

@@ -1,6 +1,6 @@
 /*
- * The two clear messages before a handshake. Both go into its prologue, so nobody can change a word of
- * them; they hold nothing that names a device.
+ * The two clear messages before a handshake. Both go into its prologue, so nobody can change a word
+ * of them; they hold nothing that names a device.
  *
  *   hello of the initiator = u8 version 1, u8 mode, u8 features, then
  *     mode 1, sync:  16 bytes nonce, 16 bytes hint

@@ -5,8 +5,8 @@
  *        ▲                  │  └──wrong──▶ WRONG
  *        └────release───────┘
  *
- * Those used are remembered for a day in the database's settings (key "invites": "ID:TIME ID:TIME …", ID
- * in hex, TIME wall clock in ms), so that "already used" is the answer also after a restart.
+ * Those used are remembered for a day in the database's settings (key "invites": "ID:TIME ID:TIME
+ * …", ID in hex, TIME wall clock in ms), so that "already used" is the answer also after a restart.
  */
 #ifndef BLAZE_NET_INVITE_H
 #define BLAZE_NET_INVITE_H
@@ -33,7 +33,9 @@ enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline
 
 /* Net thread only, by the id of the hello: */
 
-/** HELLO_OK: the secret is in ret_secret, and nobody else gets it until release, wrong or finish. */
+/**
+ * HELLO_OK: the secret is in ret_secret, and nobody else gets it until release, wrong or finish.
+ */
 enum hello_status invites_claim(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES],
 				uint8_t ret_secret[32]);
 void invites_release(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES]);

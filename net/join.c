@@ -1,6 +1,6 @@
 /*
- * All addresses of the link are dialled at once; those that open are tried one after the other, because
- * another machine may live at one of them by now.
+ * All addresses of the link are dialled at once; those that open are tried one after the other,
+ * because another machine may live at one of them by now.
  */
 #include "net/join.h"
 

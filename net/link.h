@@ -1,8 +1,8 @@
 /*
  * Pairing links: "blaze:pair#v1.SECRET.DEVICE.EXPIRY.ADDR[,ADDR…]".
  *
- * SECRET (32 bytes) and DEVICE (the inviter's device id) are base64url, EXPIRY is wall clock in seconds,
- * ADDR is "host:port" as in net/endpoint.h.
+ * SECRET (32 bytes) and DEVICE (the inviter's device id) are base64url, EXPIRY is wall clock in
+ * seconds, ADDR is "host:port" as in net/endpoint.h.
  */
 #ifndef BLAZE_NET_LINK_H
 #define BLAZE_NET_LINK_H

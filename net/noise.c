@@ -1,6 +1,6 @@
 /*
- * Noise on libsodium. The names (ck, h, k, mix_hash, mix_key) are those of the specification, so that
- * the two can be read side by side.
+ * Noise on libsodium. The names (ck, h, k, mix_hash, mix_key) are those of the specification, so
+ * that the two can be read side by side.
  */
 #include "net/noise.h"
 

@@ -10,9 +10,10 @@
  *        ╞═════ records ═══════╡                        ╞═════ records ═══════════╡
  *
  * X25519, SHA-256 (so that Noise's HKDF is RFC 5869 with an empty info), AES-256-GCM or
- * ChaCha20-Poly1305. The prologue must hold everything said before, so that a changed word of it makes
- * the handshake fail. Refused: a peer that shows our own static or ephemeral key (reflection), points
- * of low order. After any failure the handshake is dead. Secrets are wiped as soon as they are used.
+ * ChaCha20-Poly1305. The prologue must hold everything said before, so that a changed word of it
+ * makes the handshake fail. Refused: a peer that shows our own static or ephemeral key
+ * (reflection), points of low order. After any failure the handshake is dead. Secrets are wiped as
+ * soon as they are used.
  */
 #ifndef BLAZE_NET_NOISE_H
 #define BLAZE_NET_NOISE_H
@@ -78,7 +79,9 @@ bool noise_is_done(const struct noise *n);
 size_t noise_message_count(const struct noise *n);
 /** Appends our next message. -EBADMSG: dead, or the peer's key is of low order or our own. */
 int noise_write(struct noise *n, struct slice payload, struct buf *out);
-/** Takes the peer's next message and appends its payload. -EBADMSG: not what an honest peer sends. */
+/**
+ * Takes the peer's next message and appends its payload. -EBADMSG: not what an honest peer sends.
+ */
 int noise_read(struct noise *n, struct slice message, struct buf *payload);
 /** The peer's static key: authentic once done. */
 void noise_remote_pk(const struct noise *n, uint8_t ret[KEYS_PK_BYTES]);
@@ -87,7 +90,10 @@ void noise_hash(const struct noise *n, uint8_t ret[NOISE_HASH_BYTES]);
 /** The keys of both directions, once done; wipes them here. */
 void noise_split(struct noise *n, struct noise_key *ret_send, struct noise_key *ret_receive);
 
-/** HKDF-SHA256 with an empty info: the first count (1 to 3) blocks of 32 bytes. For RFC 5869's vectors. */
+/**
+ * HKDF-SHA256 with an empty info: the first count (1 to 3) blocks of 32 bytes. For RFC 5869's
+ * vectors.
+ */
 void noise_hkdf(const uint8_t salt[32], struct slice input, uint8_t (*ret)[32], size_t count);
 
 #endif

@@ -12,8 +12,8 @@
  *   PROOF     = bytes certificate, 64 bytes signature over the role's context and the handshake hash
  *   JOIN      = bytes endpoint
  *
- * The signature ties the Ed25519 identity to this very session, and the certificate's dh_pk must be the
- * static key of the handshake: so nobody can pass on another device's certificate.
+ * The signature ties the Ed25519 identity to this very session, and the certificate's dh_pk must be
+ * the static key of the handshake: so nobody can pass on another device's certificate.
  */
 #ifndef BLAZE_NET_PAIR_H
 #define BLAZE_NET_PAIR_H
@@ -55,7 +55,9 @@ bool pair_is_done(const struct pair *p);
 const struct device *pair_device(const struct pair *p);
 /** Joiner, when done: takes the welcome out. */
 void pair_take_welcome(struct pair *p, struct buf *ret);
-/** "4839 2170": the same on both sides of one session, unlikely to be so when someone is in between. */
+/**
+ * "4839 2170": the same on both sides of one session, unlikely to be so when someone is in between.
+ */
 void pair_code(const uint8_t hash[NOISE_HASH_BYTES], char out[PAIR_CODE_BYTES]);
 
 #endif

@@ -156,7 +156,10 @@ static const struct device *recognise(void *ctx, const struct hello *h, void **r
 	struct peers *p = ctx;
 	struct peer *m = recognise_hint(p, h);
 
-	/* It may have been admitted a moment ago; but strangers must not make us read for each hello. */
+	/*
+	 * It may have been admitted a moment ago; but strangers must not make us read for each
+	 * hello.
+	 */
 	if (!m && monotonic_ms() - p->refreshed_ms >= PEER_REFRESH_MS / 10) {
 		peers_refresh(p);
 		m = recognise_hint(p, h);
@@ -355,7 +358,10 @@ static void member_lost(struct peers *p, struct peer *m, struct conn *c, const c
 		m->conn = newest(p, m);
 	if (!m->conn && (was_used || was_dial)) {
 		(void)snprintf(m->error, sizeof(m->error), "%s", error);
-		/* Starting over at once would spin with a peer that greets and fails, again and again. */
+		/*
+		 * Starting over at once would spin with a peer that greets and fails, again and
+		 * again.
+		 */
 		if (was_used && (!error[0] || now - m->up_since_ms >= PEER_STEADY_MS)) {
 			m->attempt = 0;
 			m->away_since_ms = now;

@@ -2,14 +2,15 @@
  * The other members of the database, and the connections to them: who is dialled when, and which
  * connection is kept when there are two. Net thread only.
  *
- * A member whose address is known and who is not connected is dialled: 50 ms after the connection was
- * lost, then after twice as long each time, up to 800 ms, all ±30 %; when it has been away for an hour,
- * every 15 s. So a device that comes back at the same address is found within a second.
+ * A member whose address is known and who is not connected is dialled: 50 ms after the connection
+ * was lost, then after twice as long each time, up to 800 ms, all ±30 %; when it has been away for
+ * an hour, every 15 s. So a device that comes back at the same address is found within a second.
  *
- * If both sides dial at once there are two connections. Both work. The device with the lower id decides:
- * when a connection has heard the other side's first words, so that it is up there too, it closes all
- * older ones. The other device waits for that, and after PEER_SETTLE_MS keeps only the newest itself: the
- * lower one may have lost its end of the older ones long ago. So there is never none because both closed.
+ * If both sides dial at once there are two connections. Both work. The device with the lower id
+ * decides: when a connection has heard the other side's first words, so that it is up there too, it
+ * closes all older ones. The other device waits for that, and after PEER_SETTLE_MS keeps only the
+ * newest itself: the lower one may have lost its end of the older ones long ago. So there is never
+ * none because both closed.
  */
 #ifndef BLAZE_NET_PEER_H
 #define BLAZE_NET_PEER_H
@@ -26,7 +27,9 @@
 #define PEER_DIAL_MS 1000
 #define PEER_DIAL_MS_SLOW 5000
 #define PEER_SETTLE_MS 3000
-/** A connection that lasted this long, or ended with BYE, starts the schedule anew when it is lost. */
+/**
+ * A connection that lasted this long, or ended with BYE, starts the schedule anew when it is lost.
+ */
 #define PEER_STEADY_MS 2000
 /** How soon a change of members or addresses in the database is noticed. */
 #define PEER_REFRESH_MS 250
@@ -61,7 +64,10 @@ void *peers_accept(struct peers *p, struct ws_conn *ws);
 void peers_stop(struct peers *p);
 size_t peers_conn_count(const struct peers *p);
 
-/** The delay before the attempt-th retry (from 0), away_ms after the connection was lost. random: any. */
+/**
+ * The delay before the attempt-th retry (from 0), away_ms after the connection was lost. random:
+ * any.
+ */
 uint64_t peer_retry_delay_ms(uint32_t attempt, uint64_t away_ms, uint32_t random);
 
 #endif

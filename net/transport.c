@@ -1,4 +1,7 @@
-/* The life of one connection: one state, one function that takes events, one that changes the state. */
+/*
+ * The life of one connection: one state, one function that takes events, one that changes the
+ * state.
+ */
 #include "net/transport.h"
 
 #include "core/log.h"
@@ -35,7 +38,7 @@ static void enter(struct transport *s, enum transport_state state)
 	};
 
 	assert(state > s->state);
-	log_debug("session %p: %s -> %s", (void *)s, names[s->state], names[state]);
+	log_debug("transport %p: %s -> %s", (void *)s, names[s->state], names[state]);
 	s->state = state;
 	if (state == TRANSPORT_UP || state == TRANSPORT_CLOSED) {
 		noise_destroy(STEAL(s->noise));

@@ -9,7 +9,7 @@
  *        │── BYE ────────────────────────────▶│  TRANSPORT_CLOSED
  *
  * Wire messages (one WebSocket message each) go in through transport_receive() and come out of
- * transport_next(). Any error ends the session: the caller closes the socket.
+ * transport_next(). Any error ends it: the caller closes the socket.
  */
 #ifndef BLAZE_NET_TRANSPORT_H
 #define BLAZE_NET_TRANSPORT_H
@@ -27,22 +27,22 @@ enum transport_state {
 	TRANSPORT_CLOSED,
 };
 
-/** What the owner does. Must not destroy the session from within. */
+/** What the owner does. Must not destroy the transport from within. */
 struct transport_handler {
 	/**
-	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync) or the invitation's secret (pair) into
-	 * ret_secret. Everything else is told to the initiator, and the session ends.
+	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync) or the invitation's secret (pair)
+	 * into ret_secret. Everything else is told to the initiator, and that is the end.
 	 */
 	enum hello_status (*lookup)(void *ctx, const struct hello *h, uint8_t ret_secret[32]);
 	/** The handshake is done; messages may be sent. */
 	void (*up)(void *ctx);
-	/** A whole message of the peer; < 0 ends the session. */
+	/** A whole message of the peer; < 0 ends it. */
 	int (*message)(void *ctx, struct slice message);
 	void *ctx;
 };
 
 struct transport_options {
-	const struct keys *keys; /**< must outlive the session */
+	const struct keys *keys; /**< must outlive the transport */
 	struct transport_handler handler;
 	bool initiator;
 	enum hello_mode mode;  /**< initiator */
@@ -58,8 +58,8 @@ enum transport_state transport_state(const struct transport *s);
 enum hello_mode transport_mode(const struct transport *s);
 
 /**
- * Takes one wire message. 0, or < 0: close the socket. -ECANCELED: the peer said BYE or a status, see
- * below. -EBADMSG not authentic or malformed, -EPROTO out of turn, -EMSGSIZE too long,
+ * Takes one wire message. 0, or < 0: close the socket. -ECANCELED: the peer said BYE or a status,
+ * see below. -EBADMSG not authentic or malformed, -EPROTO out of turn, -EMSGSIZE too long,
  * -EPROTONOSUPPORT another version; or what the message handler said.
  */
 int transport_receive(struct transport *s, struct slice wire);

@@ -1,12 +1,13 @@
 /*
  * libwebsockets 4.1.6, asked for as little as possible.
  *
- * What must not be done with this version, and is not done here: permessage-deflate (the client may spin
- * for ever), an external poll loop, LWS_CALLBACK_HTTP_CONFIRM_UPGRADE (use after free), HTTP/2, calling
- * anything but lws_cancel_service() from another thread, two lws_write() in one WRITEABLE.
+ * What must not be done with this version, and is not done here: permessage-deflate (the client may
+ * spin for ever), an external poll loop, LWS_CALLBACK_HTTP_CONFIRM_UPGRADE (use after free),
+ * HTTP/2, calling anything but lws_cancel_service() from another thread, two lws_write() in one
+ * WRITEABLE.
  *
- * Listening sockets are ours (net/endpoint.h), so that an error at bind has a name; libwebsockets only
- * tells when one is readable, and adopts what accept() gives.
+ * Listening sockets are ours (net/endpoint.h), so that an error at bind has a name; libwebsockets
+ * only tells when one is readable, and adopts what accept() gives.
  */
 #include "net/ws.h"
 
@@ -311,7 +312,10 @@ static int on_connect_failed(struct ws *w, struct lws *wsi, struct ws_conn *c, s
 	return 0;
 }
 
-/* A whole message that came at once is passed on as it lies; pieces are put together, up to the limit. */
+/*
+ * A whole message that came at once is passed on as it lies; pieces are put together, up to the
+ * limit.
+ */
 static int on_received(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
 	if (!c || !c->user || !lws_frame_is_binary(wsi))
@@ -598,7 +602,9 @@ struct ws *ws_create(const struct ws_handler *handler)
 			   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
 	};
 
-	/* Its log has one buffer for all threads, and says nothing that our callbacks are not told. */
+	/*
+	 * Its log has one buffer for all threads, and says nothing that our callbacks are not told.
+	 */
 	lws_set_log_level(0, NULL);
 	w->handler = *handler;
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -1,6 +1,7 @@
 /*
  * WebSocket connections, in and out: path /blaze/1, subprotocol "blaze1", binary messages, no
- * extensions. The only file that knows libwebsockets (4.1.6: what it must not be asked for is in ws.c).
+ * extensions. The only file that knows libwebsockets (4.1.6: what it must not be asked for is in
+ * ws.c).
  *
  * One thread creates or takes over a ws and calls everything here, except ws_wake().
  */
@@ -36,8 +37,8 @@ struct ws_handler {
 	/** A whole message; < 0 closes at once. */
 	int (*received)(void *user, struct slice message);
 	/**
-	 * There is room, after ws_want_write(): appends one message to *out and returns 1, to be asked
-	 * again; 0 = nothing to send; < 0 = close, after what was written before is out.
+	 * There is room, after ws_want_write(): appends one message to *out and returns 1, to be
+	 * asked again; 0 = nothing to send; < 0 = close, after what was written before is out.
 	 */
 	int (*writable)(void *user, struct buf *out);
 	/** It is gone: the last call with this user. reason: why a dial failed; "" for others. */
@@ -54,8 +55,8 @@ struct ws *ws_create(const struct ws_handler *handler);
 /** Closes everything; closed() is called for each. */
 void ws_destroy(struct ws *w);
 /**
- * Waits for something to happen and handles it. < 0: cannot go on. What a timer() or closed() decides may
- * be seen late: to get back from here, they call ws_wake().
+ * Waits for something to happen and handles it. < 0: cannot go on. What a timer() or closed()
+ * decides may be seen late: to get back from here, they call ws_wake().
  */
 int ws_service(struct ws *w);
 /** Makes ws_service() call woken(). Any thread, as long as w exists. */
@@ -66,8 +67,8 @@ void ws_set_timer(struct ws *w, uint64_t delay_ms);
 /** Accepts from a listening socket from now on. Takes ownership of fd. */
 int ws_listen(struct ws *w, int fd);
 /**
- * Starts to connect; deadline_ms bounds TCP and WebSocket together. Ends in connected() or closed(),
- * never before this returns.
+ * Starts to connect; deadline_ms bounds TCP and WebSocket together. Ends in connected() or
+ * closed(), never before this returns.
  */
 struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user);
 

@@ -267,8 +267,10 @@ def test_symlink_is_followed(shared):
 @pytest.mark.parametrize('name', ['x' * 255, 'ü' * 127, 'a b', "it's", '日本語', '-rf', 'new\nline', '\\', '%41'])
 def test_unusual_names(node, name):
     node.write(f'names/{name}', name)
-    assert node.names('names') == [name]
-    assert node.remount().text(f'names/{name}') == name and node.names('names') == [name]
+    shown = node.names('names')
+    # What a terminal must not see is shown escaped, on this device too; the name given still finds it.
+    assert shown == [name] if name.isprintable() else len(shown) == 1 and shown[0].isprintable()
+    assert node.remount().text(f'names/{name}') == name and node.names('names') == shown
 
 
 def test_name_of_300_bytes_is_too_long(shared):

@@ -1,7 +1,7 @@
 /*
- * Records of a peer that holds the keys and means ill: each input is cut into plaintexts, sealed, and
- * received. First byte of a piece: its length in units of 128 bytes; the limits are small, so that
- * rekeying and the message limit are reached.
+ * Records of a peer that holds the keys and means ill: each input is cut into plaintexts, sealed,
+ * and received. First byte of a piece: its length in units of 128 bytes; the limits are small, so
+ * that rekeying and the message limit are reached.
  */
 #include "net/channel.h"
 

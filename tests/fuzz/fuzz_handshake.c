@@ -1,7 +1,7 @@
 /*
- * A transport that is fed anything, in either role. First byte: bit 0 = we are the initiator, bit 1 =
- * pairing, bit 2 = the other side answers honestly, and the input only damages what it says. Then pieces,
- * each a byte of length and its bytes: a wire message, or what is XORed into one.
+ * A transport that is fed anything, in either role. First byte: bit 0 = we are the initiator, bit 1
+ * = pairing, bit 2 = the other side answers honestly, and the input only damages what it says. Then
+ * pieces, each a byte of length and its bytes: a wire message, or what is XORed into one.
  */
 #include "net/transport.h"
 

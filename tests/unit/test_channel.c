@@ -168,7 +168,9 @@ static void test_small_messages_share_a_record(void)
 	destroy_channels(c);
 }
 
-/* Sends three records, damages the delivery as `how` says, and gives what the receiver said last. */
+/*
+ * Sends three records, damages the delivery as `how` says, and gives what the receiver said last.
+ */
 enum damage {
 	DAMAGE_BIT,
 	DAMAGE_CUT,

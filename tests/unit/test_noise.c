@@ -1,8 +1,9 @@
 /*
  * net/noise. Prints "ok NAME" for each test.
  *
- * The known answers are the vectors of cacophony, as in snow's tests/vectors/cacophony.txt since its
- * commit aabed315 (before that, their handshake hashes were wrong), and of RFC 5869, appendix A.
+ * The known answers are the vectors of cacophony, as in snow's tests/vectors/cacophony.txt since
+ * its commit aabed315 (before that, their handshake hashes were wrong), and of RFC 5869, appendix
+ * A.
  */
 #include "net/noise.h"
 
@@ -41,7 +42,9 @@ static bool is_hex(struct slice s, const char *hex)
 	return slice_eq(s, buf_slice(&b));
 }
 
-/* An identity with a given X25519 secret: written as a key file, because keys have no other way in. */
+/*
+ * An identity with a given X25519 secret: written as a key file, because keys have no other way in.
+ */
 static struct keys *make_keys(const char *name, const char *dh_hex)
 {
 	AUTO(buf_fini) struct buf file = {0};
@@ -353,7 +356,10 @@ static void check_handshakes(enum noise_pattern pattern, enum noise_cipher ciphe
 		CHECK(handshake(&t, &len) && len > 0);
 		for (t.byte = 0; t.byte < len; t.byte++) {
 			t.cut = false;
-			/* X25519 ignores the highest bit of a key, but not the lowest, changed here. */
+			/*
+			 * X25519 ignores the highest bit of a key, but not the lowest, changed
+			 * here.
+			 */
 			CHECK(!handshake(&t, NULL));
 			t.cut = true;
 			CHECK(!handshake(&t, NULL));
