@@ -35,6 +35,7 @@ struct join {
 	char *peer;    /* the other device's name, for a terminal */
 	char *joining; /* directory, until it has its name */
 	char *name;
+	int code; /* of what was decided about the offer */
 };
 
 static void join_fini(struct join *j)
@@ -64,34 +65,6 @@ static int prepare(struct join *j)
 	int r = home_keys(j->home, j->options->device_name, &j->keys, &why);
 	if (r < 0)
 		return out_error(j->out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
-	return CODE_OK;
-}
-
-static int pair(struct join *j, char *text)
-{
-	struct why why = {""};
-	char *link = strstr(text, LINK_PREFIX);
-	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
-								  : (uint64_t)j->options->timeout_ms;
-
-	if (!link)
-		return out_error(
-			j->out, CODE_PAIRING,
-			"that is not a pairing link: copy what blaze pair prints on the other device");
-	link[strcspn(link, " \t\r\n\"'")] = 0;
-	int r = net_pair_join(link, j->keys, timeout_ms, &j->pair, &why);
-	wipe(link, strlen(link));
-	switch (-r) {
-	case EKEYREJECTED:
-	case EINVAL:
-		return out_error(j->out, CODE_PAIRING, "%s", why.text);
-	case ETIMEDOUT:
-		return out_error(j->out, CODE_TIMEOUT, "%s", why.text);
-	default:
-		if (r < 0)
-			return out_error(j->out, CODE_FAILED, "%s", why.text);
-	}
-	j->peer = show_text(j->pair.peer.name);
 	return CODE_OK;
 }
 
@@ -143,6 +116,53 @@ static int ask_trust(struct join *j)
 	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
 		return CODE_OK;
 	return out_error(j->out, CODE_PAIRING, "not joined: nothing was kept here");
+}
+
+/* ---- the link ------------------------------------------------------------------------------- */
+
+/* Everything that can still go wrong here goes wrong before the other device counts on this one. */
+static int accept_offer(void *ctx, const struct pair_result *offer)
+{
+	struct join *j = ctx;
+
+	j->pair = *offer;
+	j->peer = show_text(offer->peer.name);
+	j->code = make_database(j);
+	if (j->code == CODE_OK)
+		j->code = ask_trust(j);
+	out_flush(j->out);
+	j->pair.welcome = (struct buf){0}; /* lent */
+	return j->code == CODE_OK ? 0 : -ECANCELED;
+}
+
+static int pair(struct join *j, char *text)
+{
+	struct why why = {""};
+	char *link = strstr(text, LINK_PREFIX);
+	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
+								  : (uint64_t)j->options->timeout_ms;
+
+	if (!link)
+		return out_error(
+			j->out, CODE_PAIRING,
+			"that is not a pairing link: copy what blaze pair prints on the other device");
+	link[strcspn(link, " \t\r\n\"'")] = 0;
+	const struct pair_confirm confirm = {.confirm = accept_offer, .ctx = j};
+	int r = net_pair_join(link, j->keys, timeout_ms, &confirm, &j->pair, &why);
+	wipe(link, strlen(link));
+	switch (-r) {
+	case ECANCELED:
+		return j->code;
+	case EKEYREJECTED:
+	case EINVAL:
+		return out_error(j->out, CODE_PAIRING, "%s", why.text);
+	case ETIMEDOUT:
+		return out_error(j->out, CODE_TIMEOUT, "%s", why.text);
+	default:
+		if (r < 0)
+			return out_error(j->out, CODE_FAILED, "%s", why.text);
+	}
+	return CODE_OK;
 }
 
 static int give_name(struct join *j)
@@ -241,11 +261,6 @@ int join_with_link(char *text, const struct join_options *options, struct out *o
 	if (code == CODE_OK)
 		code = pair(&j, text);
 	wipe(text, strlen(text));
-	if (code == CODE_OK)
-		code = make_database(&j);
-	if (code == CODE_OK)
-		code = ask_trust(&j);
-	out_flush(out);
 	if (code == CODE_OK)
 		code = give_name(&j);
 	if (code == CODE_OK)

@@ -18,18 +18,30 @@
  *     mountpoint.[ch]    directories to mount on
  *   core/    the database; starts no thread, opens no socket, knows no files
  *     db.h               the façade: open, edit, apply, observe, ask
- *     change.h           what one save becomes       doc.h          a record's content as a CRDT
- *     json.h             lossless JSON scanner       store.h        LevelDB and the rules around it
- *     envelope.h         sealing                     sync.h         what one peer still needs
- *     keys.h, digest.h   identity, cryptography      status.h       what net knows about peers
- *     report.h           the verdict: "is it synced?"
- *     base.h bytes.h arena.h id.h log.h why.h thread.h   the ground everything stands on
- *   net/     moves bytes between databases
- *     net.h              start, stop, pairing; behind it WebSocket, Noise, channels, peers
+ *       db.c             opening, lock, settings     txn.c          transactions: one batch each
+ *       db_edit.c        edits made here             db_apply.c     changes made elsewhere
+ *       db_query.c       questions                   db_history.c   what happened, in words
+ *       tree.c, node.*   where nodes are             name.*         hostile names
+ *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
+ *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
+ *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
+ *     envelope.*         sealing                     sync.*         what one peer still needs
+ *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
+ *     report.*           the verdict: "is it synced?"
+ *     base bytes arena id log why thread             the ground everything stands on
+ *   net/     moves messages between databases
+ *     net.*              the thread; start and stop  peer.*         members: who is dialled when
+ *     conn.*             one connection              transport.*    hello, handshake, records
+ *     hello.* noise.* channel.*  the three of them   ws.*           libwebsockets
+ *     invite.* link.* pair.* join.*  pairing         endpoint.*     addresses
  *   fs/      shows a database as files
- *     vfs.h              the mount's semantics, without FUSE; the publisher
- *     session.h          the FUSE session            ops*.c         FUSE's requests, one to one
- *     special.h          .blaze/                     notify.h       what the kernel has to forget
+ *     vfs.h, vfs*.c      the mount's semantics, without FUSE
+ *       ns.c             the local namespace         localname.*    what never leaves the device
+ *       publish.c        when bytes become a change  project.c      changes coming down
+ *       bases.c          what a saving program had read
+ *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
+ *     special.*          .blaze/                     notify.*       what the kernel has to forget
+ *     init_patch.*       what libfuse 3.14 forgets to tell the kernel
  *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
  *
  * Dependencies run cli → fs → core ← net ← cli.

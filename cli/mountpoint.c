@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,9 +90,10 @@ bool mountpoint_is_blaze(const char *dir)
 
 bool mountpoint_is_dead(const char *dir)
 {
-	struct stat st;
+	struct statfs fs;
 
-	return stat(dir, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	/* Not stat(2): the kernel answers that from its cache long after the daemon has died. */
+	return statfs(dir, &fs) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 static bool is_empty(const char *dir)

@@ -36,6 +36,9 @@ struct join {
 	struct pair *pair;
 	struct buf message;
 	struct pair_result result;
+	struct pair_confirm confirm;
+	bool confirmed;
+	bool refused; /* by the person here */
 	bool paired;
 	bool done;
 	int error; /* the gravest so far */
@@ -162,7 +165,8 @@ static void transport_is_up(void *ctx)
 	j->pair = pair_create(&o);
 }
 
-static void take_result(struct join *j)
+/* The other device said who it is and what it offers: only now can a person decide. */
+static int confirm(struct join *j)
 {
 	uint8_t hash[NOISE_HASH_BYTES];
 
@@ -171,7 +175,11 @@ static void take_result(struct join *j)
 	j->result.peer = *pair_device(j->pair);
 	pair_take_welcome(j->pair, &j->result.welcome);
 	(void)snprintf(j->result.endpoint, sizeof(j->result.endpoint), "%s", j->active->address);
-	j->paired = true;
+	j->confirmed = true;
+	if (j->confirm.confirm(j->confirm.ctx, &j->result) >= 0)
+		return 0;
+	j->refused = true;
+	return -ECANCELED;
 }
 
 static int transport_message(void *ctx, struct slice message)
@@ -179,12 +187,14 @@ static int transport_message(void *ctx, struct slice message)
 	struct join *j = ctx;
 	int r = pair_receive(j->pair, message);
 
+	if (r >= 0 && !j->confirmed && pair_is_welcome(j->pair))
+		r = confirm(j);
 	if (r < 0)
 		return r;
 	while (pair_next(j->pair, &j->message) > 0)
 		transport_send(j->session, &j->message);
 	if (pair_is_done(j->pair)) {
-		take_result(j);
+		j->paired = true;
 		transport_bye(j->session, CHANNEL_BYE_DONE);
 	}
 	return 0;
@@ -243,7 +253,8 @@ static int on_received(void *user, struct slice message)
 		return -EPROTO; /* it speaks before it was greeted */
 	int r = transport_receive(j->session, message);
 	if (r < 0 && !j->paired) {
-		note_session(j, r);
+		if (!j->refused)
+			note_session(j, r);
 		return r;
 	}
 	ws_want_write(a->conn);
@@ -349,17 +360,22 @@ static int run(struct join *j, uint64_t timeout_ms)
 	ws_destroy(j->ws);
 	if (r < 0 && !j->paired)
 		return r;
+	if (j->refused) {
+		j->why.text[0] = 0;
+		return -ECANCELED;
+	}
 	if (!j->paired && !concerns_trust(j->error) && wall_s() >= j->link.expiry_s)
 		note_expired(j);
 	return j->paired ? 0 : j->error;
 }
 
 int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
-	     struct pair_result *ret, struct why *why)
+	     const struct pair_confirm *confirm, struct pair_result *ret, struct why *why)
 {
 	struct join *j = xcalloc(1, sizeof(*j));
 
 	j->keys = keys;
+	j->confirm = *confirm;
 	int r = link_decode(link, &j->link);
 	if (r < 0)
 		(void)why_set(
@@ -374,6 +390,10 @@ int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
 		(void)why_set(why, r, "%s", j->why.text);
 	else
 		*ret = j->result;
+	if (r < 0 && j->result.welcome.data)
+		wipe(j->result.welcome.data, j->result.welcome.cap);
+	if (r < 0)
+		buf_fini(&j->result.welcome);
 	pair_destroy(j->pair);
 	transport_destroy(j->session);
 	if (j->message.data)

@@ -9,6 +9,6 @@
 
 /** As net_pair_join(). */
 int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
-	     struct pair_result *ret, struct why *why);
+	     const struct pair_confirm *confirm, struct pair_result *ret, struct why *why);
 
 #endif

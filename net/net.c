@@ -254,8 +254,8 @@ void net_invite_cancel(struct net *n, uint64_t id)
 }
 
 int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
-		  struct pair_result *ret, struct why *why)
+		  const struct pair_confirm *confirm, struct pair_result *ret, struct why *why)
 {
 	digest_init();
-	return join_run(link, keys, timeout_ms, ret, why);
+	return join_run(link, keys, timeout_ms, confirm, ret, why);
 }

@@ -63,14 +63,22 @@ struct pair_result {
 	struct buf welcome; /**< for db_join() */
 };
 
+/** Asked once, before the other device admits this one. */
+struct pair_confirm {
+	/** < 0: leaves without having joined. It may take a person's time; the other side waits 40 s. */
+	int (*confirm)(void *ctx, const struct pair_result *offer);
+	void *ctx;
+};
+
 /**
- * Joins with a link: connects, proves the secret, exchanges certificates. Blocks, up to timeout_ms; uses no
- * other part of net and needs no database. On failure why says which of "not a pairing link", "expired
- * N minutes ago", "already used", "not known there", "wrong", "cannot reach ADDR: reason" it was and
- * what to do; the code is -EKEYREJECTED for all that concern trust, -EINVAL for no link,
- * -ECONNREFUSED or -ETIMEDOUT when nobody answers.
+ * Joins with a link: connects, proves the secret, exchanges certificates, asks `confirm`. Blocks, up to
+ * timeout_ms besides the answer's time; uses no other part of net and needs no database. On failure why says
+ * which of "not a pairing link", "expired N minutes ago", "already used", "not known there", "wrong",
+ * "cannot reach ADDR: reason" it was and what to do; the code is -EKEYREJECTED for all that concern
+ * trust, -EINVAL for no link, -ECONNREFUSED or -ETIMEDOUT when nobody answers, -ECANCELED when
+ * confirm said no (why is empty then).
  */
 int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
-		  struct pair_result *ret, struct why *why);
+		  const struct pair_confirm *confirm, struct pair_result *ret, struct why *why);
 
 #endif

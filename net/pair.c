@@ -179,6 +179,11 @@ bool pair_is_done(const struct pair *p)
 	return p->step == STEP_END;
 }
 
+bool pair_is_welcome(const struct pair *p)
+{
+	return p->options.role == PAIR_JOINER && p->step == STEP_JOIN;
+}
+
 const struct device *pair_device(const struct pair *p)
 {
 	return &p->device;
@@ -186,7 +191,7 @@ const struct device *pair_device(const struct pair *p)
 
 void pair_take_welcome(struct pair *p, struct buf *ret)
 {
-	assert(p->options.role == PAIR_JOINER && pair_is_done(p));
+	assert(p->options.role == PAIR_JOINER && p->step >= STEP_JOIN);
 	*ret = p->welcome;
 	p->welcome = (struct buf){0};
 }

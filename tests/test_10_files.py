@@ -264,13 +264,23 @@ def test_symlink_is_followed(shared):
     assert shared.text('followed/link') == 'found'
 
 
-@pytest.mark.parametrize('name', ['x' * 255, 'ü' * 127, 'a b', "it's", '日本語', '-rf', 'new\nline', '\\', '%41'])
+@pytest.mark.parametrize('name', ['x' * 255, 'ü' * 127, 'a b', "it's", '日本語', '-rf', '\\', '%41'])
 def test_unusual_names(node, name):
     node.write(f'names/{name}', name)
     shown = node.names('names')
     # What a terminal must not see is shown escaped, on this device too; the name given still finds it.
     assert shown == [name] if name.isprintable() else len(shown) == 1 and shown[0].isprintable()
     assert node.remount().text(f'names/{name}') == name and node.names('names') == shown
+
+
+@pytest.mark.parametrize('name', ['new\nline', 'bell\x07', '\u202egnp.exe'])
+def test_name_with_control_characters_works_and_is_listed_escaped(node, name):
+    node.write(f'names/{name}', 'x')
+    for _ in range(2):
+        (shown,) = node.names('names')
+        assert shown.isprintable() and node.text(f'names/{shown}') == 'x'
+        assert node.text(f'names/{name}') == 'x'
+        node.remount()
 
 
 def test_name_of_300_bytes_is_too_long(shared):

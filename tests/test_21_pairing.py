@@ -1,10 +1,14 @@
 """Pairing by a one-use link: what goes wrong is one line, exit 13, and changes nothing."""
 import base64
+import contextlib
+import os
+import pty
 import re
 
 import pytest
 
 from blazetest import Node
+from blazetest.node import BIN
 from blazetest.cluster import Invitation
 from blazetest.wait import pause
 
@@ -134,3 +138,46 @@ def test_joining_a_database_twice_is_refused(hub, guest):
     with Invitation(hub) as invitation:
         done = guest.run('pair', invitation.link, code=None)
     assert done.returncode not in (0, 2) and 'work' in done.stderr
+
+
+def answer_on_a_terminal(guest, link, answer):
+    """`blaze pair LINK` with a terminal, on which a person types `answer`; its exit code and output."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ['BLAZE_HOME'] = str(guest.home)
+        os.execv(BIN, [BIN, 'pair', link])
+    said = b''
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while True:
+            if said.count(b'[y/N]') and answer:
+                os.write(terminal, answer + b'\n')
+                answer = b''
+            more = os.read(terminal, 4096)
+            if not more:
+                break
+            said += more
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+
+
+def test_who_declines_on_a_terminal_is_not_waited_for(hub, guest):
+    with Invitation(hub) as invitation:
+        code, said = answer_on_a_terminal(guest, invitation.link, b'n')
+        assert code == 13 and 'Check that both devices show' in said, said
+    assert not list(guest.home.glob('*/format'))
+    assert hub.status()['peers'] == []
+
+
+def test_who_agrees_on_a_terminal_joins(hub, guest):
+    with Invitation(hub) as invitation:
+        code, said = answer_on_a_terminal(guest, invitation.link, b'y')
+    assert code == 0 and 'done.' in said, said
+    assert len(hub.status()['peers']) == 1
+
+
+def test_name_already_taken_is_told_before_anyone_counts_on_it(hub, guest):
+    guest.init()
+    with Invitation(hub) as invitation:
+        done = guest.run('pair', invitation.link, code=1)
+        assert 'is on this device already' in done.stderr
+    assert hub.status()['peers'] == []

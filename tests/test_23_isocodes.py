@@ -26,18 +26,13 @@ EDITS = ['sed -i s/Germany/Deutschland/ countries/DE.json',
 
 
 def split(node, collections=COLLECTIONS, limit=10**6):
-    """One file an entry, written by a shell through the mount, as jq prints it."""
+    """One file an entry, as jq prints it, written by a shell through the mount."""
     count = 0
     for folder, (file, name, key) in collections.items():
-        script = f'''mkdir {folder}; cd {folder}
-jq -r --argjson n {limit} '."{name}"[:$n][] | .{key}, tojson' {SOURCE}/{file} |
-while read -r name; do read -r record; printf '%s\\n' "$record" | jq . > "$name.json"; done'''
-        # One jq a record is slow; it is what a person types, so the small collections do it.
-        if folder == 'languages':
-            script = f'''mkdir {folder}; cd {folder}
-jq -r --argjson n {limit} '."{name}"[:$n][] | .{key}, tojson' {SOURCE}/{file} |
-while read -r name; do read -r record; printf '%s\\n' "$record" > "$name.json"; done'''
-        node.sh(script)
+        entries = f'"@" + .{key}, .'
+        node.sh(f'''mkdir {folder}; cd {folder}
+jq -r '."{name}"[:{limit}][] | {entries}' {SOURCE}/{file} |
+awk '/^@/ {{ close(f); f = substr($0, 2) ".json"; next }} {{ print > f }}' ''')
         count += len(node.names(folder))
     return count
 
