@@ -18,11 +18,11 @@
 #define AUTO(fn) __attribute__((cleanup(fn)))
 
 /** Hands the pointer over and forgets it here. */
-#define STEAL(p)                      \
-	(__extension__({              \
+#define STEAL(p)                        \
+	(__extension__({                \
 		__typeof__(p) p_ = (p); \
-		(p) = NULL;           \
-		p_;                   \
+		(p) = NULL;             \
+		p_;                     \
 	}))
 
 #define countof(a) (sizeof(a) / sizeof((a)[0]))

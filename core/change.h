@@ -47,9 +47,10 @@ enum op_kind {
 	OP_DELETE = 3, /**< takes away the tokens in preds */
 	OP_SET = 4,    /**< one JSON field */
 	OP_UNSET = 5,  /**< removes one JSON field */
-	OP_RAW = 6,    /**< the whole value: text, binary, a symlink's target, JSON that does not parse */
-	OP_UNRAW = 7,  /**< the value is JSON fields again */
-	OP_LAYOUT = 8, /**< the text whose formatting, key order and whitespace the fields are shown in */
+	OP_RAW = 6, /**< the whole value: text, binary, a symlink's target, JSON that does not parse */
+	OP_UNRAW = 7, /**< the value is JSON fields again */
+	OP_LAYOUT =
+		8, /**< the text whose formatting, key order and whitespace the fields are shown in */
 	OP_EXEC = 9,   /**< the owner-executable bit */
 	OP_MEMBER = 10 /**< a device joins; value is its certificate (stream `auth` only) */
 };
@@ -62,7 +63,7 @@ enum node_kind {
 };
 
 enum value_kind {
-	VALUE_TEXT = 1,  /**< a JSON value's source text: scalar or array, exactly as written */
+	VALUE_TEXT = 1,	 /**< a JSON value's source text: scalar or array, exactly as written */
 	VALUE_OBJECT = 2 /**< an object is here; its members are fields of their own */
 };
 
@@ -81,14 +82,14 @@ struct op {
 	uint64_t lamport; /**< with the change's author, the operation's id */
 	struct opid *preds;
 	size_t pred_count;
-	enum node_kind node_kind; /**< MOVE */
-	struct id parent;	  /**< MOVE */
-	struct slice name;	  /**< MOVE */
-	struct slice path;	  /**< SET, UNSET: see core/doc.h */
+	enum node_kind node_kind;   /**< MOVE */
+	struct id parent;	    /**< MOVE */
+	struct slice name;	    /**< MOVE */
+	struct slice path;	    /**< SET, UNSET: see core/doc.h */
 	enum value_kind value_kind; /**< SET */
-	struct slice value;	  /**< SET, RAW, LAYOUT, MEMBER */
-	struct opid ord;	  /**< SET: the field's place among fields the layout lacks; 0 = own id */
-	bool exec;		  /**< EXEC */
+	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER */
+	struct opid ord; /**< SET: the field's place among fields the layout lacks; 0 = own id */
+	bool exec;	 /**< EXEC */
 };
 
 /** A growing list of operations with the memory they point at. Zero-initialise. */

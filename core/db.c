@@ -158,7 +158,8 @@ static int write_format(const char *dir, const struct id *id, struct why *why)
 	char hex[ID_HEX_BYTES];
 
 	id_hex(id, hex);
-	if (fd < 0 || dprintf(fd, "%s %d\n%s\n", FORMAT_WORD, FORMAT_VERSION, hex) < 0 || fsync(fd) != 0)
+	if (fd < 0 || dprintf(fd, "%s %d\n%s\n", FORMAT_WORD, FORMAT_VERSION, hex) < 0 ||
+	    fsync(fd) != 0)
 		return why_set(why, -errno, "cannot write '%s': %s", path, strerror(errno));
 	return 0;
 }
@@ -177,7 +178,8 @@ static void seed_root(struct store_txn *t, const struct seed *seed)
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 	struct opid first = {.lamport = 1};
-	struct node root = {.id = root_of(&seed->id), .kind = NODE_DIR, .place = first, .visible = true};
+	struct node root = {
+		.id = root_of(&seed->id), .kind = NODE_DIR, .place = first, .visible = true};
 
 	node_touch(&root, NULL, 0, first);
 	root.indexed = true;
@@ -215,7 +217,8 @@ static int seed_store(const char *dir, const struct seed *seed, struct why *why)
 	if (r == 0)
 		r = store_sync(s);
 	if (r < 0)
-		(void)why_set(why, r, "cannot write the new database in '%s': %s", dir, strerror(-r));
+		(void)why_set(why, r, "cannot write the new database in '%s': %s", dir,
+			      strerror(-r));
 	store_close(s);
 	return r;
 }
@@ -223,7 +226,8 @@ static int seed_store(const char *dir, const struct seed *seed, struct why *why)
 static int create_from(const char *dir, const struct seed *seed, struct why *why)
 {
 	if (mkdir(dir, 0700) != 0)
-		return why_set(why, -errno, "cannot create the directory '%s': %s", dir, strerror(errno));
+		return why_set(why, -errno, "cannot create the directory '%s': %s", dir,
+			       strerror(errno));
 	int r = store_create(dir, why);
 	if (r == 0)
 		r = seed_store(dir, seed, why);
@@ -269,7 +273,8 @@ int db_join(const char *dir, const struct keys *keys, struct slice welcome, stru
 	int r = parse_welcome(welcome, seed);
 
 	if (r < 0)
-		return why_set(why, r, "the other device's welcome is not understood; is it a newer Blaze?");
+		return why_set(why, r,
+			       "the other device's welcome is not understood; is it a newer Blaze?");
 	keys_cert(keys, &cert);
 	seed->certs[seed->cert_count++] = buf_slice(&cert);
 	r = create_from(dir, seed, why);
@@ -289,18 +294,22 @@ static int read_format(const char *dir, struct id *ret, struct why *why)
 
 	if (fd < 0 && errno == ENOENT)
 		return why_set(why, access(dir, F_OK) == 0 ? -EBADMSG : -ENOENT,
-			       "'%s' is not a Blaze database; create one with: blaze init NAME", dir);
+			       "'%s' is not a Blaze database; create one with: blaze init NAME",
+			       dir);
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
 		return why_set(why, -EIO, "cannot read '%s': %s", path, strerror(errno));
 	if (sscanf(text, FORMAT_WORD " %d\n%63s", &version, hex) < 1)
-		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed", path);
+		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed",
+			       path);
 	if (version > FORMAT_VERSION)
-		return why_set(why, -EPROTONOSUPPORT,
-			       "the database in '%s' has format %d, this program knows %d; install a newer "
-			       "Blaze (nothing was changed)",
-			       dir, version, FORMAT_VERSION);
+		return why_set(
+			why, -EPROTONOSUPPORT,
+			"the database in '%s' has format %d, this program knows %d; install a newer "
+			"Blaze (nothing was changed)",
+			dir, version, FORMAT_VERSION);
 	if (version != FORMAT_VERSION || !id_from_hex(hex, ret))
-		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed", path);
+		return why_set(why, -EBADMSG, "'%s' is damaged or not Blaze's; nothing was changed",
+			       path);
 	return 0;
 }
 
@@ -357,10 +366,11 @@ static int check_feeds(struct db *db, struct why *why)
 		feed_key(&key, 'c', &f->stream, f->actor);
 		buf_be64(&key, f->seq);
 		if (store_read(db->store, buf_slice(&key), &value) < 0)
-			return why_set(why, -EBADMSG,
-				       "the store in '%s' is damaged: a change made here is missing; restore it "
-				       "from a backup, or pair this device again",
-				       db->dir);
+			return why_set(
+				why, -EBADMSG,
+				"the store in '%s' is damaged: a change made here is missing; restore it "
+				"from a backup, or pair this device again",
+				db->dir);
 	}
 	return 0;
 }
@@ -379,10 +389,11 @@ static int load(struct db *db, struct why *why)
 	if (r == 0)
 		r = member_load(db);
 	if (r < 0)
-		return why_set(why, -EBADMSG,
-			       "the store in '%s' is damaged; restore the directory from a backup, or move it "
-			       "away and pair this device again",
-			       db->dir);
+		return why_set(
+			why, -EBADMSG,
+			"the store in '%s' is damaged; restore the directory from a backup, or move it "
+			"away and pair this device again",
+			db->dir);
 	r = check_feeds(db, why);
 	if (r == 0 && !member_find(db, db->actor))
 		return why_set(why, -EACCES,

@@ -69,10 +69,10 @@ uint64_t db_wait_change(struct db *db, uint64_t seen, uint64_t deadline_ms);
 struct node_info {
 	struct id id;
 	enum node_kind kind;
-	bool visible;	      /**< alive, and every directory up to the root is too */
+	bool visible; /**< alive, and every directory up to the root is too */
 	struct id parent;
-	char *name;	      /**< as shown: escaped, and told apart from siblings of the same name */
-	uint64_t size;	      /**< of the rendered content, or of a symlink's target */
+	char *name;    /**< as shown: escaped, and told apart from siblings of the same name */
+	uint64_t size; /**< of the rendered content, or of a symlink's target */
 	bool exec;
 	uint64_t modified_ms; /**< wall clock of the last change of content, from its author */
 	uint64_t author;      /**< of the last change */
@@ -88,7 +88,8 @@ void node_info_fini(struct node_info *n);
  * transaction, for every node whose projection changed: shown name, place, visibility, content, exec.
  */
 struct db_view {
-	void (*node_changed)(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
+	void (*node_changed)(void *ctx, struct txn *t, const struct node_info *n,
+			     bool content_changed);
 	/** After unlock of a remote transaction in which node_changed was called: 0, or why it was not written. */
 	void (*committed)(void *ctx, int result);
 	void *ctx;
@@ -149,8 +150,8 @@ int db_doc(struct txn *t, const struct id *node, struct doc **ret);
 /** The same as it was before this transaction. */
 int db_old_doc(struct txn *t, const struct id *node, struct doc **ret);
 /** Children of a directory in no order. fn gets borrowed infos; visible ones only. */
-int db_children(struct txn *t, const struct id *dir, void (*fn)(void *ctx, const struct node_info *n),
-		void *ctx);
+int db_children(struct txn *t, const struct id *dir,
+		void (*fn)(void *ctx, const struct node_info *n), void *ctx);
 
 /** How many other devices acknowledged the node's last change. */
 uint32_t db_synced_count(struct txn *t, const struct id *node);
@@ -179,12 +180,12 @@ int db_set_setting(struct db *db, const char *key, const char *value);
 /* ---- truth about sync ----------------------------------------------------------------------- */
 
 struct db_stats {
-	uint64_t record_count;	    /**< visible records */
-	uint64_t change_count;	    /**< changes made on this device, ever */
-	uint64_t pending_count;	    /**< made here, not yet held by every other device */
-	uint64_t pending_bytes;	    /**< their size, as far as known */
-	uint64_t conflict_count;    /**< records with values to review */
-	uint64_t held_back_count;   /**< envelopes received that cannot be applied yet */
+	uint64_t record_count;	  /**< visible records */
+	uint64_t change_count;	  /**< changes made on this device, ever */
+	uint64_t pending_count;	  /**< made here, not yet held by every other device */
+	uint64_t pending_bytes;	  /**< their size, as far as known */
+	uint64_t conflict_count;  /**< records with values to review */
+	uint64_t held_back_count; /**< envelopes received that cannot be applied yet */
 	size_t peer_count;
 };
 
@@ -203,7 +204,7 @@ struct history_entry {
 	uint64_t time_ms;
 	uint64_t author;
 	const char *author_name;
-	char rev[20];	     /**< short id of the change */
+	char rev[20]; /**< short id of the change */
 	const char *summary; /**< "created", "priority 2 → 1, status …", "42 bytes", "renamed to …" */
 };
 

@@ -26,7 +26,8 @@ static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slic
 		r = -EAGAIN;
 	for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
 		const struct op *op = &c.ops.items[i];
-		struct stamp stamp = {.hlc = c.hlc, .id = {.lamport = op->lamport, .actor = f->actor}};
+		struct stamp stamp = {.hlc = c.hlc,
+				      .id = {.lamport = op->lamport, .actor = f->actor}};
 
 		r = tree_apply(t, &f->stream, op, stamp);
 		if (op->lamport > t->lamport)
@@ -69,7 +70,8 @@ static int apply_body(struct txn *t, struct feed *f, const struct envelope_range
 	return err == 0 ? reader_finish(&r) : err;
 }
 
-static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor, struct slice envelope)
+static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
+			struct slice envelope)
 {
 	AUTO(buf_fini) struct buf body = {0};
 	struct db *db = t->db;

@@ -64,10 +64,11 @@ void db_new_id(struct txn *t, const struct id *parent, const char *name, enum no
 	       struct id *ret)
 {
 	for (unsigned generation = 0;; generation++) {
-		uint8_t tail[5] = {(uint8_t)kind, (uint8_t)(generation >> 24), (uint8_t)(generation >> 16),
-				   (uint8_t)(generation >> 8), (uint8_t)generation};
-		const struct slice parts[] = {
-			SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name), SLICE(tail, sizeof(tail))};
+		uint8_t tail[5] = {(uint8_t)kind, (uint8_t)(generation >> 24),
+				   (uint8_t)(generation >> 16), (uint8_t)(generation >> 8),
+				   (uint8_t)generation};
+		const struct slice parts[] = {SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name),
+					      SLICE(tail, sizeof(tail))};
 
 		*ret = digest_id("blaze node", parts, countof(parts));
 		const struct txn_node *tn = txn_node(t, ret);
@@ -119,7 +120,8 @@ int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const
 
 static bool is_json_name(const struct node *n)
 {
-	return n->name.len > 5 && strncasecmp((const char *)n->name.data + n->name.len - 5, ".json", 5) == 0;
+	return n->name.len > 5 &&
+	       strncasecmp((const char *)n->name.data + n->name.len - 5, ".json", 5) == 0;
 }
 
 /* Applies the operations doc_diff() appended, from the first-th on. */
@@ -229,8 +231,8 @@ int db_delete(struct txn *t, const struct id *node)
 		if (!tn)
 			r = -EIO;
 		else if (tn->n.kind == NODE_DIR && tn->n.child_count > 0)
-			r = store_scan(t->store, key_node(&prefix, 'd', &tn->n.id), SLICE("", 0), walk_add,
-				       &w);
+			r = store_scan(t->store, key_node(&prefix, 'd', &tn->n.id), SLICE("", 0),
+				       walk_add, &w);
 	}
 	for (size_t i = w.count; r == 0 && i > 0; i--)
 		r = delete_one(t, &w.ids[i - 1]);

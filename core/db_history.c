@@ -47,8 +47,8 @@ static bool last_at_or_before(void *ctx, struct slice key, struct slice value)
 	return true;
 }
 
-static int open_envelope(struct txn *t, const struct id *stream, uint64_t actor, struct slice stored,
-			 struct buf *body)
+static int open_envelope(struct txn *t, const struct id *stream, uint64_t actor,
+			 struct slice stored, struct buf *body)
 {
 	const struct member *m = member_find(t->db, actor);
 	struct envelope_place at = {.root_key = t->db->root_key, .stream = *stream, .actor = actor};
@@ -56,13 +56,14 @@ static int open_envelope(struct txn *t, const struct id *stream, uint64_t actor,
 	if (!m || stored.len < ENVELOPE_HEAD_BYTES)
 		return -EIO;
 	memcpy(at.prev, stored.data + 8, sizeof(at.prev));
-	return envelope_open(&at, m->device.sign_pk,
-			     SLICE(stored.data + ENVELOPE_HEAD_BYTES, stored.len - ENVELOPE_HEAD_BYTES),
-			     body);
+	return envelope_open(
+		&at, m->device.sign_pk,
+		SLICE(stored.data + ENVELOPE_HEAD_BYTES, stored.len - ENVELOPE_HEAD_BYTES), body);
 }
 
 /* The change's bytes, loose or out of the envelope that holds it. */
-static int load_change(struct txn *t, const struct id *stream, const struct feed_pos *pos, struct buf *ret)
+static int load_change(struct txn *t, const struct id *stream, const struct feed_pos *pos,
+		       struct buf *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf from = {0};
@@ -161,7 +162,8 @@ static void tell_op(struct story *s, const struct op *op, struct buf *out)
 	case OP_RAW:
 		comma(out);
 		if (s->began)
-			buf_printf(out, "%llu → %zu bytes", (unsigned long long)s->size, op->value.len);
+			buf_printf(out, "%llu → %zu bytes", (unsigned long long)s->size,
+				   op->value.len);
 		else
 			buf_printf(out, "created, %zu bytes", op->value.len);
 		s->size = op->value.len;

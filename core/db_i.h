@@ -14,11 +14,11 @@
 struct feed {
 	struct id stream;
 	uint64_t actor;
-	uint64_t seq;		     /**< last applied change */
-	uint64_t sealed;	     /**< last change inside an envelope; = seq but for our own */
-	uint64_t declared;	     /**< seq our own last change of this stream named as dependency */
-	uint64_t lamport;	     /**< highest of the feed */
-	uint8_t head[DIGEST_BYTES];  /**< hash of the last envelope */
+	uint64_t seq;	   /**< last applied change */
+	uint64_t sealed;   /**< last change inside an envelope; = seq but for our own */
+	uint64_t declared; /**< seq our own last change of this stream named as dependency */
+	uint64_t lamport;  /**< highest of the feed */
+	uint8_t head[DIGEST_BYTES]; /**< hash of the last envelope */
 };
 
 struct acked {
@@ -71,13 +71,13 @@ struct db {
 /** A node as this transaction sees it. */
 struct txn_node {
 	struct node n;
-	bool known;	      /**< was in the store, or was created here */
-	bool dirty;	      /**< to be written back */
-	bool touched;	      /**< this transaction's own change has touched it */
+	bool known;   /**< was in the store, or was created here */
+	bool dirty;   /**< to be written back */
+	bool touched; /**< this transaction's own change has touched it */
 	bool content_changed;
-	bool projected;	      /**< its projection changed: the view has to hear of it */
-	bool told;	      /**< the view has */
-	struct doc *doc;      /**< NULL until needed */
+	bool projected;	 /**< its projection changed: the view has to hear of it */
+	bool told;	 /**< the view has */
+	struct doc *doc; /**< NULL until needed */
 	struct txn_node *next_in_slot;
 	struct txn_node *next; /**< in order of first use */
 };
@@ -160,7 +160,8 @@ void feed_publish(struct txn *t);
 struct id feed_stream_id(const struct db *db, const char *label, const struct id *node);
 int feed_pos_cmp(const struct feed_pos *a, const struct feed_pos *b);
 /** 0 when absent. */
-uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *stream, uint64_t actor);
+uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *stream,
+		      uint64_t actor);
 void feed_key(struct buf *key, uint8_t prefix, const struct id *stream, uint64_t actor);
 /** What stands before the envelope in its store value. */
 #define ENVELOPE_HEAD_BYTES (8 + DIGEST_BYTES)

@@ -21,8 +21,8 @@ static bool add_values(void *ctx, struct slice key, struct slice value)
 	return true;
 }
 
-int db_children(struct txn *t, const struct id *dir, void (*fn)(void *ctx, const struct node_info *n),
-		void *ctx)
+int db_children(struct txn *t, const struct id *dir,
+		void (*fn)(void *ctx, const struct node_info *n), void *ctx)
 {
 	AUTO(buf_fini) struct buf prefix = {0};
 	struct ids l = {0};
@@ -194,7 +194,8 @@ static uint64_t pending_bytes(struct txn *t)
 			feed_key(&prefix, (uint8_t)*kind, &f->stream, f->actor);
 			feed_key(&from, (uint8_t)*kind, &f->stream, f->actor);
 			buf_be64(&from, least + 1);
-			(void)store_scan(t->store, buf_slice(&prefix), buf_slice(&from), add_size, &s);
+			(void)store_scan(t->store, buf_slice(&prefix), buf_slice(&from), add_size,
+					 &s);
 		}
 	}
 	return s.bytes;
@@ -211,8 +212,10 @@ void db_get_stats(struct db *db, struct db_stats *ret)
 		.pending_count = feed_pending_locked(db),
 	};
 	for (size_t i = 0; i < db->feed_count; i++) {
-		if (db->feeds[i].actor == db->actor)
-			ret->change_count += db->feeds[i].seq;
+		const struct feed *f = &db->feeds[i];
+
+		if (f->actor == db->actor && !id_eq(&f->stream, &db->auth_stream))
+			ret->change_count += f->seq;
 	}
 	for (size_t i = 0; i < l.count; i++) {
 		const struct txn_node *tn = txn_node(t, &l.items[i]);

@@ -69,7 +69,8 @@ static void hidden_part(const struct envelope_place *at, struct slice header, st
 	buf_append(out, at->prev, sizeof(at->prev));
 }
 
-static void signed_digest(const struct envelope_place *at, struct slice sent, uint8_t out[DIGEST_BYTES])
+static void signed_digest(const struct envelope_place *at, struct slice sent,
+			  uint8_t out[DIGEST_BYTES])
 {
 	AUTO(buf_fini) struct buf hidden = {0};
 
@@ -106,9 +107,9 @@ void envelope_seal(const struct envelope_place *at, const struct keys *keys, uin
 	buf_append(out, nonce, sizeof(nonce));
 	hidden_part(at, buf_slice(out), &bound);
 	buf_varint(out, plain.len + MAC_BYTES);
-	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(buf_reserve(out, plain.len + MAC_BYTES), NULL,
-							 plain.data, plain.len, bound.data, bound.len,
-							 NULL, nonce, k.key);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(buf_reserve(out, plain.len + MAC_BYTES),
+							 NULL, plain.data, plain.len, bound.data,
+							 bound.len, NULL, nonce, k.key);
 	out->len += plain.len + MAC_BYTES;
 	signed_digest(at, buf_slice(out), sum);
 	keys_sign(keys, SLICE(sum, sizeof(sum)), signature);
@@ -168,9 +169,9 @@ static int decrypt(const struct envelope_place *at, const struct parsed *p, stru
 	hidden_part(at, p->header, &bound);
 	buf_clear(plain);
 	if (secret_eq(p->tag, k.tag, TAG_BYTES) && secret_eq(p->commit, k.commit, COMMIT_BYTES) &&
-	    crypto_aead_xchacha20poly1305_ietf_decrypt(buf_reserve(plain, p->ciphertext.len), NULL, NULL,
-						       p->ciphertext.data, p->ciphertext.len, bound.data,
-						       bound.len, p->nonce, k.key) == 0) {
+	    crypto_aead_xchacha20poly1305_ietf_decrypt(
+		    buf_reserve(plain, p->ciphertext.len), NULL, NULL, p->ciphertext.data,
+		    p->ciphertext.len, bound.data, bound.len, p->nonce, k.key) == 0) {
 		plain->len = p->ciphertext.len - MAC_BYTES;
 		r = 0;
 	}

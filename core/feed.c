@@ -68,7 +68,8 @@ struct feed *feed_find(const struct db *db, const struct id *stream, uint64_t ac
 {
 	size_t i = feed_index(db, stream, actor);
 
-	return i < db->feed_count && feed_cmp(&db->feeds[i], stream, actor) == 0 ? &db->feeds[i] : NULL;
+	return i < db->feed_count && feed_cmp(&db->feeds[i], stream, actor) == 0 ? &db->feeds[i]
+										 : NULL;
 }
 
 static void feed_set(struct db *db, const struct feed *f)
@@ -161,7 +162,8 @@ static size_t pos_index(const struct feed_pos *vv, size_t count, const struct fe
 	return lo;
 }
 
-uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *stream, uint64_t actor)
+uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *stream,
+		      uint64_t actor)
 {
 	struct feed_pos at = {.stream = *stream, .actor = actor};
 	size_t i = pos_index(vv, count, &at);
@@ -245,7 +247,8 @@ static void arrive(struct txn *t, const struct feed *f, uint64_t seq_first, uint
 	store_put(t->store, buf_slice(&key), buf_slice(&value));
 }
 
-void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count, struct slice envelope)
+void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
+		 struct slice envelope)
 {
 	arrive(t, f, seq_first, count, envelope);
 	envelope_hash(envelope, f->head);
@@ -338,7 +341,8 @@ size_t db_have(struct db *db, struct feed_pos **ret)
 		const struct feed *f = &db->feeds[i];
 
 		if (f->sealed)
-			vv[n++] = (struct feed_pos){.stream = f->stream, .actor = f->actor, .seq = f->sealed};
+			vv[n++] = (struct feed_pos){
+				.stream = f->stream, .actor = f->actor, .seq = f->sealed};
 	}
 	mutex_unlock(&db->lock);
 	*ret = vv;
@@ -368,7 +372,8 @@ static bool pick_wanted(void *ctx, struct slice key, struct slice value)
 	p->pos.seq = reader_varint(&v);
 	p->last = reader_varint(&v);
 	p->bad = reader_finish(&k) < 0 || reader_finish(&v) < 0;
-	p->found = !p->bad && p->last > feed_pos_seq(p->vv, p->vv_count, &p->pos.stream, p->pos.actor);
+	p->found =
+		!p->bad && p->last > feed_pos_seq(p->vv, p->vv_count, &p->pos.stream, p->pos.actor);
 	return !p->found && !p->bad;
 }
 

@@ -20,30 +20,30 @@ enum json_kind {
 /** One value of the text. Offsets count bytes from the start of the text. */
 struct json_node {
 	enum json_kind kind;
-	size_t start;		 /**< first byte of the value */
-	size_t end;		 /**< one past its last byte */
-	size_t key_start;	 /**< of the member's key string with its quotes; member of an object only */
+	size_t start;	  /**< first byte of the value */
+	size_t end;	  /**< one past its last byte */
+	size_t key_start; /**< of the member's key string with its quotes; member of an object only */
 	size_t key_end;
-	struct slice key;	 /**< decoded; borrowed from the text or the tree's arena */
-	uint32_t parent;	 /**< index; the root's is JSON_NONE */
-	uint32_t first_child;	 /**< members of an object in source order; arrays have none reported */
+	struct slice key;     /**< decoded; borrowed from the text or the tree's arena */
+	uint32_t parent;      /**< index; the root's is JSON_NONE */
+	uint32_t first_child; /**< members of an object in source order; arrays have none reported */
 	uint32_t last_child;
-	uint32_t next;		 /**< next sibling */
+	uint32_t next; /**< next sibling */
 	uint32_t child_count;
 };
 
 #define JSON_NONE UINT32_MAX
 
 struct json {
-	struct slice text; /**< borrowed */
+	struct slice text;	 /**< borrowed */
 	struct json_node *nodes; /**< [0] is the root; objects' members, depth first */
 	size_t count;
 	struct arena arena;
 };
 
 struct json_error {
-	size_t line;   /**< from 1 */
-	size_t column; /**< from 1, in bytes */
+	size_t line;	  /**< from 1 */
+	size_t column;	  /**< from 1, in bytes */
 	const char *what; /**< static text, such as "expected a value" */
 };
 

@@ -30,8 +30,8 @@ void log_line(enum log_level level, const char *format, ...)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	(void)gmtime_r(&now.tv_sec, &tm);
 	size_t n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ blaze %s: ", now.tv_nsec / 1000000,
-			      names[level]);
+	n += (size_t)snprintf(line + n, sizeof(line) - n,
+			      ".%03ldZ blaze %s: ", now.tv_nsec / 1000000, names[level]);
 	va_start(args, format);
 	int r = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
 	va_end(args);

@@ -23,7 +23,8 @@ void member_fini(struct member *m)
 	buf_fini(&m->cert);
 }
 
-static void member_add(struct member **list, size_t *count, const struct device *d, struct slice cert)
+static void member_add(struct member **list, size_t *count, const struct device *d,
+		       struct slice cert)
 {
 	*list = xreallocarray(*list, *count + 1, sizeof(**list));
 	struct member *m = &(*list)[(*count)++];

@@ -118,7 +118,8 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 
 bool node_is_alive(const struct node *n)
 {
-	return n->kind != NODE_NONE && n->place.lamport != 0 && (n->token_count > 0 || n->child_count > 0);
+	return n->kind != NODE_NONE && n->place.lamport != 0 &&
+	       (n->token_count > 0 || n->child_count > 0);
 }
 
 static bool is_among(struct opid id, const struct opid *list, size_t count)

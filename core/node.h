@@ -18,9 +18,9 @@ struct node {
 	enum node_kind kind; /**< NODE_NONE while only mentioned, as a parent */
 	struct id stream;
 	struct id parent;
-	struct buf name;      /**< as its author gave it */
-	struct opid place;    /**< the MOVE in force; lamport 0 = none yet */
-	struct opid *tokens;  /**< sorted; none = deleted */
+	struct buf name;     /**< as its author gave it */
+	struct opid place;   /**< the MOVE in force; lamport 0 = none yet */
+	struct opid *tokens; /**< sorted; none = deleted */
 	size_t token_count;
 	uint64_t child_count; /**< alive children: keeps a deleted directory alive */
 	bool exec;
@@ -30,9 +30,9 @@ struct node {
 	uint64_t size;
 	uint32_t conflicts;
 	bool raw;
-	bool indexed;	      /**< listed among its parent's children */
-	bool visible;	      /**< as projected */
-	struct buf shown;     /**< as projected */
+	bool indexed;	  /**< listed among its parent's children */
+	bool visible;	  /**< as projected */
+	struct buf shown; /**< as projected */
 };
 
 void node_fini(struct node *n);

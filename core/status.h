@@ -21,12 +21,12 @@ struct peer_status {
 	char label[DEVICE_LABEL_BYTES];
 	enum peer_state state;
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< where it was dialled or came from; "" if never */
-	int64_t rtt_us;		 /**< -1 unknown */
-	int64_t clock_skew_ms;	 /**< peer minus us; 0 unknown */
-	uint64_t last_seen_ms;	 /**< wall clock; 0 never */
-	uint64_t up_bytes;	 /**< since start, on the wire */
+	int64_t rtt_us;			       /**< -1 unknown */
+	int64_t clock_skew_ms;		       /**< peer minus us; 0 unknown */
+	uint64_t last_seen_ms;		       /**< wall clock; 0 never */
+	uint64_t up_bytes;		       /**< since start, on the wire */
 	uint64_t down_bytes;
-	char last_error[128];	 /**< why the last attempt failed; "" if it did not */
+	char last_error[128]; /**< why the last attempt failed; "" if it did not */
 };
 
 struct status;

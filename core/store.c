@@ -28,7 +28,7 @@
 #define UNSYNCED_BYTES_MAX (64u << 20)
 
 struct store {
-	char *dir;	   /**< holds store/ and ballast */
+	char *dir; /**< holds store/ and ballast */
 	char *leveldb_dir;
 	char *ballast;
 	leveldb_options_t *options;
@@ -41,7 +41,7 @@ struct store {
 	struct mutex lock;	/**< protects everything below */
 	leveldb_t *db;		/**< NULL when it could not be reopened */
 	int failure;		/**< the error that made the handle unwritable, or 0 */
-	bool low;		/**< the ballast is given up: only what frees space may be written */
+	bool low; /**< the ballast is given up: only what frees space may be written */
 	leveldb_writebatch_t *unsynced;
 	size_t unsynced_bytes;
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
@@ -133,7 +133,8 @@ static bool has_room(const struct store *s)
 {
 	struct statvfs fs;
 
-	return statvfs(s->dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= HEAL_FREE_BYTES_MIN;
+	return statvfs(s->dir, &fs) != 0 ||
+	       (uint64_t)fs.f_bavail * fs.f_frsize >= HEAL_FREE_BYTES_MIN;
 }
 
 static int leveldb_try_open(struct store *s, struct why *why)
@@ -184,10 +185,11 @@ int store_open(const char *dir, struct store **ret, struct why *why)
 	int r = -EBADMSG;
 
 	if (access(current, F_OK) != 0)
-		(void)why_set(why, 0,
-			      "the store in '%s' is damaged: CURRENT is missing; restore the directory from a "
-			      "backup, or move it away and pair this device again",
-			      dir);
+		(void)why_set(
+			why, 0,
+			"the store in '%s' is damaged: CURRENT is missing; restore the directory from a "
+			"backup, or move it away and pair this device again",
+			dir);
 	else
 		r = open_with_ballast(s, why);
 	if (r < 0) {
@@ -294,9 +296,8 @@ static int flush_logs(const struct store *s)
 		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
 			continue;
 		AUTO(close_fd) int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 && errno != ENOENT)
-			r = -errno;
-		else if (fd >= 0 && fdatasync(fd) != 0)
+		bool flushed = fd < 0 ? errno == ENOENT : fdatasync(fd) == 0;
+		if (!flushed)
 			r = -errno;
 	}
 	if (r == 0 && fsync(dirfd(d)) != 0)
@@ -369,8 +370,8 @@ int store_read(struct store *s, struct slice key, struct buf *ret)
 
 	buf_clear(ret);
 	mutex_lock(&s->lock);
-	char *value = s->db ? leveldb_get(s->db, s->read_options, (const char *)key.data, key.len, &len,
-					  &message)
+	char *value = s->db ? leveldb_get(s->db, s->read_options, (const char *)key.data, key.len,
+					  &len, &message)
 			    : NULL;
 	bool closed = !s->db;
 	mutex_unlock(&s->lock);

@@ -27,7 +27,8 @@ struct store_txn *store_begin(struct store *s)
 
 static size_t hash(struct slice key)
 {
-	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: keys here are our own ids, not an attacker's choice */
+	uint64_t h =
+		0xcbf29ce484222325u; /* FNV-1a: keys here are our own ids, not an attacker's choice */
 
 	for (size_t i = 0; i < key.len; i++)
 		h = (h ^ key.data[i]) * 0x100000001b3u;
@@ -123,7 +124,8 @@ const struct pending *store_txn_pending(const struct store_txn *t, size_t i)
 
 static bool has_prefix(struct slice key, struct slice prefix)
 {
-	return key.len >= prefix.len && (prefix.len == 0 || memcmp(key.data, prefix.data, prefix.len) == 0);
+	return key.len >= prefix.len &&
+	       (prefix.len == 0 || memcmp(key.data, prefix.data, prefix.len) == 0);
 }
 
 static int by_key(const void *a, const void *b)

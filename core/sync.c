@@ -44,15 +44,15 @@ struct sync {
 	char peer_endpoint[ENDPOINT_MAX + 1];
 	bool hello_sent;
 	bool digest_sent;
-	bool have_wanted;  /**< a HAVE has to go out */
+	bool have_wanted; /**< a HAVE has to go out */
 	bool have_sent;
 	bool hello_came;
 	bool vv_known;
-	bool stuck;	   /**< something could not be applied: ask again after the next change here */
+	bool stuck; /**< something could not be applied: ask again after the next change here */
 	uint64_t stuck_at;
 	struct vv vv;
 	uint64_t cursor;
-	uint64_t idle_at;  /**< generation at which there was nothing left to say; 0 = look */
+	uint64_t idle_at; /**< generation at which there was nothing left to say; 0 = look */
 	bool in_sync;
 	int64_t clock_skew_ms;
 	struct told *told;

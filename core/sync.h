@@ -36,10 +36,10 @@ struct sync_options {
 
 /** What the engine learnt; net copies it into core/status.h. */
 struct sync_info {
-	bool hello;	       /**< the peer's HELLO came */
-	bool in_sync;	       /**< both sides hold the same changes, as far as told */
+	bool hello;   /**< the peer's HELLO came */
+	bool in_sync; /**< both sides hold the same changes, as far as told */
 	int64_t clock_skew_ms;
-	const char *endpoint;  /**< the peer's own, "" = none; borrowed */
+	const char *endpoint; /**< the peer's own, "" = none; borrowed */
 };
 
 struct sync *sync_create(const struct sync_options *options);

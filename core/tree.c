@@ -274,8 +274,8 @@ static bool move_is_legal(struct txn *t, const struct id *stream, const struct o
 	return id_eq(stream, &below) && (parent->n.kind == NODE_DIR || parent->n.kind == NODE_NONE);
 }
 
-static int apply_move(struct txn *t, const struct id *stream, const struct op *op, struct txn_node *tn,
-		      struct opid id)
+static int apply_move(struct txn *t, const struct id *stream, const struct op *op,
+		      struct txn_node *tn, struct opid id)
 {
 	if (!move_is_legal(t, stream, op, tn))
 		return 0;
@@ -286,7 +286,8 @@ static int apply_move(struct txn *t, const struct id *stream, const struct op *o
 		tn->dirty = true;
 	}
 	if (tn->n.kind != NODE_DIR)
-		return opid_cmp(id, tn->n.place) > 0 ? set_place(t, tn, &op->parent, op->name, id) : 0;
+		return opid_cmp(id, tn->n.place) > 0 ? set_place(t, tn, &op->parent, op->name, id)
+						     : 0;
 	struct move m = {.id = id, .node = op->node, .parent = op->parent, .name = op->name};
 	return move_directory(t, stream, &m);
 }
@@ -478,7 +479,8 @@ static void index_problem(struct txn *t, const struct txn_node *tn)
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf old = {0};
 	size_t len = tn->n.shown.len;
-	bool json = len > 5 && strncasecmp((const char *)tn->n.shown.data + len - 5, ".json", 5) == 0;
+	bool json =
+		len > 5 && strncasecmp((const char *)tn->n.shown.data + len - 5, ".json", 5) == 0;
 	bool problem = tn->n.visible && tn->n.kind == NODE_RECORD &&
 		       (tn->n.conflicts > 0 || (tn->n.raw && json && tn->n.size > 0));
 	struct slice k = key_node(&key, 'p', &tn->n.id);

@@ -8,14 +8,45 @@
 bool localname_is_local(const char *name)
 {
 	static const char *const patterns[] = {
-		"*~",		 ".*.sw?",	   ".*.sw??",	     "*.swp",	   "*.swo",
-		"*.swx",	 "4913",	   ".#*",	     "#*#",	   "*.tmp",
-		".goutputstream-*", ".DS_Store",   "._*",	     ".~lock.*#",  "~$*",
-		".git",		 ".hg",		   ".svn",	     "*-journal",  "*-wal",
-		"*-shm",	 ".fuse_hidden*",  ".nfs*",	     ".Trash-*",   ".Trashes",
-		".Spotlight-V100", ".fseventsd",   ".TemporaryItems", "*.part",
-		"*.partial",	 "*.crdownload",   ".sb-*",	     ".directory", "Thumbs.db",
-		"desktop.ini",	 "*.kate-swp",	   ".*.un~",	     "*___jb_tmp___", "*___jb_old___",
+		"*~",
+		".*.sw?",
+		".*.sw??",
+		"*.swp",
+		"*.swo",
+		"*.swx",
+		"4913",
+		".#*",
+		"#*#",
+		"*.tmp",
+		".goutputstream-*",
+		".DS_Store",
+		"._*",
+		".~lock.*#",
+		"~$*",
+		".git",
+		".hg",
+		".svn",
+		"*-journal",
+		"*-wal",
+		"*-shm",
+		".fuse_hidden*",
+		".nfs*",
+		".Trash-*",
+		".Trashes",
+		".Spotlight-V100",
+		".fseventsd",
+		".TemporaryItems",
+		"*.part",
+		"*.partial",
+		"*.crdownload",
+		".sb-*",
+		".directory",
+		"Thumbs.db",
+		"desktop.ini",
+		"*.kate-swp",
+		".*.un~",
+		"*___jb_tmp___",
+		"*___jb_old___",
 		".metadata_never_index",
 	};
 
@@ -55,8 +86,8 @@ static bool starts_with(const char *s, const char *prefix)
 bool localname_is_temporary(const char *name)
 {
 	static const char *const prefixes[] = {"tmp", "temp", ".tmp", ".temp", "sed", "Cu", "XX"};
-	static const char *const endings[] = {".new",  ".temp", ".bak", ".orig", ".old",
-					      ".save", ".rej",  ".swap", ".lock"};
+	static const char *const endings[] = {".new",  ".temp", ".bak",	 ".orig", ".old",
+					      ".save", ".rej",	".swap", ".lock"};
 	size_t len = strlen(name);
 	const char *dot = strrchr(name, '.');
 
@@ -69,9 +100,9 @@ bool localname_is_temporary(const char *name)
 	for (size_t i = 0; i < countof(prefixes); i++) {
 		size_t n = strlen(prefixes[i]);
 
-		if (starts_with(name, prefixes[i]) && (n == len || (!dot && len - n >= 6) ||
-						       (name[n] == '.' && n + 1 < len) ||
-						       looks_random(name + n, strcspn(name + n, "."))))
+		if (starts_with(name, prefixes[i]) &&
+		    (n == len || (!dot && len - n >= 6) || (name[n] == '.' && n + 1 < len) ||
+		     looks_random(name + n, strcspn(name + n, "."))))
 			return true;
 	}
 	return false;

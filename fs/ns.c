@@ -248,7 +248,8 @@ void ns_release(struct vfs *v, struct inode *i)
 	ns_free(i);
 }
 
-static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
+static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+			uint64_t *ret_ino)
 {
 	static const enum node_kind kinds[] = {NODE_RECORD, NODE_DIR, NODE_SYMLINK};
 	const struct inode *dir = ns_get(v, t, parent);

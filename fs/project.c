@@ -11,13 +11,15 @@
 
 #define NOTICES_MAX 1000000
 
-void project_notice(struct vfs *v, int kind, uint64_t ino, uint64_t parent, const char *name)
+void project_notice(struct vfs *v, enum vfs_notice_kind kind, uint64_t ino, uint64_t parent,
+		    const char *name)
 {
 	mutex_lock(&v->queue_lock);
 	if (v->notice_count < NOTICES_MAX) {
 		if ((v->notice_count & (v->notice_count - 1)) == 0)
-			v->notices = xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
-						   sizeof(*v->notices));
+			v->notices =
+				xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
+					      sizeof(*v->notices));
 		struct vfs_notice *n = &v->notices[v->notice_count++];
 
 		n->kind = kind;
@@ -53,7 +55,8 @@ static void forget_entry(struct vfs *v, const struct inode *parent, const char *
 
 static struct timespec from_ms(uint64_t ms)
 {
-	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	return (struct timespec){.tv_sec = (time_t)(ms / 1000),
+				 .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
 /* Takes the name away; what is open stays readable, what is local in a directory stays in it. */
@@ -132,7 +135,8 @@ static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct
 	char name[256];
 
 	id_hex(&there->node, hex);
-	(void)snprintf(name, sizeof(name), "%.200s~%s%llx", old, hex + 24, (unsigned long long)there->ino);
+	(void)snprintf(name, sizeof(name), "%.200s~%s%llx", old, hex + 24,
+		       (unsigned long long)there->ino);
 	ns_unlink(v, t, parent, old, there);
 	ns_link(v, t, parent, name, there);
 	forget_entry(v, parent, old);
@@ -160,7 +164,8 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 	forget_attr(v, parent);
 }
 
-static bool is_safe(struct vfs *v, struct txn *t, const struct node_info *n, const struct inode *parent)
+static bool is_safe(struct vfs *v, struct txn *t, const struct node_info *n,
+		    const struct inode *parent)
 {
 	AUTO(buf_fini) struct buf target = {0};
 

@@ -61,8 +61,8 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 
 /* ---- graves: records gone from their name, in their grace time ---------------------------------- */
 
-int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct id *ret_node,
-		  enum node_kind *ret_kind)
+int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		  struct id *ret_node, enum node_kind *ret_kind)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -155,7 +155,8 @@ static int grave_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *
 	return 0;
 }
 
-int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
+int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
+		 struct inode *i)
 {
 	if (!i->bound)
 		return 0;
@@ -171,8 +172,8 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 /* ---- files ------------------------------------------------------------------------------------- */
 
 /* Takes the node that (parent, name) stands for, out of its grave if there is one. */
-static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent, const char *name,
-			  struct id *ret)
+static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent,
+			  const char *name, struct id *ret)
 {
 	enum node_kind kind = NODE_NONE;
 
@@ -312,12 +313,14 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 }
 
 /* A link is followed by the kernel of whoever reads it: it must not lead out of the mount. */
-bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent, struct slice target)
+bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
+			 struct slice target)
 {
 	int depth = 0;
 	size_t at = 0;
 
-	for (const struct inode *p = parent; p && p->ino != VFS_ROOT_INO; p = ns_get(v, t, p->parent))
+	for (const struct inode *p = parent; p && p->ino != VFS_ROOT_INO;
+	     p = ns_get(v, t, p->parent))
 		depth++;
 	if (target.len == 0 || target.data[0] == '/' || memchr(target.data, 0, target.len))
 		return false;
@@ -383,7 +386,8 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 }
 
 /* Stops being the record it was: keeps its bytes, and remembers in case it is only being shuffled. */
-static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_parent, const char *old_name)
+static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_parent,
+		  const char *old_name)
 {
 	int r = ns_load_data(v, t, i);
 
@@ -525,7 +529,8 @@ static int for_each_below(struct vfs *v, struct txn *t, struct inode *dir,
 		if (!i)
 			r = -EIO;
 		else if (S_ISDIR(i->mode))
-			r = store_scan(db_store(t), ns_key(&key, 'd', i->ino), SLICE("", 0), add_entry, &e);
+			r = store_scan(db_store(t), ns_key(&key, 'd', i->ino), SLICE("", 0),
+				       add_entry, &e);
 		if (r == 0)
 			r = fn(v, t, i);
 	}

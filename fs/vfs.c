@@ -317,8 +317,8 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 	if (r < 0) {
 		db_set_view(v->db, NULL);
 		free_memory(v);
-		return why_set(why, r, "the local namespace of '%s' cannot be read: %s", db_name(options->db),
-			       strerror(-r));
+		return why_set(why, r, "the local namespace of '%s' cannot be read: %s",
+			       db_name(options->db), strerror(-r));
 	}
 	v->observer = (struct db_observer){.changed = database_changed, .ctx = v};
 	db_observe(v->db, &v->observer);

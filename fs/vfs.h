@@ -29,13 +29,15 @@ struct vfs_caller {
 };
 
 /** What the kernel has to forget, because of a change from another device or a merge. */
+enum vfs_notice_kind {
+	NOTICE_INODE, /**< drop attributes and pages of ino */
+	NOTICE_ATTR,  /**< drop attributes of ino */
+	NOTICE_ENTRY, /**< drop (parent, name), also a negative one */
+	NOTICE_DELETE /**< (parent, name) that was ino is gone */
+};
+
 struct vfs_notice {
-	enum {
-		NOTICE_INODE,	/**< drop attributes and pages of ino */
-		NOTICE_ATTR,	/**< drop attributes of ino */
-		NOTICE_ENTRY,	/**< drop (parent, name), also a negative one */
-		NOTICE_DELETE	/**< (parent, name) that was ino is gone */
-	} kind;
+	enum vfs_notice_kind kind;
 	uint64_t ino;
 	uint64_t parent;
 	char name[256];
@@ -67,10 +69,10 @@ bool vfs_settle(struct vfs *v, uint64_t deadline_ms);
 
 int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count);
-int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
-	      struct stat *ret);
-int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
-	      dev_t rdev, struct stat *ret);
+int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
+	      mode_t mode, struct stat *ret);
+int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
+	      mode_t mode, dev_t rdev, struct stat *ret);
 int vfs_symlink(struct vfs *v, const struct vfs_caller *c, const char *target, uint64_t parent,
 		const char *name, struct stat *ret);
 int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, struct stat *ret);
@@ -116,7 +118,8 @@ int vfs_removexattr(struct vfs *v, uint64_t ino, const char *name);
 /* ---- files ---------------------------------------------------------------------------------- */
 
 /** flags: open(2)'s; O_TRUNC is done here (FUSE_CAP_ATOMIC_O_TRUNC). */
-int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags, struct vfs_handle **ret);
+int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
+	     struct vfs_handle **ret);
 /** Up to size bytes at offset into *ret (cleared first); fewer only at the end. */
 int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret);
 /** All or nothing. Visible to other readers here at once. */

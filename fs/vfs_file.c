@@ -14,7 +14,8 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags, struct vfs_handle **ret)
+int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
+	     struct vfs_handle **ret)
 {
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);

@@ -42,34 +42,34 @@ struct inode {
 	struct timespec ctime;
 	uint64_t parent; /**< where its (first) name is; 0 = nowhere any more */
 	char *name;
-	struct id node;	 /**< the node shown here, if bound; else the one whose content it still reads */
+	struct id node; /**< the node shown here, if bound; else the one whose content it still reads */
 	bool bound;
-	bool local;	 /**< never published: by its own name or that of a directory above */
-	bool own_bytes;	 /**< content is under 'b'; else it is the node's rendering */
+	bool local;	/**< never published: by its own name or that of a directory above */
+	bool own_bytes; /**< content is under 'b'; else it is the node's rendering */
 
 	/* In memory only. */
-	struct id origin;	 /**< the record it was, before it was renamed away from origin_name */
-	uint64_t origin_parent;	 /**< 0 = it was none */
+	struct id origin; /**< the record it was, before it was renamed away from origin_name */
+	uint64_t origin_parent; /**< 0 = it was none */
 	char *origin_name;
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
-	bool gone;	   /**< not in the store any more: lives until it is closed */
-	bool loaded;	   /**< data holds the content */
+	bool gone;   /**< not in the store any more: lives until it is closed */
+	bool loaded; /**< data holds the content */
 	struct buf data;
-	bool dirty;	   /**< data is newer than what is stored */
-	bool unpublished;  /**< stored or not, it is not yet a change */
-	uint64_t due_ms;   /**< monotonic: publish at this time; 0 = not scheduled */
-	uint64_t base_epoch; /**< which content the first unpublished write was based on */
+	bool dirty;	      /**< data is newer than what is stored */
+	bool unpublished;     /**< stored or not, it is not yet a change */
+	uint64_t due_ms;      /**< monotonic: publish at this time; 0 = not scheduled */
+	uint64_t base_epoch;  /**< which content the first unpublished write was based on */
 	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
 	uint64_t replaced;    /**< bytes written without a gap from the start since then */
-	bool base_empty;   /**< on none: it was created beside a remote file of the same name */
-	uint64_t epoch;	   /**< at creation */
-	pid_t writer;	   /**< who opened it for writing last */
-	unsigned notices;  /**< NOTICE_INODE queued and not yet delivered */
+	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
+	uint64_t epoch;	      /**< at creation */
+	pid_t writer;	      /**< who opened it for writing last */
+	unsigned notices;     /**< NOTICE_INODE queued and not yet delivered */
 	struct inode *next_in_slot;
 	struct inode *next_due;
-	bool touched;	   /**< written in the running operation */
+	bool touched; /**< written in the running operation */
 };
 
 struct vfs_handle {
@@ -122,7 +122,7 @@ struct vfs {
 	size_t grave_end;
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
-	struct inode *due; /**< list of inodes with something unpublished */
+	struct inode *due;    /**< list of inodes with something unpublished */
 	uint64_t unpublished_count;
 	uint64_t epoch; /**< counts changes of content that came from elsewhere */
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
@@ -140,8 +140,8 @@ struct vfs {
 	void (*notify)(void *ctx, const struct vfs_notice *n);
 	void *notify_ctx;
 	bool stop;
-	bool kick;	   /**< timers changed */
-	bool sync_soon;	   /**< something from elsewhere was applied: make it durable and acknowledge it */
+	bool kick;	/**< timers changed */
+	bool sync_soon; /**< something from elsewhere was applied: make it durable and acknowledge it */
 	bool sync_later;
 	struct db_observer observer;
 	struct thread publisher;
@@ -165,7 +165,8 @@ void ns_release(struct vfs *v, struct inode *i);
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino);
 /** Links the inode at (parent, name): entry, parent's times and link count. */
 void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
-void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
+	       struct inode *i);
 bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir);
 void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node);
 void ns_unbind(struct vfs *v, struct txn *t, struct inode *i);
@@ -190,7 +191,8 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force);
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i);
 /** The record at (parent, name) is gone: start its grace time. */
-int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
+		 struct inode *i);
 struct rename_from {
 	struct inode *parent;
 	const char *name;
@@ -204,11 +206,12 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i);
 /** Publishes a directory's contents, or takes them out again. */
 int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
-bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent, struct slice target);
+bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
+			 struct slice target);
 /** graves */
 /** 0 and what is buried there, or -ENOENT. */
-int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct id *ret_node,
-		  enum node_kind *ret_kind);
+int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		  struct id *ret_node, enum node_kind *ret_kind);
 /** Deletes the record whose grace is over. */
 void publish_bury(struct vfs *v, struct txn *t, const struct grave *g);
 /** The oldest grave if it is due at now_ms; takes it out of the queue. */
@@ -224,7 +227,8 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 void project_committed(void *ctx, int result);
 /** Shows what the database has and the namespace has not. */
 int project_all(struct vfs *v);
-void project_notice(struct vfs *v, int kind, uint64_t ino, uint64_t parent, const char *name);
+void project_notice(struct vfs *v, enum vfs_notice_kind kind, uint64_t ino, uint64_t parent,
+		    const char *name);
 
 /* bases.c: what a program had read when it saved */
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i);

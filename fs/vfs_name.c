@@ -29,7 +29,8 @@ static int get_dir(struct vfs *v, struct txn *t, uint64_t ino, struct inode **re
 	return S_ISDIR((*ret)->mode) ? 0 : -ENOTDIR;
 }
 
-static int get_entry(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct inode **ret)
+static int get_entry(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		     struct inode **ret)
 {
 	uint64_t ino = 0;
 	int r = ns_find(v, t, parent, name, &ino);
@@ -116,8 +117,8 @@ static int finish_made(struct vfs *v, struct txn *t, int r, struct inode *i, str
 	return ns_end(v, t, r);
 }
 
-int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
-	      struct stat *ret)
+int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
+	      mode_t mode, struct stat *ret)
 {
 	const struct making m = {c, parent, name, S_IFDIR | (mode & 07777)};
 	struct inode *dir = NULL;
@@ -130,8 +131,8 @@ int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const 
 	return finish_made(v, t, r, i, ret);
 }
 
-int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name, mode_t mode,
-	      dev_t rdev, struct stat *ret)
+int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
+	      mode_t mode, dev_t rdev, struct stat *ret)
 {
 	const struct making m = {c, parent, name, mode};
 	struct inode *dir = NULL;
@@ -223,7 +224,8 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 			publish_mark(v, t, i, LONG_OPEN_MS);
 		i->opens++;
 		i->writers++;
-		*h = (struct vfs_handle){.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
+		*h = (struct vfs_handle){
+			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
 		*ret_handle = h;
 	}
 	r = finish_made(v, t, r, i, ret);
@@ -241,7 +243,8 @@ static const char *linked_name(const struct inode *dir, const char *asked, const
 }
 
 /* The name is gone; the inode with it when that was its last. */
-static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *asked, struct inode *i)
+static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *asked,
+		      struct inode *i)
 {
 	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
@@ -307,7 +310,8 @@ struct renaming {
 	struct inode *over; /**< what is in the way, or NULL */
 };
 
-static bool is_below(struct vfs *v, struct txn *t, const struct inode *dir, const struct inode *above)
+static bool is_below(struct vfs *v, struct txn *t, const struct inode *dir,
+		     const struct inode *above)
 {
 	for (unsigned depth = 0; dir && depth < 4096; depth++) {
 		if (dir->ino == above->ino)

@@ -45,8 +45,8 @@ int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_i
 
 enum invite_state {
 	INVITE_WAITING,
-	INVITE_DONE,	/**< ret_device and ret_code are filled */
-	INVITE_WRONG,	/**< somebody tried with a wrong secret: void now */
+	INVITE_DONE,  /**< ret_device and ret_code are filled */
+	INVITE_WRONG, /**< somebody tried with a wrong secret: void now */
 	INVITE_EXPIRED,
 	INVITE_UNKNOWN
 };
@@ -59,7 +59,7 @@ void net_invite_cancel(struct net *n, uint64_t id);
 struct pair_result {
 	struct device peer;
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< the one that answered */
-	char code[16];	    /**< "4839 2170": the same on both devices unless someone is in between */
+	char code[16]; /**< "4839 2170": the same on both devices unless someone is in between */
 	struct buf welcome; /**< for db_join() */
 };
 

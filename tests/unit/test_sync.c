@@ -124,7 +124,8 @@ static size_t talk(struct side *a, struct side *b)
 	sync_get_info(sb, &ib);
 	/* P7: said as soon as it is true, unless one has not heard yet that the other is a member. */
 	struct device d;
-	bool strangers = db_member(a->db, db_actor(b->db), &d) != 0 || db_member(b->db, db_actor(a->db), &d) != 0;
+	bool strangers = db_member(a->db, db_actor(b->db), &d) != 0 ||
+			 db_member(b->db, db_actor(a->db), &d) != 0;
 	assert(strangers || (ia.in_sync && ib.in_sync));
 	sync_destroy(sa);
 	sync_destroy(sb);
@@ -199,8 +200,8 @@ static void expect_equal(struct side *sides, unsigned count, const char *what)
 	for (unsigned i = 1; i < count; i++) {
 		tree_text(&sides[i], &other);
 		if (!slice_eq(buf_slice(&first), buf_slice(&other))) {
-			(void)fprintf(stderr, "%s: differ\n--- 0\n%s--- %u\n%s", what, buf_str(&first), i,
-				      buf_str(&other));
+			(void)fprintf(stderr, "%s: differ\n--- 0\n%s--- %u\n%s", what,
+				      buf_str(&first), i, buf_str(&other));
 			abort();
 		}
 	}
@@ -250,7 +251,11 @@ static int create_something(struct txn *t, const struct id *dir)
 	struct id id;
 	bool is_dir = rnd(3) == 0;
 
-	(void)snprintf(name, sizeof(name), is_dir ? "d%u" : rnd(2) ? "f%u.json" : "f%u.txt", rnd(NAMES));
+	(void)snprintf(name, sizeof(name),
+		       is_dir	? "d%u"
+		       : rnd(2) ? "f%u.json"
+				: "f%u.txt",
+		       rnd(NAMES));
 	enum node_kind kind = is_dir ? NODE_DIR : NODE_RECORD;
 	db_new_id(t, dir, name, kind, &id);
 	int r = db_put_node(t, &id, kind, dir, name);
@@ -276,8 +281,8 @@ static void edit(struct side *s)
 	if (what < 3 || !pick_child(t, &dir, &n)) {
 		r = create_something(t, &dir);
 	} else if (what < 6 && n.kind == NODE_RECORD) {
-		(void)snprintf(text, sizeof(text), "{\"a\": %u, \"b\": {\"c\": %u}, \"k%u\": 1}\n", rnd(5),
-			       rnd(5), rnd(3));
+		(void)snprintf(text, sizeof(text), "{\"a\": %u, \"b\": {\"c\": %u}, \"k%u\": 1}\n",
+			       rnd(5), rnd(5), rnd(3));
 		r = db_put_content(t, &n.id, NULL, SLICE_STR(text));
 	} else if (what < 7) {
 		r = db_delete(t, &n.id);
@@ -285,7 +290,8 @@ static void edit(struct side *s)
 		r = db_put_exec(t, &n.id, rnd(2));
 	} else {
 		(void)pick_dir(t, &root, &other);
-		(void)snprintf(name, sizeof(name), n.kind == NODE_DIR ? "d%u" : "f%u.json", rnd(NAMES));
+		(void)snprintf(name, sizeof(name), n.kind == NODE_DIR ? "d%u" : "f%u.json",
+			       rnd(NAMES));
 		if (db_same_stream(t, &n.id, &other))
 			r = db_put_node(t, &n.id, n.kind, &other, name);
 	}
