@@ -6,7 +6,7 @@
  *   lock      flock(2)ed by the process that has it open
  *   store/    LevelDB          ballast   see core/store.h
  *
- * Store keys of its own: "m name", "m key" (the root key), "m counters", and 's' + setting names.
+ * Store keys of its own: "m name", "m key" (the root key), "m counters", and 'S' + setting names.
  */
 #include "core/db_i.h"
 

@@ -115,7 +115,7 @@ int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, st
 	t->remote = true;
 	int r = apply_locked(t, stream, actor, envelope);
 
-	if (r == -EAGAIN || r == -EACCES)
+	if (r == -EAGAIN || r == -EACCES || r == -EBADMSG)
 		db->held_back++;
 	if (r <= 0) {
 		db_abort(t);

@@ -1,7 +1,7 @@
 /*
  * A device's identity: an Ed25519 key that signs feeds and a separate X25519 key for connections.
  *
- * The secret half lives in one file, mode 0600 in a directory of mode 0700; a laxer file is refused.
+ * The secret half lives in one file of mode 0600; a laxer file is refused.
  * The public half travels as a certificate: both public keys and the device's name, signed by the
  * Ed25519 key, so whoever trusts the device id trusts the pair.
  *

@@ -1,5 +1,5 @@
 /*
- * One line per event on standard error (or syslog after log_to_syslog()).
+ * One line per event on standard error.
  *
  * Only the function where an error stops logs it; core logs nothing above debug. Text that came from
  * outside goes through log_quote(). Never logged: keys, file contents, whole frames.

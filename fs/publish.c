@@ -213,12 +213,19 @@ static bool is_json_name(const char *name)
 	return n > 5 && strcasecmp(name + n - 5, ".json") == 0;
 }
 
-/* JSON that does not parse while someone still has it open is most likely half written. */
+/*
+ * JSON that does not parse while someone still has it open is most likely half written; so is a file that
+ * is empty: a shell's `>` truncates and closes a duplicate before the command writes a byte.
+ */
 static bool is_half_written(const struct inode *i)
 {
 	struct json j;
 
-	if (i->writers == 0 || !is_json_name(i->name))
+	if (i->writers == 0)
+		return false;
+	if (i->data.len == 0)
+		return true;
+	if (!is_json_name(i->name))
 		return false;
 	int r = json_scan(buf_slice(&i->data), &j, NULL);
 	json_fini(&j);

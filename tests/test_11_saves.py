@@ -1,5 +1,9 @@
 """Real programs save a record: it stays the same record, one save is one change, and only it travels."""
+import subprocess
+
 import pytest
+
+from blazetest.wait import eventually
 
 PYTHON_REPLACE = '''/usr/bin/python3 - "$1" <<'P'
 import os, sys, tempfile
@@ -160,3 +164,14 @@ assert db.execute('pragma integrity_check').fetchone() == ('ok',)
     node.sh('/usr/bin/python3 make.py')
     check = "import sqlite3; assert sqlite3.connect('data.db').execute('select count(*) from t').fetchone() == (20,)"
     node.remount().sh(f'/usr/bin/python3 -c "{check}"')
+
+
+@pytest.mark.parametrize('before', ['one\n', None])
+def test_redirection_of_a_shell_is_one_change(node, before):
+    """`>` truncates, duplicates and closes before the command writes: nothing empty may be published."""
+    if before:
+        node.write('notes.txt', before)
+    subprocess.run(['sh', '-c', '(sleep 0.05; echo two) > notes.txt'], cwd=node.mnt, check=True)
+    eventually(lambda: node.status()['held'] == 0)
+    entries = node.log('notes.txt')
+    assert len(entries) == (2 if before else 1), entries
