@@ -30,6 +30,16 @@ void db_lock(struct db *db)
 	mutex_lock(&db->lock);
 }
 
+void db_enter(struct db *db)
+{
+	mutex_lock(&db->lock);
+}
+
+void db_leave(struct db *db)
+{
+	mutex_unlock(&db->lock);
+}
+
 void db_unlock_changed(struct db *db)
 {
 	db->generation++;

@@ -125,16 +125,24 @@ static struct inode **slot_of(struct vfs *v, uint64_t ino)
 	return &v->slots[(ino ^ ino >> 16) % INODE_SLOTS];
 }
 
+struct inode *ns_cached(struct vfs *v, uint64_t ino)
+{
+	struct inode *i = *slot_of(v, ino);
+
+	while (i && i->ino != ino)
+		i = i->next_in_slot;
+	return i;
+}
+
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 	struct inode **slot = slot_of(v, ino);
+	struct inode *cached = ns_cached(v, ino);
 
-	for (struct inode *i = *slot; i; i = i->next_in_slot) {
-		if (i->ino == ino)
-			return i;
-	}
+	if (cached)
+		return cached;
 	if (store_get(db_store(t), ns_key(&key, 'i', ino), &value) < 0)
 		return NULL;
 	struct inode *i = xcalloc(1, sizeof(*i));

@@ -14,9 +14,43 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+static struct vfs_handle *new_handle(struct inode *i, const struct vfs_caller *c, int flags)
+{
+	struct vfs_handle *h = xcalloc(1, sizeof(*h));
+
+	/* Pages that a queued notice is about to drop must not be read by a new opener. */
+	*h = (struct vfs_handle){
+		.inode = i, .flags = flags, .pid = c->pid, .keep_cache = i->notices == 0};
+	i->opens++;
+	if (writes(flags)) {
+		i->writers++;
+		i->writer = c->pid;
+	}
+	return h;
+}
+
+/* The most frequent call of all: a file that the kernel knows is opened to be read. */
+static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, uint64_t ino,
+				     int flags)
+{
+	struct vfs_handle *h = NULL;
+
+	db_enter(v->db);
+	struct inode *i = ns_cached(v, ino);
+	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode)) {
+		bases_read(v, c->pid, i);
+		h = new_handle(i, c, flags);
+	}
+	db_leave(v->db);
+	return h;
+}
+
 int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	     struct vfs_handle **ret)
 {
+	*ret = open_known(v, c, ino, flags);
+	if (*ret)
+		return 0;
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
 	int r = !i ? -ENOENT : S_ISDIR(i->mode) && writes(flags) ? -EISDIR : 0;
@@ -32,19 +66,8 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 		bases_read(v, c->pid, i);
 	if (truncate && r == 0 && !i->gone)
 		publish_mark(v, t, i, LONG_OPEN_MS);
-	if (r == 0) {
-		struct vfs_handle *h = xcalloc(1, sizeof(*h));
-
-		/* Pages that a queued notice is about to drop must not be read by a new opener. */
-		*h = (struct vfs_handle){
-			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = i->notices == 0};
-		i->opens++;
-		if (writes(flags)) {
-			i->writers++;
-			i->writer = c->pid;
-		}
-		*ret = h;
-	}
+	if (r == 0)
+		*ret = new_handle(i, c, flags);
 	if (truncate)
 		return ns_end(v, t, r);
 	db_abort(t);
@@ -145,33 +168,45 @@ int vfs_fsync(struct vfs *v, struct vfs_handle *h)
 	return r < 0 ? r : db_sync(v->db);
 }
 
-void vfs_release(struct vfs *v, struct vfs_handle *h)
+/* The handle is gone; whether anything of what it wrote still has to be stored. */
+static bool leave(struct vfs_handle *h)
 {
 	struct inode *i = h->inode;
-	struct txn *t = db_begin(v->db);
-	int r = 0;
-	bool stored = false;
 
 	assert(i->opens > 0);
 	i->opens--;
-	if (writes(h->flags)) {
-		assert(i->writers > 0);
-		i->writers--;
-	}
-	/* Half-written JSON waited for this; what only looks temporary goes on waiting. */
-	if (i->writers == 0 && writes(h->flags) && !i->gone && (i->dirty || i->unpublished)) {
-		r = publish_file(v, t, i, false);
-		stored = true;
-	}
-	if (i->opens == 0 && r == 0)
-		ns_drop_data(i);
+	if (!writes(h->flags))
+		return false;
+	assert(i->writers > 0);
+	i->writers--;
+	return i->writers == 0 && !i->gone && (i->dirty || i->unpublished);
+}
+
+void vfs_release(struct vfs *v, struct vfs_handle *h)
+{
+	struct inode *i = h->inode;
+
+	db_enter(v->db);
+	bool unstored = leave(h);
 	free(h);
-	if (stored) {
-		(void)ns_end(v, t, r); /* on failure the publisher tries again */
+	if (!unstored) {
+		if (i->opens == 0)
+			ns_drop_data(i);
+		ns_release(v, i);
+		db_leave(v->db);
 		return;
 	}
+	i->opens++; /* pinned until it is stored */
+	db_leave(v->db);
+
+	/* Half-written JSON waited for this; what only looks temporary goes on waiting. */
+	struct txn *t = db_begin(v->db);
+	int r = i->writers == 0 && !i->gone ? publish_file(v, t, i, false) : 0;
+	i->opens--;
+	if (i->opens == 0 && r == 0)
+		ns_drop_data(i);
 	ns_release(v, i);
-	db_abort(t);
+	(void)ns_end(v, t, r); /* on failure the publisher tries again */
 }
 
 int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length)

@@ -150,6 +150,8 @@ struct vfs {
 
 /* ns.c: the local namespace in the store */
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino);
+/** Only if it is in memory. */
+struct inode *ns_cached(struct vfs *v, uint64_t ino);
 struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode);
 /** Stages the inode's record. */
 void ns_put(struct vfs *v, struct txn *t, struct inode *i);
