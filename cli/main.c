@@ -40,7 +40,7 @@
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       bases.c          what a saving program had read
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
- *     special.*          .blaze/                     notify.*       what the kernel has to forget
+ *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 forgets to tell the kernel
  *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
  *

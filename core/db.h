@@ -200,9 +200,29 @@ void db_get_stats(struct db *db, struct db_stats *ret);
 uint64_t db_peer_behind(struct db *db, uint64_t peer);
 /** Whether every change of this device up to now is acknowledged by every peer (true without peers). */
 bool db_is_acked(struct db *db);
-/** Visible records with conflicts or with a name ending in .json whose content is not JSON. */
+/**
+ * Visible records with conflicts or with a name ending in .json whose content is not JSON. fn is called
+ * without the lock.
+ */
 void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n, const char *path),
 		 void *ctx);
+
+/** A value that lost against the one shown. Everything is borrowed until fn returns. */
+struct db_loser {
+	bool whole; /**< the whole content, byte for byte as it was saved; else a JSON field */
+	const char *path;   /**< of the field, for people; "" when whole, and for the root itself */
+	struct slice value; /**< a field's JSON text as it was written; empty for an object */
+	struct opid id;
+	const char *author_name; /**< of the device that wrote it */
+	uint64_t time_ms;	 /**< wall clock of its author */
+};
+
+/**
+ * Every value of a record that doc_losers() reports: whole values by id, fields in the order of the
+ * document and then by id. fn is called without the lock. -ENOENT when there never was such a node.
+ */
+int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const struct db_loser *l),
+	      void *ctx);
 
 /* ---- history -------------------------------------------------------------------------------- */
 

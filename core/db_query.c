@@ -1,6 +1,7 @@
-/* Questions about the database: children, paths, statistics, problems. */
+/* Questions about the database: children, paths, statistics, problems, values that lost. */
 #include "core/db_i.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -275,6 +276,69 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 		node_info_fini(&infos[i]);
 		free(paths[i]);
 	}
+}
+
+/** A loser with its own memory: fn runs after the lock is gone. */
+struct lost {
+	struct db_loser l;
+	struct buf path;
+	struct buf value;
+	struct device author;
+};
+
+struct losers {
+	struct db *db;
+	struct lost *items;
+	size_t count;
+};
+
+static bool is_before(const struct lost *a, const struct lost *b)
+{
+	return a->l.whole == b->l.whole && slice_eq(buf_slice(&a->path), buf_slice(&b->path)) &&
+	       opid_cmp(a->l.id, b->l.id) < 0;
+}
+
+static void keep_loser(void *ctx, const struct doc_loser *l)
+{
+	struct losers *all = ctx;
+	struct lost lost = {.l = {.whole = l->raw, .id = l->id, .time_ms = l->hlc >> 16}};
+
+	doc_path_text(l->path, &lost.path);
+	buf_slice_append(&lost.value, l->value);
+	if (db_member_locked(all->db, l->id.actor, &lost.author) < 0)
+		(void)snprintf(lost.author.name, sizeof(lost.author.name), "unknown");
+	all->items = xreallocarray(all->items, all->count + 1, sizeof(*all->items));
+	/* Siblings come in the order they arrived here, which says nothing elsewhere. */
+	size_t i = all->count++;
+	for (; i > 0 && is_before(&lost, &all->items[i - 1]); i--)
+		all->items[i] = all->items[i - 1];
+	all->items[i] = lost;
+}
+
+int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const struct db_loser *l),
+	      void *ctx)
+{
+	struct losers all = {.db = db};
+	struct txn *t = db_begin(db);
+	struct txn_node *tn = txn_node(t, node);
+	struct doc *doc = NULL;
+	int r = !tn ? -EIO : tn->known ? txn_doc(t, tn, &doc) : -ENOENT;
+
+	if (r == 0)
+		doc_losers(doc, keep_loser, &all);
+	db_abort(t);
+	for (size_t i = 0; i < all.count; i++) {
+		struct lost *lost = &all.items[i];
+
+		lost->l.path = buf_str(&lost->path);
+		lost->l.value = buf_slice(&lost->value);
+		lost->l.author_name = lost->author.name;
+		fn(ctx, &lost->l);
+		buf_fini(&lost->path);
+		buf_fini(&lost->value);
+	}
+	free(all.items);
+	return r;
 }
 
 static bool keep_last(void *ctx, struct slice key, struct slice value)

@@ -270,29 +270,46 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 	return 0;
 }
 
+/*
+ * Too large to travel. The other devices keep the last version that did, and it goes on counting as
+ * unpublished, so that nobody is told it is synced.
+ */
+static void stay_here(struct vfs *v, struct txn *t, struct inode *i)
+{
+	if (i->dirty || !i->own_bytes)
+		ns_store_data(v, t, i);
+	if (!i->unpublished || i->due_ms != UINT64_MAX)
+		log_warn("a file above %u MiB stays on this device", RECORD_BYTES_MAX >> 20);
+	publish_mark(v, t, i, HOLD_MS);
+	i->due_ms = UINT64_MAX; /* until it is written again */
+}
+
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 {
 	struct id node;
 	struct inode *parent = i->parent && !i->gone ? ns_get(v, t, i->parent) : NULL;
 	int r = ns_load_data(v, t, i);
 
-	if (r < 0 || i->gone || !parent) {
-		i->dirty = false;
+	if (r < 0)
 		return r;
+	if (!parent) { /* nothing leads to it any more */
+		i->dirty = false;
+		publish_unmark(v, t, i);
+		return 0;
 	}
-	bool wanted = !i->local && publish_wants(parent, i->name) && i->data.len <= RECORD_BYTES_MAX;
+	bool wanted = !i->local && publish_wants(parent, i->name);
+	if (wanted && i->data.len > RECORD_BYTES_MAX) {
+		stay_here(v, t, i);
+		return 0;
+	}
 	if (!wanted || (!force && (must_hold(v, parent, i) || is_half_written(i)))) {
 		if (i->dirty || !i->own_bytes)
 			ns_store_data(v, t, i);
-		if (!wanted && i->bound) { /* grew beyond what travels: it stays here only */
-			r = publish_gone(v, t, parent, i->name, i);
-			log_warn("a file above %u bytes stays on this device", RECORD_BYTES_MAX);
-		}
 		if (wanted)
 			publish_mark(v, t, i, i->bound ? LONG_OPEN_MS : HOLD_MS);
 		else
 			publish_unmark(v, t, i);
-		return r;
+		return 0;
 	}
 	if (!i->bound) {
 		if (!take_origin(v, t, i, parent, &node))

@@ -2,6 +2,7 @@
 #include "fs/special.h"
 
 #include "core/thread.h"
+#include "fs/special_conflicts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +19,13 @@ enum kind {
 	KIND_TOP,
 	KIND_PEERS,
 	KIND_PEER,
+	KIND_CONFLICTS,
 	KIND_README,
 	KIND_STATUS,
 	KIND_STATUS_JSON,
 	KIND_STATE,
 	KIND_VERSION,
+	KIND_CONFLICT,
 	KIND_PEER_STATE,
 	KIND_PEER_PATH,
 	KIND_PEER_RTT,
@@ -48,6 +51,7 @@ struct slot {
 struct special {
 	struct special_options opt;
 	struct timespec started;
+	struct special_conflicts *conflicts;
 	struct mutex lock;
 	struct slot *slots; /* protected by lock */
 	size_t slot_count;  /* protected by lock */
@@ -58,7 +62,7 @@ struct special_handle {
 };
 
 struct listed {
-	char name[PEER_NAME_BYTES];
+	char name[NAME_BYTES_MAX + 1];
 	uint64_t ino;
 	mode_t type;
 };
@@ -73,6 +77,7 @@ struct where {
 	enum kind kind;
 	size_t slot;
 	uint64_t actor;
+	struct special_conflict conflict; /**< of KIND_CONFLICT only */
 };
 
 /* ---- what the files say ---------------------------------------------------------------------- */
@@ -92,6 +97,9 @@ static const char readme[] =
 	"    behind       changes made here that it has not got yet\n"
 	"    last_seen    when it was last connected (UTC), or never\n"
 	"    fingerprint  its identity, as shown by `blaze init` there\n"
+	"  conflicts/   what lost when two devices changed the same thing, until a save changes it again:\n"
+	"    PATH@DEVICE  the bytes that DEVICE saved; in PATH, / is %2F and % is %25\n"
+	"    PATH@fields  fields of a JSON file, one a line: field, value, device, time (UTC)\n"
 	"\n"
 	"`blaze status` prints status; `blaze wait` waits until every change made here is on the\n"
 	"other devices. The attributes blaze.id and blaze.rev of a file tell which record it is:\n"
@@ -108,16 +116,11 @@ static struct report_source source(const struct special *s)
 
 static void write_time(uint64_t ms, struct buf *out)
 {
-	char text[32];
-	time_t t = (time_t)(ms / 1000);
-	struct tm tm;
-
-	if (ms == 0 || !gmtime_r(&t, &tm)) {
-		buf_printf(out, "never\n");
-		return;
-	}
-	text[strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm)] = '\0';
-	buf_printf(out, "%s\n", text);
+	if (ms == 0)
+		buf_printf(out, "never");
+	else
+		special_conflicts_put_time(ms, out);
+	buf_u8(out, '\n');
 }
 
 static struct peer_status peer_status_of(const struct special *s, uint64_t actor)
@@ -202,7 +205,7 @@ static void write_version(const struct special *s, const struct where *w, struct
 	buf_printf(out, "%s\n", s->opt.version);
 }
 
-/** All names but those of devices. */
+/** All names but those of devices and conflicts. */
 static const struct entry {
 	const char *name;
 	enum kind kind;
@@ -215,6 +218,7 @@ static const struct entry {
 	{"state", KIND_STATE, KIND_TOP, write_status},
 	{"version", KIND_VERSION, KIND_TOP, write_version},
 	{"peers", KIND_PEERS, KIND_TOP, NULL},
+	{"conflicts", KIND_CONFLICTS, KIND_TOP, NULL},
 	{"state", KIND_PEER_STATE, KIND_PEER, write_peer},
 	{"path", KIND_PEER_PATH, KIND_PEER, write_peer},
 	{"rtt_ms", KIND_PEER_RTT, KIND_PEER, write_peer},
@@ -239,21 +243,30 @@ static const struct entry *entry_of(enum kind kind)
 
 /* ---- inode numbers --------------------------------------------------------------------------- */
 
-static uint64_t ino_of(enum kind kind, size_t slot)
+/** number: a slot, or that of a conflict. */
+static uint64_t ino_of(enum kind kind, uint64_t number)
 {
-	return OWN_BIT | (uint64_t)slot << 8 | (uint64_t)kind;
+	assert(number >> SPECIAL_CONFLICT_BITS == 0);
+	return OWN_BIT | number << 8 | (uint64_t)kind;
+}
+
+static uint64_t ino_from_where(const struct where *w)
+{
+	return ino_of(w->kind, w->kind == KIND_CONFLICT ? w->conflict.number : w->slot);
 }
 
 static int where_from_ino(struct special *s, uint64_t ino, struct where *ret)
 {
-	struct where w = {
-		.kind = (enum kind)(ino & 0xff),
-		.slot = (size_t)((ino & ~OWN_BIT) >> 8),
-	};
+	uint64_t number = (ino & ~OWN_BIT) >> 8;
+	struct where w = {.kind = (enum kind)(ino & 0xff), .slot = (size_t)number};
 	bool of_peer = w.kind == KIND_PEER || w.kind >= KIND_PEER_STATE;
 
 	if (!special_owns(ino) || w.kind == KIND_NONE || w.kind >= KIND_COUNT)
 		return -ENOENT;
+	if (w.kind == KIND_CONFLICT) {
+		*ret = (struct where){.kind = KIND_CONFLICT};
+		return special_conflicts_get(s->conflicts, number, &ret->conflict);
+	}
 	if (of_peer != (w.slot > 0))
 		return -ENOENT;
 	mutex_lock(&s->lock);
@@ -380,6 +393,22 @@ static struct snapshot *snapshot_ref(struct special *s, const struct where *w)
 	return snap;
 }
 
+/** Conflicts can be large: their bytes are kept by those who have them open, and nowhere else. */
+static int conflict_ref(struct special *s, const struct where *w, struct snapshot **ret)
+{
+	struct snapshot *snap = xcalloc(1, sizeof(*snap));
+	int r = special_conflicts_read(s->conflicts, w->conflict.number, &snap->content);
+
+	snap->ref_count = 1;
+	if (r < 0) {
+		buf_fini(&snap->content);
+		free(snap);
+		return r;
+	}
+	*ret = snap;
+	return 0;
+}
+
 static void snapshot_unref(struct special *s, struct snapshot *snap)
 {
 	mutex_lock(&s->lock);
@@ -392,7 +421,7 @@ static void snapshot_unref(struct special *s, struct snapshot *snap)
 static void fill_stat(struct special *s, const struct where *w, struct stat *ret)
 {
 	struct stat st = {
-		.st_ino = ino_of(w->kind, w->slot),
+		.st_ino = ino_from_where(w),
 		.st_uid = s->opt.uid,
 		.st_gid = s->opt.gid,
 		.st_blksize = 4096,
@@ -403,15 +432,22 @@ static void fill_stat(struct special *s, const struct where *w, struct stat *ret
 		st.st_mode = S_IFDIR | 0500;
 		st.st_nlink = 2;
 		st.st_mtim = s->started;
+	} else if (w->kind == KIND_CONFLICT) {
+		uint64_t ms = w->conflict.time_ms;
+
+		st.st_mode = S_IFREG | 0400;
+		st.st_size = (off_t)w->conflict.size;
+		st.st_mtim.tv_sec = (time_t)(ms / 1000);
+		st.st_mtim.tv_nsec = (long)(ms % 1000 * 1000000);
 	} else {
 		struct snapshot *snap = snapshot_ref(s, w);
 
 		st.st_mode = S_IFREG | 0400;
 		st.st_size = (off_t)snap->content.len;
-		st.st_blocks = (st.st_size + 511) / 512;
 		st.st_mtim = snap->modified;
 		snapshot_unref(s, snap);
 	}
+	st.st_blocks = (st.st_size + 511) / 512;
 	st.st_ctim = st.st_mtim;
 	st.st_atim = st.st_mtim;
 	*ret = st;
@@ -434,6 +470,11 @@ static int find(struct special *s, const struct where *parent, const char *name,
 		if (r < 0)
 			return r;
 		return where_from_ino(s, ino_of(KIND_PEER, w.slot), ret);
+	}
+	if (parent->kind == KIND_CONFLICTS) {
+		w.kind = KIND_CONFLICT;
+		*ret = w;
+		return special_conflicts_find(s->conflicts, name, &ret->conflict);
 	}
 	for (size_t i = 0; i < countof(entries); i++) {
 		if (entries[i].parent == parent->kind && strcmp(entries[i].name, name) == 0) {
@@ -487,8 +528,15 @@ int special_open(struct special *s, uint64_t ino, struct special_handle **ret)
 		return r;
 	if (is_dir(w.kind))
 		return -EISDIR;
+	struct snapshot *snap = NULL;
+	if (w.kind == KIND_CONFLICT)
+		r = conflict_ref(s, &w, &snap);
+	else
+		snap = snapshot_ref(s, &w);
+	if (r < 0)
+		return r;
 	*ret = xcalloc(1, sizeof(**ret));
-	(*ret)->snapshot = snapshot_ref(s, &w);
+	(*ret)->snapshot = snap;
 	return 0;
 }
 
@@ -524,7 +572,7 @@ static void list_add(struct special_dir *d, const char *name, uint64_t ino, mode
 {
 	size_t n = strlen(name);
 
-	assert(n < PEER_NAME_BYTES);
+	assert(n <= NAME_BYTES_MAX);
 	d->entries = xreallocarray(d->entries, d->count + 1, sizeof(*d->entries));
 	struct listed *e = &d->entries[d->count++];
 	memcpy(e->name, name, n + 1);
@@ -547,6 +595,16 @@ static void list_peers(struct special *s, struct special_dir *d)
 		list_add(d, name, ino_of(KIND_PEER, slot), S_IFDIR);
 	}
 	free(peers);
+}
+
+static void list_conflicts(struct special *s, struct special_dir *d)
+{
+	struct special_conflict *all = NULL;
+	size_t n = special_conflicts_list(s->conflicts, &all);
+
+	for (size_t i = 0; i < n; i++)
+		list_add(d, all[i].name, ino_of(KIND_CONFLICT, all[i].number), S_IFREG);
+	free(all);
 }
 
 int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret)
@@ -572,6 +630,8 @@ int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret)
 	}
 	if (w.kind == KIND_PEERS)
 		list_peers(s, d);
+	if (w.kind == KIND_CONFLICTS)
+		list_conflicts(s, d);
 	*ret = d;
 	return 0;
 }
@@ -604,6 +664,7 @@ struct special *special_create(const struct special_options *options)
 	(void)clock_gettime(CLOCK_REALTIME, &s->started);
 	s->slots = xcalloc(1, sizeof(*s->slots));
 	s->slot_count = 1;
+	s->conflicts = special_conflicts_create(options->report.db);
 	return s;
 }
 
@@ -616,6 +677,7 @@ void special_destroy(struct special *s)
 			unref_locked(s->slots[i].last[k]);
 	}
 	free(s->slots);
+	special_conflicts_destroy(s->conflicts);
 	mutex_fini(&s->lock);
 	free(s);
 }

@@ -3,11 +3,12 @@
  * found by lookup there and nowhere else.
  *
  *   README  status  status.json  state  version  peers/NAME/{state,path,rtt_ms,behind,last_seen,fingerprint}
+ *   conflicts/{PATH@DEVICE,PATH@fields} (fs/special_conflicts.h)
  *
  * Programs ask for the size first and open afterwards, so a file's content is made when it is looked at
- * and kept for SPECIAL_KEEP_MS: lookup, getattr and open within that time speak of the same bytes. An
- * open file keeps its bytes until it is closed. Making them takes the database's lock for a moment and
- * never waits for the network.
+ * and kept for SPECIAL_KEEP_MS: lookup, getattr and open within that time speak of the same bytes; only
+ * a conflict that ends meanwhile is -ENOENT. An open file keeps its bytes until it is closed. Making them
+ * takes the database's lock for a moment and never waits for the network.
  *
  * Knows nothing of FUSE. Inode numbers have bit 63 set; there are no lookup counts. All functions return
  * 0 or a negative errno unless they say otherwise, and may be called from any thread.

@@ -47,13 +47,13 @@ static void database_changed(void *ctx)
 static struct inode *due_inode(struct vfs *v, uint64_t now, bool all)
 {
 	for (struct inode *i = v->due; i; i = i->next_due) {
-		if (all || i->due_ms <= now)
+		if (i->due_ms <= now || (all && i->due_ms != UINT64_MAX))
 			return i;
 	}
 	return NULL;
 }
 
-static int publish_due(struct vfs *v, struct txn *t, struct inode *i)
+static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force)
 {
 	if (S_ISLNK(i->mode))
 		return publish_symlink(v, t, i);
@@ -61,7 +61,7 @@ static int publish_due(struct vfs *v, struct txn *t, struct inode *i)
 		publish_unmark(v, t, i);
 		return 0;
 	}
-	return publish_file(v, t, i, i->writers == 0);
+	return publish_file(v, t, i, force || i->writers == 0);
 }
 
 /* Settles one thing that is due; false when nothing is. */
@@ -76,7 +76,7 @@ static bool settle_one(struct vfs *v, bool all)
 		uint64_t ino = i->ino;
 
 		i->due_ms = now + RETRY_MS;
-		r = ns_end(v, t, publish_due(v, t, i));
+		r = ns_end(v, t, publish_due(v, t, i, all));
 		if (r < 0)
 			log_warn("file %llu could not be published: %s; trying again",
 				 (unsigned long long)ino, strerror(-r));

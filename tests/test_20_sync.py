@@ -386,3 +386,16 @@ def test_status_names_the_peer_and_its_state(pair):
     (peer,) = eventually(lambda: [p for p in a.status()['peers'] if p['state'] == 'synced'])
     assert peer['name'] == 'device-b' and peer['behind'] == 0
     assert 'synced' in a.run('status').stdout and a.text('.blaze/state').strip() == 'synced'
+
+
+def test_record_that_grows_too_large_keeps_its_last_version_elsewhere(pair):
+    a, b = pair.nodes
+    a.write('data.bin', b'small')
+    pair.synced()
+    with open(a.path('data.bin'), 'wb') as f:
+        f.truncate((64 << 20) + 1)
+    assert a.run('wait', '--timeout', '1s', code=None).returncode != 0
+    assert b.read('data.bin') == b'small' and os.path.getsize(a.path('data.bin')) == (64 << 20) + 1
+    a.write('data.bin', b'small again')
+    pair.synced()
+    assert b.read('data.bin') == b'small again'

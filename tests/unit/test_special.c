@@ -1,6 +1,8 @@
 /* .blaze without a mount: names, sizes that are true, snapshots that hold still, devices of any name. */
 #include "fs/special.h"
 
+#include "core/name.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +118,7 @@ static void test_names(void)
 	assert(walk("peers/nobody", &st) == -ENOENT);
 	assert(special_getattr(special, UINT64_C(1) << 63, &st) == -ENOENT);
 	assert(special_getattr(special, UINT64_MAX, &st) == -ENOENT);
-	assert(list("") == 6);
+	assert(list("") == 7);
 }
 
 static void test_files(void)
@@ -207,6 +209,91 @@ static void test_devices_of_the_same_name(void)
 	assert(list("peers") == before + 3);
 }
 
+/** A record at the root whose last two saves were based on the same earlier one. */
+static struct id make_conflict(const char *name, const char *lost, const char *won)
+{
+	struct txn *t = db_begin(db);
+	struct id root = db_root(db);
+	struct doc *seen = NULL;
+	struct id id;
+
+	db_new_id(t, &root, name, NODE_RECORD, &id);
+	assert(db_put_node(t, &id, NODE_RECORD, &root, name) >= 0);
+	assert(db_put_content(t, &id, NULL, SLICE_STR("{\"a\":0}")) == 1);
+	assert(db_doc(t, &id, &seen) == 0);
+	assert(db_put_content(t, &id, seen, SLICE_STR(lost)) == 1);
+	assert(db_put_content(t, &id, seen, SLICE_STR(won)) == 1);
+	doc_destroy(seen);
+	assert(db_commit(t) == 0);
+	(void)usleep((SPECIAL_KEEP_MS + 50) * 1000);
+	return id;
+}
+
+static void settle(const struct id *id, const char *bytes)
+{
+	struct txn *t = db_begin(db);
+
+	assert(db_put_content(t, id, NULL, SLICE_STR(bytes)) == 1);
+	assert(db_commit(t) == 0);
+	(void)usleep((SPECIAL_KEEP_MS + 50) * 1000);
+}
+
+static void test_conflicts_of_whole_values(void)
+{
+	struct special_handle *h = NULL;
+	struct stat st;
+
+	assert(list("conflicts") == 0);
+	struct id id = make_conflict("50%@x", "mine\n", "yours\n");
+	assert(list("conflicts") == 1);
+	expect("conflicts/50%25@x@laptop", "mine\n");
+	assert(walk("conflicts/50%25@x@laptop", &st) == 0);
+	assert(special_open(special, st.st_ino, &h) == 0);
+	settle(&id, "ours\n");
+	assert(slice_eq(special_read(h, 0, 100), SLICE_STR("mine\n")));
+	special_close(special, h);
+	assert(list("conflicts") == 0);
+	assert(special_getattr(special, st.st_ino, &st) == -ENOENT);
+	assert(special_open(special, st.st_ino, &h) == -ENOENT);
+}
+
+static void test_conflicts_of_fields(void)
+{
+	struct id id = make_conflict("f.json", "{\"a\":[1,\n2]}", "{\"a\":3}");
+
+	assert(list("conflicts") == 1);
+	AUTO(free_ptr) char *lines = content("conflicts/f.json@fields");
+	assert(strncmp(lines, "a  [1, 2]  laptop  2", 20) == 0);
+	assert(strlen(lines) == strlen("a  [1, 2]  laptop  2026-11-22T14:01:58Z\n"));
+	settle(&id, "{\"a\":4}");
+	assert(list("conflicts") == 0);
+}
+
+/** Names are cut to what a directory can hold, between characters, and begin with no dot. */
+static void test_conflicts_with_long_names(void)
+{
+	char name[NAME_BYTES_MAX + 1] = ".";
+	struct special_dir *d = NULL;
+	struct vfs_dirent e;
+	struct stat st;
+
+	while (strlen(name) + strlen("€%") <= NAME_BYTES_MAX)
+		(void)snprintf(name + strlen(name), sizeof(name) - strlen(name), "€%%");
+	struct id id = make_conflict(name, "mine\n", "yours\n");
+	struct id dot = make_conflict(".rc", "mine\n", "yours\n");
+	assert(list("conflicts") == 2);
+	expect("conflicts/%2Erc@laptop", "mine\n");
+	assert(walk("conflicts", &st) == 0);
+	assert(special_opendir(special, st.st_ino, &d) == 0);
+	assert(special_readdir(d, 3, &e) == 1);
+	assert(strncmp(e.name, "%~", 2) == 0 && strlen(e.name) <= NAME_BYTES_MAX);
+	assert(name_is_plain(SLICE_STR(e.name)));
+	assert(strcmp(e.name + strlen(e.name) - strlen("€%25@laptop"), "€%25@laptop") == 0);
+	special_closedir(special, d);
+	settle(&id, "x\n");
+	settle(&dot, "x\n");
+}
+
 int main(void)
 {
 	struct why why = {""};
@@ -231,6 +318,9 @@ int main(void)
 	test_time_is_that_of_the_last_change();
 	test_peers();
 	test_devices_of_the_same_name();
+	test_conflicts_of_whole_values();
+	test_conflicts_of_fields();
+	test_conflicts_with_long_names();
 	special_destroy(special);
 	status_destroy(status);
 	db_close(db);

@@ -1,0 +1,347 @@
+/* The list of values that lost: made from the database, named, and kept for a moment. */
+#include "fs/special_conflicts.h"
+
+#include "core/digest.h"
+#include "core/thread.h"
+#include "fs/special.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define FIELDS "fields"
+/** ".4294967295" */
+#define ORDINAL_BYTES_MAX 11
+
+struct entry {
+	struct special_conflict shown;
+	struct id node;
+	struct opid op;	 /**< none: the record's fields */
+	struct buf text; /**< content, of fields only */
+};
+
+struct list {
+	struct entry *items; /**< sorted by name */
+	size_t count;
+};
+
+struct special_conflicts {
+	struct db *db;
+	uint8_t seed[16]; /**< numbers are hashes: nobody may choose them */
+	struct mutex lock;
+	struct list list;    /* protected by lock */
+	bool made;	     /* protected by lock */
+	uint64_t made_ms;    /* protected by lock */
+	uint64_t generation; /* protected by lock; the database's, before the list was made */
+};
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static void put_escaped(struct buf *out, const char *text, const char *what)
+{
+	for (const char *p = text; *p; p++) {
+		if (strchr(what, *p))
+			buf_printf(out, "%%%02X", (unsigned)*p);
+		else
+			buf_u8(out, (uint8_t)*p);
+	}
+}
+
+/** The path as part of a file name, in at most `room` bytes. */
+static void put_path(struct buf *out, const char *path, const struct id *node, size_t room)
+{
+	AUTO(buf_fini) struct buf all = {0};
+	char hex[ID_HEX_BYTES];
+
+	if (path[0] == '.')
+		buf_printf(&all, "%%2E");
+	put_escaped(&all, path + (path[0] == '.'), "%/");
+	if (all.len <= room) {
+		buf_slice_append(out, buf_slice(&all));
+		return;
+	}
+	id_hex(node, hex);
+	buf_printf(out, "%%~%s~", hex);
+	assert(out->len < room);
+	size_t from = all.len - (room - out->len);
+	/* Not within a character or an escape. */
+	while (from < all.len && ((all.data[from] & 0xc0) == 0x80 || all.data[from - 1] == '%' ||
+				  all.data[from - 2] == '%'))
+		from++;
+	buf_append(out, all.data + from, all.len - from);
+}
+
+/* ---- making the list ------------------------------------------------------------------------- */
+
+/** One record while its losers come in. */
+struct record {
+	struct special_conflicts *c;
+	struct list *list;
+	const struct node_info *node;
+	const char *path;
+	size_t first; /**< entries from here on are this record's */
+	struct buf fields;
+	uint64_t fields_ms;
+};
+
+static uint64_t number_of(const struct special_conflicts *c, const struct entry *e)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	id_write(&key, &e->node);
+	buf_be64(&key, e->op.lamport);
+	buf_be64(&key, e->op.actor);
+	struct slice parts[] = {SLICE(c->seed, sizeof(c->seed)), buf_slice(&key)};
+	struct id hash = digest_id("blaze conflict", parts, countof(parts));
+	struct reader r = reader_init(SLICE(hash.b, sizeof(hash.b)));
+
+	return reader_be64(&r) >> (64 - SPECIAL_CONFLICT_BITS);
+}
+
+static bool is_taken(const struct record *r, const char *name)
+{
+	for (size_t i = r->first; i < r->list->count; i++) {
+		if (strcmp(r->list->items[i].shown.name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/** Names the entry after `who`, with an ordinal from `n` on; 1 is not shown. */
+static void add(struct record *r, struct entry *e, const char *who, unsigned n)
+{
+	AUTO(buf_fini) struct buf tail = {0};
+	AUTO(buf_fini) struct buf name = {0};
+
+	put_escaped(&tail, who, "%/@");
+	put_path(&name, r->path, &r->node->id, NAME_BYTES_MAX - 1 - ORDINAL_BYTES_MAX - tail.len);
+	buf_u8(&name, '@');
+	buf_slice_append(&name, buf_slice(&tail));
+	size_t stem = name.len;
+	if (n > 1)
+		buf_printf(&name, ".%u", n);
+	while (is_taken(r, buf_str(&name))) {
+		name.len = stem;
+		buf_printf(&name, ".%u", ++n);
+	}
+	assert(name.len <= NAME_BYTES_MAX);
+	memcpy(e->shown.name, buf_str(&name), name.len + 1);
+	e->node = r->node->id;
+	e->shown.number = number_of(r->c, e);
+	r->list->items = xreallocarray(r->list->items, r->list->count + 1, sizeof(*e));
+	r->list->items[r->list->count++] = *e;
+}
+
+/** In JSON, a line break can only stand between tokens, where a space means the same. */
+static void put_line(struct buf *out, struct slice value)
+{
+	for (size_t i = 0; i < value.len; i++)
+		buf_u8(out, value.data[i] < ' ' ? ' ' : value.data[i]);
+}
+
+static void add_loser(void *ctx, const struct db_loser *l)
+{
+	struct record *r = ctx;
+
+	if (l->whole) {
+		struct entry e = {.op = l->id};
+
+		e.shown.size = l->value.len;
+		e.shown.time_ms = l->time_ms;
+		/* A device of that name must not look like a list of fields. */
+		add(r, &e, l->author_name, strcmp(l->author_name, FIELDS) == 0 ? 2 : 1);
+		return;
+	}
+	buf_printf(&r->fields, "%s  ", *l->path ? l->path : ".");
+	put_line(&r->fields, l->value.len ? l->value : SLICE_STR("{}"));
+	buf_printf(&r->fields, "  %s  ", l->author_name);
+	special_conflicts_put_time(l->time_ms, &r->fields);
+	buf_u8(&r->fields, '\n');
+	r->fields_ms = l->time_ms > r->fields_ms ? l->time_ms : r->fields_ms;
+}
+
+struct making {
+	struct special_conflicts *c;
+	struct list list;
+};
+
+static void add_record(void *ctx, const struct node_info *n, const char *path)
+{
+	struct making *m = ctx;
+	struct record r = {
+		.c = m->c, .list = &m->list, .node = n, .path = path, .first = m->list.count};
+
+	if (n->conflicts == 0)
+		return;
+	/* A record that cannot be read now has nothing to show; the next list may have it. */
+	(void)db_losers(m->c->db, &n->id, add_loser, &r);
+	if (r.fields.len) {
+		struct entry e = {.text = r.fields};
+
+		e.shown.size = r.fields.len;
+		e.shown.time_ms = r.fields_ms;
+		add(&r, &e, FIELDS, 1);
+	}
+}
+
+static int entry_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->shown.name, ((const struct entry *)b)->shown.name);
+}
+
+static void list_fini(struct list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		buf_fini(&l->items[i].text);
+	free(l->items);
+	*l = (struct list){0};
+}
+
+/** After this, the list is fresh enough. */
+static void refresh(struct special_conflicts *c)
+{
+	uint64_t generation = db_generation(c->db);
+	struct making m = {.c = c};
+
+	mutex_lock(&c->lock);
+	bool fresh = c->made && (c->generation == generation ||
+				 monotonic_ms() - c->made_ms <= SPECIAL_KEEP_MS);
+	mutex_unlock(&c->lock);
+	if (fresh)
+		return;
+
+	/* Made without the lock: this takes the database's. */
+	db_problems(c->db, add_record, &m);
+	if (m.list.count)
+		qsort(m.list.items, m.list.count, sizeof(*m.list.items), entry_cmp);
+	mutex_lock(&c->lock);
+	struct list old = c->list;
+	c->list = m.list;
+	c->made = true;
+	c->made_ms = monotonic_ms();
+	c->generation = generation;
+	mutex_unlock(&c->lock);
+	list_fini(&old);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+size_t special_conflicts_list(struct special_conflicts *c, struct special_conflict **ret)
+{
+	refresh(c);
+	mutex_lock(&c->lock);
+	size_t n = c->list.count;
+	*ret = xcalloc(n, sizeof(**ret));
+	for (size_t i = 0; i < n; i++)
+		(*ret)[i] = c->list.items[i].shown;
+	mutex_unlock(&c->lock);
+	return n;
+}
+
+int special_conflicts_find(struct special_conflicts *c, const char *name,
+			   struct special_conflict *ret)
+{
+	struct entry key;
+	const struct entry *e = NULL;
+
+	if (strlen(name) > NAME_BYTES_MAX)
+		return -ENOENT;
+	memcpy(key.shown.name, name, strlen(name) + 1);
+	refresh(c);
+	mutex_lock(&c->lock);
+	if (c->list.count)
+		e = bsearch(&key, c->list.items, c->list.count, sizeof(key), entry_cmp);
+	if (e)
+		*ret = e->shown;
+	mutex_unlock(&c->lock);
+	return e ? 0 : -ENOENT;
+}
+
+static const struct entry *by_number_locked(const struct special_conflicts *c, uint64_t number)
+{
+	for (size_t i = 0; i < c->list.count; i++) {
+		if (c->list.items[i].shown.number == number)
+			return &c->list.items[i];
+	}
+	return NULL;
+}
+
+int special_conflicts_get(struct special_conflicts *c, uint64_t number, struct special_conflict *ret)
+{
+	refresh(c);
+	mutex_lock(&c->lock);
+	const struct entry *e = by_number_locked(c, number);
+	if (e)
+		*ret = e->shown;
+	mutex_unlock(&c->lock);
+	return e ? 0 : -ENOENT;
+}
+
+struct wanted {
+	struct opid op;
+	struct buf *out;
+	bool found;
+};
+
+static void take_value(void *ctx, const struct db_loser *l)
+{
+	struct wanted *w = ctx;
+
+	if (!l->whole || !opid_eq(l->id, w->op))
+		return;
+	buf_slice_append(w->out, l->value);
+	w->found = true;
+}
+
+int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out)
+{
+	struct wanted w = {.out = out};
+	struct id node = {0};
+
+	refresh(c);
+	mutex_lock(&c->lock);
+	const struct entry *e = by_number_locked(c, number);
+	if (e) {
+		buf_slice_append(out, buf_slice(&e->text));
+		node = e->node;
+		w.op = e->op;
+		w.found = w.op.lamport == 0;
+	}
+	mutex_unlock(&c->lock);
+	if (!e)
+		return -ENOENT;
+	int r = w.found ? 0 : db_losers(c->db, &node, take_value, &w);
+	return r < 0 ? r : w.found ? 0 : -ENOENT;
+}
+
+void special_conflicts_put_time(uint64_t ms, struct buf *out)
+{
+	char text[32];
+	time_t t = (time_t)(ms / 1000);
+	struct tm tm;
+
+	/* A time is 48 bits of milliseconds at most: it has a year. */
+	if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		buf_printf(out, "%s", text);
+}
+
+/* ---- lifetime -------------------------------------------------------------------------------- */
+
+struct special_conflicts *special_conflicts_create(struct db *db)
+{
+	struct special_conflicts *c = xcalloc(1, sizeof(*c));
+
+	c->db = db;
+	random_bytes(c->seed, sizeof(c->seed));
+	mutex_init(&c->lock);
+	return c;
+}
+
+void special_conflicts_destroy(struct special_conflicts *c)
+{
+	if (!c)
+		return;
+	list_fini(&c->list);
+	mutex_fini(&c->lock);
+	free(c);
+}

@@ -1,0 +1,55 @@
+/*
+ * The files of .blaze/conflicts/: what lost against the values shown, under names that say whose it is.
+ *
+ *   PATH@DEVICE  a whole value that lost, byte for byte; a second one by a device of this name has .2
+ *                at its end, and so on
+ *   PATH@fields  the fields of a JSON record that lost, one a line, two spaces apart: field, value as
+ *                written (line breaks between its tokens become spaces, an object is {}), device, time:
+ *                    priority  3  desk  2026-11-22T14:01:58Z
+ *                The root itself is the field ".".
+ *
+ * PATH is the record's path with % as %25, / as %2F, and a dot in front as %2E, so that listings show it.
+ * In DEVICE, @ is escaped too: the last @ of a name is the one that separates. Where a name would be too
+ * long, %~, the record's id and ~ stand for the beginning of the path. So no two files share a name.
+ *
+ * The list is made when it is asked for, and again when it is older than SPECIAL_KEEP_MS and there was a
+ * commit since. It holds no whole values: reading asks the database. A number stands for the same file as
+ * long as this lives, and is never that of another one. Any thread may call.
+ */
+#ifndef BLAZE_FS_SPECIAL_CONFLICTS_H
+#define BLAZE_FS_SPECIAL_CONFLICTS_H
+
+#include "core/db.h"
+#include "core/name.h"
+
+struct special_conflicts;
+
+#define SPECIAL_CONFLICT_BITS 55
+
+struct special_conflict {
+	uint64_t number; /**< below 1 << SPECIAL_CONFLICT_BITS */
+	uint64_t size;
+	uint64_t time_ms; /**< when the value was saved; the latest, of fields */
+	char name[NAME_BYTES_MAX + 1];
+};
+
+/** db must outlive it. */
+struct special_conflicts *special_conflicts_create(struct db *db);
+/** NULL is allowed. */
+void special_conflicts_destroy(struct special_conflicts *c);
+
+/** All of them, sorted by name. Returns the count; *ret is the caller's to free. */
+size_t special_conflicts_list(struct special_conflicts *c, struct special_conflict **ret);
+/** -ENOENT. */
+int special_conflicts_find(struct special_conflicts *c, const char *name,
+			   struct special_conflict *ret);
+/** -ENOENT. */
+int special_conflicts_get(struct special_conflicts *c, uint64_t number,
+			  struct special_conflict *ret);
+/** Appends the content. -ENOENT, also when the conflict has just ended. */
+int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out);
+
+/** "2026-11-22T14:01:58Z" */
+void special_conflicts_put_time(uint64_t ms, struct buf *out);
+
+#endif

@@ -1,0 +1,102 @@
+"""What lost a conflict is shown: on every device, byte for byte, until somebody settles it."""
+import json
+import os
+import re
+
+import pytest
+
+from blazetest.wait import eventually
+
+RECORD = '{\n  "title": "Crash",\n  "status": "open",\n  "priority": 2\n}\n'
+LOST = '.blaze/conflicts'
+
+
+def edit_apart(pair, path, *versions, base='base\n'):
+    """Each device saves a version of its own while it cannot see the other."""
+    pair.nodes[0].write(path, base)
+    pair.synced()
+    pair.cut()
+    for node, version in zip(pair.nodes, versions):
+        node.write(path, version)
+    pair.restore()
+    pair.synced()
+    return pair.nodes
+
+
+def loser_of(path, a, b, versions):
+    """(device, bytes) of the save that is not shown; both devices show the same one."""
+    shown = a.read(path)
+    assert shown == b.read(path) and shown in versions
+    at = 1 - versions.index(shown)
+    return f'device-{(a, b)[at].name}', versions[at]
+
+
+def test_nothing_lost_is_an_empty_directory(node):
+    node.write('a.txt', 'x')
+    assert node.names(LOST) == [] and node.path(LOST).stat().st_mode & 0o777 == 0o500
+
+
+@pytest.mark.parametrize('versions', [(b'from a\n', b'from b\n'), (b'\0\xff' * 70000, b''), (b'', b'no newline')])
+def test_losing_text_is_shown_on_both_devices(pair, versions):
+    a, b = edit_apart(pair, 'notes/t.txt', *versions)
+    device, lost = loser_of('notes/t.txt', a, b, versions)
+    for node in (a, b):
+        assert node.names(LOST) == [f'notes%2Ft.txt@{device}']
+        path = node.path(f'{LOST}/notes%2Ft.txt@{device}')
+        assert path.read_bytes() == lost
+        assert path.stat().st_size == len(lost) and path.stat().st_mode & 0o777 == 0o400
+
+
+def test_losing_field_is_named_on_both_devices(pair):
+    a, b = edit_apart(pair, 'r.json', RECORD.replace('2', '3'), RECORD.replace('2', '4'), base=RECORD)
+    shown = json.loads(a.text('r.json'))['priority']
+    lost, device = {3: (4, 'device-b'), 4: (3, 'device-a')}[shown]
+    for node in (a, b):
+        assert node.names(LOST) == ['r.json@fields']
+        line = node.text(f'{LOST}/r.json@fields')
+        assert re.fullmatch(rf'priority  {lost}  {device}  \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n', line), line
+        assert node.path(f'{LOST}/r.json@fields').stat().st_size == len(line)
+
+
+def test_save_that_changes_the_value_settles_it(pair):
+    a, b = edit_apart(pair, 'r.json', RECORD.replace('2', '3'), RECORD.replace('2', '4'), base=RECORD)
+    b.write('r.json', a.text('r.json').replace('3', '9').replace('4', '9'))
+    pair.synced()
+    for node in (a, b):
+        eventually(lambda n=node: n.names(LOST) == [])
+
+
+def test_copying_the_loser_back_makes_it_the_value(pair):
+    a, b = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    before = a.text('t.txt')
+    a.sh(f'cp {LOST}/t.txt@* t.txt')
+    pair.synced()
+    assert {before, b.text('t.txt')} == {'from a\n', 'from b\n'} and a.text('t.txt') == b.text('t.txt')
+    for node in (a, b):
+        eventually(lambda n=node: n.names(LOST) == [])
+
+
+def test_open_loser_keeps_its_bytes(pair):
+    a, b = edit_apart(pair, 't.txt', b'from a\n', b'from b\n')
+    device, lost = loser_of('t.txt', a, b, (b'from a\n', b'from b\n'))
+    with open(a.path(f'{LOST}/t.txt@{device}'), 'rb') as f:
+        a.write('t.txt', 'settled\n')
+        eventually(lambda: a.names(LOST) == [])
+        assert f.read() == lost
+    assert not a.exists(f'{LOST}/t.txt@{device}')
+
+
+def test_losers_cannot_be_written_or_removed(pair):
+    a, _ = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    (name,) = a.names(LOST)
+    for act in (os.unlink, lambda p: open(p, 'w', encoding='utf-8'), lambda p: os.rename(p, a.path('stolen'))):
+        with pytest.raises(OSError):
+            act(a.path(f'{LOST}/{name}'))
+    assert a.names(LOST) == [name]
+
+
+def test_losers_survive_a_restart(pair):
+    _, b = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    before = {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)}
+    b.remount()
+    assert len(before) == 1 and {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)} == before
