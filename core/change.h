@@ -69,7 +69,7 @@ enum value_kind {
 
 /* Limits, checked when decoding. */
 #define CHANGE_OPS_MAX 1000000
-#define CHANGE_PREDS_MAX 65536
+#define CHANGE_PREDS_MAX 4096
 #define CHANGE_ACTORS_MAX 4096
 #define CHANGE_NAME_BYTES_MAX 4096
 #define CHANGE_PATH_BYTES_MAX (1 << 20)

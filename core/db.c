@@ -439,6 +439,7 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 	struct db *db = xcalloc(1, sizeof(*db));
 
 	digest_init();
+	random_bytes(&db->salt, sizeof(db->salt));
 	db->lock_fd = -1;
 	db->dir = xstrdup(dir);
 	db->keys = keys;

@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** How far ahead of everything known a change may be: more than any honest device gets before it syncs. */
+#define LAMPORT_JUMP_MAX (UINT64_C(1) << 40)
+/** Feeds a member may have: its streams. */
+#define FEEDS_PER_MEMBER_MAX 1024
+
 static bool deps_are_here(const struct db *db, const struct id *stream, const struct change *c)
 {
 	for (size_t i = 0; i < c->dep_count; i++) {
@@ -15,6 +20,18 @@ static bool deps_are_here(const struct db *db, const struct id *stream, const st
 	return true;
 }
 
+/*
+ * A feed's lamports only rise, and no one can use up the clock: each device has to be able to count on from
+ * the highest it saw, for ever.
+ */
+static bool lamports_are_honest(const struct txn *t, const struct feed *f, const struct change *c)
+{
+	if (c->ops.count == 0)
+		return false;
+	return c->ops.items[0].lamport > f->lamport &&
+	       c->ops.items[c->ops.count - 1].lamport <= t->lamport + LAMPORT_JUMP_MAX;
+}
+
 static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slice bytes)
 {
 	struct change c = {0};
@@ -24,6 +41,8 @@ static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slic
 		return r;
 	if (!deps_are_here(t->db, &f->stream, &c))
 		r = -EAGAIN;
+	else if (!lamports_are_honest(t, f, &c))
+		r = -EBADMSG;
 	for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
 		const struct op *op = &c.ops.items[i];
 		struct stamp stamp = {.hlc = c.hlc,
@@ -70,6 +89,15 @@ static int apply_body(struct txn *t, struct feed *f, const struct envelope_range
 	return err == 0 ? reader_finish(&r) : err;
 }
 
+static size_t feed_count_of(const struct db *db, uint64_t actor)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < db->feed_count; i++)
+		n += db->feeds[i].actor == actor;
+	return n;
+}
+
 static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 			struct slice envelope)
 {
@@ -87,6 +115,8 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 	r = is_next(have, &range);
 	if (r <= 0)
 		return r;
+	if (!have && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)
+		return -EBADMSG;
 	/* Our own feed, longer than we know it: this store is an old copy, and a peer refills it. */
 	if (actor == db->actor && have && have->sealed != have->seq)
 		return 0;

@@ -63,18 +63,13 @@ void node_info_fini(struct node_info *n)
 void db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
 	       struct id *ret)
 {
-	for (unsigned generation = 0;; generation++) {
-		uint8_t tail[5] = {(uint8_t)kind, (uint8_t)(generation >> 24),
-				   (uint8_t)(generation >> 16), (uint8_t)(generation >> 8),
-				   (uint8_t)generation};
-		const struct slice parts[] = {SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name),
-					      SLICE(tail, sizeof(tail))};
-
-		*ret = digest_id("blaze node", parts, countof(parts));
+	for (unsigned generation = 0; generation < TREE_GENERATIONS; generation++) {
+		*ret = tree_new_id(parent, SLICE_STR(name), kind, generation);
 		const struct txn_node *tn = txn_node(t, ret);
 		if (!tn || tn->n.kind == NODE_NONE || !node_is_alive(&tn->n))
 			return;
-		if (id_eq(&tn->n.parent, parent) && slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
+		if (id_eq(&tn->n.parent, parent) &&
+		    slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
 			return;
 	}
 }

@@ -53,6 +53,7 @@ struct db {
 	struct cond changed;
 	uint64_t generation;
 	struct db_view view;
+	uint64_t salt; /**< of hash tables: nobody can choose which nodes share a slot */
 	uint64_t lamport;
 	uint64_t hlc;
 	uint64_t arrival;      /**< number the next envelope gets */
@@ -94,7 +95,7 @@ struct group {
 	struct slice name; /**< in txn.arena */
 };
 
-#define TXN_SLOTS 256
+#define TXN_SLOTS 64
 
 struct txn {
 	struct db *db;
@@ -108,7 +109,9 @@ struct txn {
 	bool remote;
 	bool view_called;
 	bool prepared;
-	struct txn_node *slots[TXN_SLOTS];
+	struct txn_node **slots; /**< a power of two, or none yet */
+	size_t slot_count;
+	size_t node_count;
 	struct txn_node *first;
 	struct txn_node **last;
 	struct draft *drafts;
@@ -145,6 +148,11 @@ int db_commit_changed(struct txn *t);
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp);
 /** Works out shown names and visibility of everything that changed, and tells the view. */
 int tree_project(struct txn *t);
+/** Nodes that a name may have had one after the other, all still alive elsewhere. */
+#define TREE_GENERATIONS 1024
+/** The id of the generation-th node created as `kind` at (parent, name). */
+struct id tree_new_id(const struct id *parent, struct slice name, enum node_kind kind,
+		      unsigned generation);
 /** The stream that children of parent belong to. */
 struct id tree_stream_below(struct txn *t, const struct txn_node *parent);
 /** Whether node is ancestor or above, up to the root. */

@@ -440,6 +440,13 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 
 /* ---- acknowledgements ------------------------------------------------------------------------- */
 
+static uint64_t own_sealed(const struct db *db, const struct id *stream)
+{
+	const struct feed *f = feed_find(db, stream, db->actor);
+
+	return f ? f->sealed : 0;
+}
+
 int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size_t count)
 {
 	AUTO(buf_fini) struct buf key = {0};
@@ -449,9 +456,16 @@ int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size
 	if (device == db->actor)
 		return 0;
 	struct txn *t = db_begin(db);
+	if (!member_find(db, device)) {
+		db_abort(t);
+		return 0;
+	}
 	struct acked *a = acked_of(db, device);
 	for (size_t i = 0; i < count; i++) {
 		struct feed_pos p = vv[i];
+
+		if (p.actor == db->actor && p.seq > own_sealed(db, &p.stream))
+			continue; /* nobody can hold what was not made yet */
 
 		/* A peer may well hold what has not arrived here yet; only how much of it is bounded. */
 		if (p.seq == 0 || a->count >= ACKED_FEEDS_MAX || !acked_raise(a, &p))

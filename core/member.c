@@ -40,6 +40,11 @@ int member_put(struct txn *t, struct slice cert)
 	if (device_from_cert(cert, &d) < 0 || member_find(t->db, d.actor) ||
 	    t->db->member_count + t->member_count >= MEMBERS_MAX)
 		return 0; /* without effect on every device alike */
+	for (size_t i = 0; i < t->db->member_count; i++) {
+		/* A certificate with another's connection key would answer in that device's place. */
+		if (memcmp(t->db->members[i].device.dh_pk, d.dh_pk, sizeof(d.dh_pk)) == 0)
+			return 0;
+	}
 	for (size_t i = 0; i < t->member_count; i++) {
 		if (t->members[i].device.actor == d.actor)
 			return 0;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define NODE_VERSION 1
-#define TOKENS_MAX 65536
+#define TOKENS_MAX 1024
 
 enum {
 	FLAG_EXEC = 1,
@@ -153,7 +153,5 @@ void node_touch(struct node *n, const struct opid *preds, size_t pred_count, str
 
 bool stamp_beats(struct stamp a, struct stamp b)
 {
-	if (b.id.lamport == 0 || a.hlc != b.hlc)
-		return b.id.lamport == 0 || a.hlc > b.hlc;
-	return opid_cmp(a.id, b.id) > 0;
+	return b.id.lamport == 0 || opid_cmp(a.id, b.id) > 0;
 }

@@ -7,7 +7,7 @@
 
 #include "core/change.h"
 
-/** A value of which the highest (hlc, opid) wins. */
+/** When something was last changed. The highest operation id wins: a clock cannot outbid what came after. */
 struct stamp {
 	uint64_t hlc;
 	struct opid id;

@@ -96,6 +96,9 @@ static int set_place(struct txn *t, struct txn_node *tn, const struct id *parent
 		     struct opid place)
 {
 	AUTO(buf_fini) struct buf copy = {0};
+	bool moved = !id_eq(&tn->n.parent, parent);
+
+	tn->n.place = (struct opid){0}; /* not alive while it is on its way, whatever is below it */
 	int r = unindex(t, tn);
 
 	if (r < 0)
@@ -106,6 +109,7 @@ static int set_place(struct txn *t, struct txn_node *tn, const struct id *parent
 	tn->n.parent = *parent;
 	tn->n.place = place;
 	tn->dirty = true;
+	tn->projected = tn->projected || moved; /* the shown name may stay the same */
 	return reindex(t, tn);
 }
 
@@ -257,13 +261,39 @@ static int move_directory(struct txn *t, const struct id *stream, struct move *m
 
 /* ---- operations ------------------------------------------------------------------------------- */
 
+struct id tree_new_id(const struct id *parent, struct slice name, enum node_kind kind,
+		      unsigned generation)
+{
+	uint8_t tail[3] = {(uint8_t)kind, (uint8_t)(generation >> 8), (uint8_t)generation};
+	const struct slice parts[] = {SLICE(parent->b, sizeof(parent->b)), name,
+				      SLICE(tail, sizeof(tail))};
+
+	return digest_id("blaze node", parts, countof(parts));
+}
+
+static bool tree_is_id_of(const struct op *op)
+{
+	for (unsigned g = 0; g < TREE_GENERATIONS; g++) {
+		struct id id = tree_new_id(&op->parent, op->name, op->node_kind, g);
+
+		if (id_eq(&id, &op->node))
+			return true;
+	}
+	return false;
+}
+
 /* A MOVE counts only inside its own stream: else a member of one could reach into another. */
 static bool move_is_legal(struct txn *t, const struct id *stream, const struct op *op,
 			  const struct txn_node *tn)
 {
 	const struct txn_node *parent = txn_node(t, &op->parent);
 
-	if (!parent || op->node_kind == NODE_NONE || id_eq(&op->node, &t->db->root))
+	if (!parent || op->node_kind == NODE_NONE || id_eq(&op->node, &t->db->root) ||
+	    id_eq(&op->node, &op->parent) ||
+	    (parent->n.kind != NODE_NONE && parent->n.kind != NODE_DIR))
+		return false;
+	/* The id says where a node was created and as what: nobody can make two of one. */
+	if (tn->n.kind == NODE_NONE && !tree_is_id_of(op))
 		return false;
 	if (tn->n.kind != NODE_NONE && (tn->n.kind != op->node_kind || !id_eq(&tn->n.stream, stream)))
 		return false;
@@ -316,7 +346,7 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 	if (stamp_beats(stamp, tn->n.last))
 		tn->n.last = stamp;
 	tn->dirty = true;
-	return tn->n.kind == NODE_NONE ? 0 : reindex(t, tn);
+	return reindex(t, tn);
 }
 
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp)
@@ -328,7 +358,7 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 	struct txn_node *tn = txn_node(t, &op->node);
 	if (!tn)
 		return -EIO;
-	if (tn->n.kind != NODE_NONE && !id_eq(&tn->n.stream, stream))
+	if (op->kind != OP_MOVE && (tn->n.kind == NODE_NONE || !id_eq(&tn->n.stream, stream)))
 		return 0; /* not this stream's to change */
 	switch (op->kind) {
 	case OP_TOUCH:
@@ -446,7 +476,7 @@ static int project_group(struct txn *t, const struct group *g)
 			suffix[9] = 0;
 		}
 		AUTO(free_ptr) char *shown = name_show(g->name, suffix);
-		r = set_shown(t, nodes[i], parent->n.visible, shown);
+		r = set_shown(t, nodes[i], parent->n.visible && parent->n.kind == NODE_DIR, shown);
 	}
 	return r;
 }

@@ -43,14 +43,36 @@ bool txn_is_remote(const struct txn *t)
 	return t->remote;
 }
 
-static size_t slot_of(const struct id *id)
+static size_t slot_of(const struct txn *t, const struct id *id)
 {
-	return (id->b[0] ^ id->b[7]) % TXN_SLOTS;
+	uint64_t a = 0;
+	uint64_t b = 0;
+
+	memcpy(&a, id->b, sizeof(a));
+	memcpy(&b, id->b + sizeof(a), sizeof(b));
+	a = (a ^ t->db->salt) * UINT64_C(0xff51afd7ed558ccd);
+	return (size_t)(((a ^ b ^ a >> 32) * UINT64_C(0xc4ceb9fe1a85ec53)) >> 32) & (t->slot_count - 1);
+}
+
+/* Twice as many slots as nodes keep every lookup short, however many an envelope names. */
+static void grow_slots(struct txn *t)
+{
+	t->slot_count = t->slot_count ? t->slot_count * 4 : TXN_SLOTS;
+	free(t->slots);
+	t->slots = xcalloc(t->slot_count, sizeof(struct txn_node *));
+	for (struct txn_node *tn = t->first; tn; tn = tn->next) {
+		struct txn_node **slot = &t->slots[slot_of(t, &tn->n.id)];
+
+		tn->next_in_slot = *slot;
+		*slot = tn;
+	}
 }
 
 struct txn_node *txn_node(struct txn *t, const struct id *id)
 {
-	struct txn_node **slot = &t->slots[slot_of(id)];
+	if (t->node_count * 2 >= t->slot_count)
+		grow_slots(t);
+	struct txn_node **slot = &t->slots[slot_of(t, id)];
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
@@ -71,6 +93,7 @@ struct txn_node *txn_node(struct txn *t, const struct id *id)
 	}
 	tn->next_in_slot = *slot;
 	*slot = tn;
+	t->node_count++;
 	*t->last = tn;
 	t->last = &tn->next;
 	return tn;
@@ -129,6 +152,12 @@ struct feed *txn_feed(struct txn *t, const struct id *stream, uint64_t actor)
 
 void txn_group(struct txn *t, const struct id *parent, struct slice name)
 {
+	if (t->group_count) {
+		const struct group *last = &t->groups[t->group_count - 1];
+
+		if (id_eq(&last->parent, parent) && slice_eq(last->name, name))
+			return; /* thousands of nodes at one name come one after the other */
+	}
 	if (t->group_count == t->group_cap) {
 		t->group_cap = t->group_cap ? t->group_cap * 2 : 16;
 		t->groups = xreallocarray(t->groups, t->group_cap, sizeof(*t->groups));
@@ -253,6 +282,7 @@ static void txn_free(struct txn *t)
 		ops_fini(&t->drafts[i].ops);
 	for (size_t i = 0; i < t->member_count; i++)
 		member_fini(&t->members[i]);
+	free(t->slots);
 	free(t->drafts);
 	free(t->groups);
 	free(t->feeds);
