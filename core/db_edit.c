@@ -68,8 +68,7 @@ void db_new_id(struct txn *t, const struct id *parent, const char *name, enum no
 		const struct txn_node *tn = txn_node(t, ret);
 		if (!tn || tn->n.kind == NODE_NONE || !node_is_alive(&tn->n))
 			return;
-		if (id_eq(&tn->n.parent, parent) &&
-		    slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
+		if (id_eq(&tn->n.parent, parent) && slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
 			return;
 	}
 }

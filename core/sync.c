@@ -354,6 +354,17 @@ static int next_have(struct sync *s, struct buf *out)
 	return 1;
 }
 
+static int sync_own(struct sync *s, const struct feed_pos *pos)
+{
+	struct vv durable = {0};
+
+	durable.count = db_durable(s->db, &durable.pos);
+	const struct feed_pos *have = vv_find(&durable, pos);
+	bool safe = have && have->seq >= pos->seq;
+	vv_fini(&durable);
+	return safe ? 0 : db_sync(s->db);
+}
+
 static int next_envelope(struct sync *s, struct buf *out)
 {
 	AUTO(buf_fini) struct buf envelope = {0};
@@ -362,7 +373,16 @@ static int next_envelope(struct sync *s, struct buf *out)
 
 	if (r < 0)
 		return r;
-	r = db_next_envelope(s->db, &s->cursor, s->vv.pos, s->vv.count, &pos, &envelope);
+	uint64_t cursor = s->cursor;
+	r = db_next_envelope(s->db, &cursor, s->vv.pos, s->vv.count, &pos, &envelope);
+	/* A number given away must never be issued again after a power cut: durable first. */
+	if (r > 0 && pos.actor == db_actor(s->db)) {
+		int err = sync_own(s, &pos);
+
+		r = err < 0 ? err : r;
+	}
+	if (r >= 0)
+		s->cursor = cursor;
 	if (r <= 0)
 		return r;
 	buf_u8(out, MESSAGE_ENVELOPE);

@@ -51,7 +51,8 @@ static size_t slot_of(const struct txn *t, const struct id *id)
 	memcpy(&a, id->b, sizeof(a));
 	memcpy(&b, id->b + sizeof(a), sizeof(b));
 	a = (a ^ t->db->salt) * UINT64_C(0xff51afd7ed558ccd);
-	return (size_t)(((a ^ b ^ a >> 32) * UINT64_C(0xc4ceb9fe1a85ec53)) >> 32) & (t->slot_count - 1);
+	return (size_t)(((a ^ b ^ a >> 32) * UINT64_C(0xc4ceb9fe1a85ec53)) >> 32) &
+	       (t->slot_count - 1);
 }
 
 /* Twice as many slots as nodes keep every lookup short, however many an envelope names. */

@@ -83,12 +83,23 @@ static void forget(struct vfs *v, struct snapshot *s)
 	*s = (struct snapshot){0};
 }
 
-void bases_keep(struct vfs *v, struct txn *t, const struct id *node)
+static bool was_read(const struct vfs *v, const struct id *node)
+{
+	for (size_t k = 0; k < READINGS; k++) {
+		if (v->readings[k].pid && id_eq(&v->readings[k].node, node))
+			return true;
+	}
+	return false;
+}
+
+void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use)
 {
 	struct node_info info = {0};
 	struct doc *doc = NULL;
 
 	v->epoch++;
+	if (!in_use && !was_read(v, node))
+		return;
 	if (db_old_doc(t, node, &doc) < 0)
 		return;
 	size_t bytes = db_node(t, node, &info) == 0 ? (size_t)info.size + 256 : 256;

@@ -147,6 +147,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 		return NULL;
 	struct inode *i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
+	i->epoch = v->epoch;
 	if (decode(buf_slice(&value), i) < 0) {
 		ns_free(i);
 		return NULL;
@@ -304,10 +305,14 @@ void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *nam
 	buf_be64(&value, i->ino);
 	buf_be32(&value, i->mode & S_IFMT);
 	store_put(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name), buf_slice(&value));
-	i->parent = parent->ino;
-	char *copy = xstrdup(name); /* name may be i->name */
-	free(i->name);
-	i->name = copy;
+	if (i->nlink == 0 ||
+	    S_ISDIR(i->mode)) { /* a further hard link leaves the first name in charge */
+		char *copy = xstrdup(name); /* name may be i->name */
+
+		i->parent = parent->ino;
+		free(i->name);
+		i->name = copy;
+	}
 	if (S_ISDIR(i->mode)) {
 		i->nlink = 2 > i->nlink ? 2 : i->nlink;
 		parent->nlink++;

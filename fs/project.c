@@ -59,15 +59,15 @@ static struct timespec from_ms(uint64_t ms)
 				 .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
+static void take_out_leftover(struct vfs *v, struct txn *t, struct inode *dir);
+
 /* Takes the name away; what is open stays readable, what is local in a directory stays in it. */
 static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 {
 	struct inode *parent = i->parent ? ns_get(v, t, i->parent) : NULL;
 
 	if (S_ISDIR(i->mode) && !ns_is_empty(v, t, i->ino)) {
-		ns_unbind(v, t, i);
-		i->local = true;
-		ns_put(v, t, i);
+		ns_unbind(v, t, i); /* publish_revive() brings it back when something is put in */
 		return;
 	}
 	if (parent) {
@@ -80,10 +80,16 @@ static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 	}
 	ns_remove(v, t, i);
 	ns_release(v, i);
-	/* A directory whose record is gone was only waiting for its last entry. */
-	if (parent && !parent->bound && parent->local && parent->ino != VFS_ROOT_INO &&
-	    !id_is_zero(&parent->node) && ns_is_empty(v, t, parent->ino))
-		take_out(v, t, parent);
+	if (parent)
+		take_out_leftover(v, t, parent);
+}
+
+/* A directory whose record is gone was only waiting for its last entry. */
+static void take_out_leftover(struct vfs *v, struct txn *t, struct inode *dir)
+{
+	if (!dir->bound && !dir->local && dir->ino != VFS_ROOT_INO && dir->parent &&
+	    !id_is_zero(&dir->node) && ns_is_empty(v, t, dir->ino))
+		take_out(v, t, dir);
 }
 
 static void apply_attributes(struct inode *i, const struct node_info *n)
@@ -157,6 +163,8 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 			ns_unlink(v, t, old, old_name, i);
 			forget_entry(v, old, old_name);
 			forget_attr(v, old);
+			i->parent = 0;
+			take_out_leftover(v, t, old);
 		}
 	}
 	ns_link(v, t, parent, name, i);
@@ -178,7 +186,7 @@ static bool is_safe(struct vfs *v, struct txn *t, const struct node_info *n,
 static void take_content(struct vfs *v, struct txn *t, struct inode *i, const struct node_info *n)
 {
 	if (i->lookups || i->opens)
-		bases_keep(v, t, &n->id);
+		bases_keep(v, t, &n->id, i->opens || i->dirty || i->unpublished);
 	else
 		v->epoch++;
 	if (i->dirty || i->own_bytes)
@@ -226,7 +234,8 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 		mutex_unlock(&v->queue_lock);
 	}
 	if (!n->visible || !parent || !is_safe(v, t, n, parent)) {
-		if (i && !i->dirty) /* being written here: the save brings the record back */
+		/* Being written here: the save brings the record back. */
+		if (i && !i->dirty && !(i->own_bytes && i->unpublished))
 			take_out(v, t, i);
 		return;
 	}

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define DIRS_DEEP_MAX 512
+
 bool publish_wants(const struct inode *parent, const char *name)
 {
 	return parent->bound && !parent->local && !localname_is_local(name) &&
@@ -158,7 +160,9 @@ static int grave_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *
 int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
 		 struct inode *i)
 {
-	if (!i->bound)
+	bool this_name = i->parent == parent->ino && i->name && strcmp(i->name, name) == 0;
+
+	if (!i->bound || !this_name)
 		return 0;
 	if (S_ISDIR(i->mode))
 		return db_delete(t, &i->node);
@@ -297,6 +301,10 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 		publish_unmark(v, t, i);
 		return 0;
 	}
+	if (!i->local && !localname_is_local(i->name))
+		r = publish_revive(v, t, parent);
+	if (r < 0)
+		return r;
 	bool wanted = !i->local && publish_wants(parent, i->name);
 	if (wanted && i->data.len > RECORD_BYTES_MAX) {
 		stay_here(v, t, i);
@@ -323,12 +331,38 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 
 /* ---- directories and symlinks ------------------------------------------------------------------- */
 
+/*
+ * A directory that was removed elsewhere while something was in it here comes back, with all above it, as
+ * soon as something that travels is put into it.
+ */
+int publish_revive(struct vfs *v, struct txn *t, struct inode *dir)
+{
+	struct inode *chain[DIRS_DEEP_MAX];
+	size_t n = 0;
+	int r = 0;
+
+	while (dir && !dir->bound && !dir->local && n < DIRS_DEEP_MAX) {
+		chain[n++] = dir;
+		dir = ns_get(v, t, dir->parent);
+	}
+	while (r == 0 && dir && n > 0) {
+		struct inode *next = chain[--n];
+
+		r = publish_new_dir(v, t, dir, next);
+		if (!next->bound)
+			break;
+		dir = next;
+	}
+	return r;
+}
+
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir)
 {
 	struct id node;
 
 	if (dir->local || !publish_wants(parent, dir->name))
 		return 0;
+	bury_now(v, t, parent->ino, dir->name);
 	db_new_id(t, &parent->node, dir->name, NODE_DIR, &node);
 	int r = db_put_node(t, &node, NODE_DIR, &parent->node, dir->name);
 	if (r == 0)
@@ -460,6 +494,8 @@ static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, st
 	bool wanted = publish_wants(parent, dir->name);
 	int r = 0;
 
+	if (wanted)
+		bury_now(v, t, parent->ino, dir->name);
 	if (dir->bound && wanted && db_same_stream(t, &dir->node, &parent->node))
 		return db_put_node(t, &dir->node, NODE_DIR, &parent->node, dir->name);
 	if (dir->bound)
@@ -534,9 +570,9 @@ static int publish_one(struct vfs *v, struct txn *t, struct inode *i)
 		return publish_symlink(v, t, i);
 	if (!S_ISREG(i->mode) || i->local)
 		return 0;
-	i->dirty = true;
-	i->loaded = i->loaded && i->data.len == i->size;
-	return publish_file(v, t, i, true);
+	/* Each file becomes a change of its own: a whole tree in one could be more than can be sent. */
+	publish_mark(v, t, i, 0);
+	return 0;
 }
 
 /* Visits everything below dir, directories before what is in them. */

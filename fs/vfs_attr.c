@@ -1,6 +1,7 @@
 /* Attributes and extended attributes. */
 #include "fs/vfs_i.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,17 +38,25 @@ static void set_times(struct inode *i, const struct stat *to, unsigned set)
 	i->ctime = now;
 }
 
+uint64_t vfs_handle_epoch(const struct vfs *v, const struct vfs_handle *h)
+{
+	return h && (h->flags & O_ACCMODE) == O_RDWR ? h->epoch : v->epoch;
+}
+
 /* What a first unpublished write is based on: see bases.c. */
-static void begin_write(struct vfs *v, struct inode *i, pid_t pid, bool whole)
+static void begin_write(struct vfs *v, struct inode *i, const struct vfs_handle *h, pid_t pid,
+			bool whole)
 {
 	if (i->dirty || i->unpublished)
 		return;
-	i->base_epoch = whole && i->bound ? bases_epoch(v, pid, &i->node, v->epoch) : v->epoch;
+	i->base_epoch = whole && i->bound ? bases_epoch(v, pid, &i->node, vfs_handle_epoch(v, h))
+					  : v->epoch;
 	i->whole_epoch = i->base_epoch;
 	i->replaced = 0;
 }
 
-int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size, pid_t pid)
+int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
+	       const struct vfs_handle *h, pid_t pid)
 {
 	int r = size > FILE_BYTES_MAX ? -EFBIG : 0;
 
@@ -55,7 +64,7 @@ int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size, pid
 		r = ns_load_data(v, t, i);
 	if (r < 0)
 		return r;
-	begin_write(v, i, pid, size == 0);
+	begin_write(v, i, h, pid, size == 0);
 	i->loaded = true;
 	buf_resize(&i->data, (size_t)size);
 	i->dirty = true;
@@ -73,7 +82,8 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 	int r = i ? 0 : -ENOENT;
 
 	if (r == 0 && (set & VFS_SET_SIZE)) {
-		r = !S_ISREG(i->mode) ? -EINVAL : vfs_resize(v, t, i, (uint64_t)to->st_size, c->pid);
+		r = !S_ISREG(i->mode) ? -EINVAL
+				      : vfs_resize(v, t, i, (uint64_t)to->st_size, h, c->pid);
 		if (r == 0 && !h && i->writers == 0)
 			r = publish_file(v, t, i, false); /* truncate(2): no close will come */
 		else if (r == 0 && !i->gone)

@@ -14,13 +14,17 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-static struct vfs_handle *new_handle(struct inode *i, const struct vfs_caller *c, int flags)
+static struct vfs_handle *new_handle(const struct vfs *v, struct inode *i,
+				     const struct vfs_caller *c, int flags)
 {
 	struct vfs_handle *h = xcalloc(1, sizeof(*h));
 
 	/* Pages that a queued notice is about to drop must not be read by a new opener. */
-	*h = (struct vfs_handle){
-		.inode = i, .flags = flags, .pid = c->pid, .keep_cache = i->notices == 0};
+	*h = (struct vfs_handle){.inode = i,
+				 .flags = flags,
+				 .pid = c->pid,
+				 .keep_cache = i->notices == 0,
+				 .epoch = v->epoch};
 	i->opens++;
 	if (writes(flags)) {
 		i->writers++;
@@ -38,8 +42,9 @@ static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, 
 	db_enter(v->db);
 	struct inode *i = ns_cached(v, ino);
 	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode)) {
-		bases_read(v, c->pid, i);
-		h = new_handle(i, c, flags);
+		if (!writes(flags)) /* who opens to save has not read anew */
+			bases_read(v, c->pid, i);
+		h = new_handle(v, i, c, flags);
 	}
 	db_leave(v->db);
 	return h;
@@ -61,13 +66,13 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	}
 	bool truncate = (flags & O_TRUNC) && writes(flags) && S_ISREG(i->mode);
 	if (truncate)
-		r = vfs_resize(v, t, i, 0, c->pid);
-	else
+		r = vfs_resize(v, t, i, 0, NULL, c->pid);
+	else if (!writes(flags))
 		bases_read(v, c->pid, i);
 	if (truncate && r == 0 && !i->gone)
 		publish_mark(v, t, i, LONG_OPEN_MS);
 	if (r == 0)
-		*ret = new_handle(i, c, flags);
+		*ret = new_handle(v, i, c, flags);
 	if (truncate)
 		return ns_end(v, t, r);
 	db_abort(t);
@@ -123,7 +128,8 @@ int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice
 	}
 	if (!i->dirty && !i->unpublished) {
 		i->base_epoch = v->epoch;
-		i->whole_epoch = i->bound ? bases_epoch(v, h->pid, &i->node, v->epoch) : v->epoch;
+		i->whole_epoch = i->bound ? bases_epoch(v, h->pid, &i->node, vfs_handle_epoch(v, h))
+					  : v->epoch;
 		i->replaced = 0;
 	}
 	if (offset <= i->replaced && end > i->replaced)
@@ -229,7 +235,7 @@ int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset
 	uint64_t size = i->data.len;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
 		size = end;
-	r = vfs_resize(v, t, i, size, h->pid);
+	r = vfs_resize(v, t, i, size, h, h->pid);
 	if (r == 0 && (punch || zero) && offset < i->data.len) {
 		uint64_t stop = end < i->data.len ? end : i->data.len;
 

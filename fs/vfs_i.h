@@ -77,6 +77,7 @@ struct vfs_handle {
 	int flags;
 	pid_t pid;
 	bool keep_cache;
+	uint64_t epoch; /**< at the open */
 };
 
 /** A record vanished from (parent, name); whether it is still gone, the store's key 'g' says. */
@@ -191,6 +192,7 @@ bool publish_wants(const struct inode *parent, const char *name);
 /** Stores what was written; publishes it unless it has to wait (force: it may not). */
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force);
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
+int publish_revive(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i);
 /** The record at (parent, name) is gone: start its grace time. */
 int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
@@ -238,8 +240,11 @@ void bases_read(struct vfs *v, pid_t pid, const struct inode *i);
 uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise);
 /** The node's content at that epoch; NULL = still the current one. Borrowed. */
 const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch);
-/** Keeps the old content of a node that is about to change from elsewhere. */
-void bases_keep(struct vfs *v, struct txn *t, const struct id *node);
+/**
+ * Keeps the old content of a node that is about to change from elsewhere, if somebody may save from it:
+ * in_use, or read according to the table.
+ */
+void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use);
 void bases_fini(struct vfs *v);
 
 /* vfs.c */
@@ -249,6 +254,10 @@ void vfs_kick(struct vfs *v, uint64_t due_ms);
 /* vfs_attr.c */
 /** The largest file a mount can hold: it is whole in memory while it is written. */
 #define FILE_BYTES_MAX (1ull << 32)
-int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size, pid_t pid);
+/** h: the handle it came through, or NULL; pid: who asks. */
+int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
+	       const struct vfs_handle *h, pid_t pid);
+/** The epoch of what was last read through a handle, as far as an open to read and write says. */
+uint64_t vfs_handle_epoch(const struct vfs *v, const struct vfs_handle *h);
 
 #endif

@@ -99,12 +99,14 @@ static int make(struct vfs *v, struct txn *t, const struct making *m, struct ino
 		if (S_ISDIR(mode))
 			i->mode |= S_ISGID;
 	}
-	i->local = parent->local || !parent->bound || !publish_wants(parent, m->name);
+	i->local = parent->local || localname_is_local(m->name);
+	if (!i->local && !parent->bound)
+		r = publish_revive(v, t, parent);
 	i->writer = m->caller->pid;
 	ns_link(v, t, parent, m->name, i);
 	*ret_parent = parent;
 	*ret = i;
-	return 0;
+	return r;
 }
 
 /* Ends an operation that hands an inode to the kernel. */
@@ -256,6 +258,13 @@ static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const cha
 		ns_remove(v, t, i);
 }
 
+static int gone(struct vfs *v, struct txn *t, struct inode *dir, const char *asked, struct inode *i)
+{
+	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
+
+	return publish_gone(v, t, dir, name, i);
+}
+
 int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 {
 	struct inode *dir = NULL;
@@ -269,7 +278,7 @@ int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 		r = -EISDIR;
 	store_frees_space(db_store(t));
 	if (r == 0)
-		r = publish_gone(v, t, dir, name, i);
+		r = gone(v, t, dir, name, i);
 	if (r == 0)
 		drop_name(v, t, dir, name, i);
 	return ns_end(v, t, r);
@@ -290,7 +299,7 @@ int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
 		r = -ENOTEMPTY;
 	store_frees_space(db_store(t));
 	if (r == 0 && i->bound) {
-		r = publish_gone(v, t, dir, name, i);
+		r = gone(v, t, dir, name, i);
 		ns_unbind(v, t, i);
 	}
 	if (r == 0)
@@ -396,6 +405,29 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 	return r == 0 ? publish_file(v, t, b, true) : r;
 }
 
+/* One is a record, one is not: the name keeps its record, the other's bytes become its content. */
+static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, struct inode *plain)
+{
+	struct inode *parent = ns_get(v, t, record->parent);
+	struct id node = record->node;
+	int r = parent ? ns_load_data(v, t, record) : -EIO;
+
+	if (r == 0)
+		r = ns_load_data(v, t, plain);
+	if (r < 0)
+		return r;
+	ns_unbind(v, t, record);
+	ns_store_data(v, t, record);
+	ns_bind(v, t, plain, &node);
+	plain->local = false;
+	plain->dirty = true;
+	plain->base_epoch = plain->whole_epoch = v->epoch;
+	r = publish_file(v, t, plain, true);
+	record->local = parent->local || localname_is_local(record->name);
+	record->dirty = true;
+	return r == 0 ? publish_file(v, t, record, false) : r;
+}
+
 static int exchange_one(struct vfs *v, struct txn *t, struct inode *i)
 {
 	struct inode *parent = ns_get(v, t, i->parent);
@@ -429,6 +461,8 @@ static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
 	ns_link(v, t, r->from_dir, r->from, b);
 	if (records)
 		return exchange_records(v, t, a, b);
+	if (S_ISREG(a->mode) && S_ISREG(b->mode) && a->bound != b->bound)
+		return a->bound ? exchange_plain(v, t, a, b) : exchange_plain(v, t, b, a);
 	int err = exchange_one(v, t, a);
 	return err == 0 ? exchange_one(v, t, b) : err;
 }
