@@ -129,9 +129,12 @@ bool txn_is_remote(const struct txn *t);
 
 /** -ENOENT when the node was never seen. Free with node_info_fini(). */
 int db_node(struct txn *t, const struct id *node, struct node_info *ret);
-/** The id a node created at (parent, name) gets: the same on every device that creates it there. */
-void db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
-	       struct id *ret);
+/**
+ * The id a node created at (parent, name) gets: the same on every device that creates it there. Counts from
+ * generation `from` on past nodes of that id that live elsewhere by now; returns the generation taken.
+ */
+unsigned db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
+		   unsigned from, struct id *ret);
 /**
  * Creates the node at (parent, name), or moves it there, or revives it. -EXDEV when the node exists
  * in another stream; -ELOOP when it would be inside itself.

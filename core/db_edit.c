@@ -60,16 +60,18 @@ void node_info_fini(struct node_info *n)
  * The same on every device that creates this name here, so that two offline creates make one node. A
  * number is counted up past nodes of that id which live elsewhere by now, under another name.
  */
-void db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
-	       struct id *ret)
+unsigned db_new_id(struct txn *t, const struct id *parent, const char *name, enum node_kind kind,
+		   unsigned from, struct id *ret)
 {
-	for (unsigned generation = 0; generation < TREE_GENERATIONS; generation++) {
+	for (unsigned generation = from;; generation++) {
 		*ret = tree_new_id(parent, SLICE_STR(name), kind, generation);
 		const struct txn_node *tn = txn_node(t, ret);
 		if (!tn || tn->n.kind == NODE_NONE || !node_is_alive(&tn->n))
-			return;
+			return generation;
 		if (id_eq(&tn->n.parent, parent) && slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)))
-			return;
+			return generation;
+		if (generation + 1 >= TREE_GENERATIONS)
+			return generation;
 	}
 }
 

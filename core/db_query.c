@@ -94,11 +94,11 @@ static int find_child(struct txn *t, const struct id *dir, struct slice name, st
 /* What would be created at this name is what was deleted from it. */
 static int find_deleted(struct txn *t, const struct id *dir, const char *name, struct id *ret)
 {
-	db_new_id(t, dir, name, NODE_RECORD, ret);
+	(void)db_new_id(t, dir, name, NODE_RECORD, 0, ret);
 	const struct txn_node *tn = txn_node(t, ret);
 	if (tn && tn->known)
 		return 0;
-	db_new_id(t, dir, name, NODE_SYMLINK, ret);
+	(void)db_new_id(t, dir, name, NODE_SYMLINK, 0, ret);
 	tn = txn_node(t, ret);
 	return tn && tn->known ? 0 : -ENOENT;
 }

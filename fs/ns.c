@@ -265,7 +265,7 @@ static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const cha
 	struct id node;
 
 	for (size_t k = 0; dir && dir->bound && k < countof(kinds); k++) {
-		db_new_id(t, &dir->node, name, kinds[k], &node);
+		(void)db_new_id(t, &dir->node, name, kinds[k], 0, &node);
 		*ret_ino = ns_ino_of(v, t, &node);
 		const struct inode *i = *ret_ino ? ns_get(v, t, *ret_ino) : NULL;
 		if (i && i->parent == parent)

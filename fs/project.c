@@ -234,9 +234,12 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 		mutex_unlock(&v->queue_lock);
 	}
 	if (!n->visible || !parent || !is_safe(v, t, n, parent)) {
-		/* Being written here: the save brings the record back. */
-		if (i && !i->dirty && !(i->own_bytes && i->unpublished))
+		if (!i)
+			return;
+		if (!i->dirty && !(i->own_bytes && i->unpublished))
 			take_out(v, t, i);
+		else /* being written here: the save brings the record back, unless a crash prevents it */
+			store_put(db_store(t), SLICE_STR("Lu"), SLICE("", 0));
 		return;
 	}
 	i = show(v, t, n, i, parent);
@@ -267,12 +270,49 @@ static void show_child(void *ctx, const struct node_info *n)
 {
 	struct dirs *d = ctx;
 
-	if (ns_ino_of(d->v, d->t, &n->id) == 0)
-		project_node(d->v, d->t, n, false);
+	project_node(d->v, d->t, n, false);
+	uint64_t ino = ns_ino_of(d->v, d->t, &n->id);
+	struct inode *i = ino ? ns_get(d->v, d->t, ino) : NULL;
+	if (i && S_ISREG(i->mode) && !i->dirty && !i->own_bytes && i->size != n->size) {
+		i->size = n->size;
+		ns_put(d->v, d->t, i);
+	}
 	if (n->kind != NODE_DIR)
 		return;
 	d->ids = xreallocarray(d->ids, d->count + 1, sizeof(*d->ids));
 	d->ids[d->count++] = n->id;
+}
+
+static bool add_bound(void *ctx, struct slice key, struct slice value)
+{
+	struct dirs *d = ctx;
+	struct reader k = reader_init(key);
+
+	(void)value;
+	(void)reader_take(&k, 2);
+	d->ids = xreallocarray(d->ids, d->count + 1, sizeof(*d->ids));
+	d->ids[d->count++] = id_read(&k);
+	return true;
+}
+
+/* What is shown here and has been deleted meanwhile. */
+static int hide_deleted(struct vfs *v, struct txn *t)
+{
+	struct dirs d = {.v = v, .t = t};
+	int r = store_scan(db_store(t), SLICE_STR("Ln"), SLICE("", 0), add_bound, &d);
+	struct id root = db_root(v->db);
+
+	for (size_t k = 0; r == 0 && k < d.count; k++) {
+		struct node_info n = {0};
+
+		if (id_eq(&d.ids[k], &root) || db_node(t, &d.ids[k], &n) < 0)
+			continue;
+		if (!n.visible)
+			project_node(v, t, &n, false);
+		node_info_fini(&n);
+	}
+	free(d.ids);
+	return r;
 }
 
 int project_all(struct vfs *v)
@@ -289,6 +329,9 @@ int project_all(struct vfs *v)
 		r = db_children(t, &dir, show_child, &d);
 	}
 	free(d.ids);
+	if (r == 0)
+		r = hide_deleted(v, t);
 	db_set_seen(t);
+	store_delete(db_store(t), SLICE_STR("Lu"));
 	return ns_end(v, t, r);
 }

@@ -175,10 +175,36 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 
 /* ---- files ------------------------------------------------------------------------------------- */
 
-/* Takes the node that (parent, name) stands for, out of its grave if there is one. */
-static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent,
-			  const char *name, struct id *ret)
+/** A node to be created for an inode. */
+struct making {
+	const struct inode *parent;
+	const struct inode *self;
+	enum node_kind kind;
+};
+
+/*
+ * An id that no other inode here is bound to. True if it had to pass one: a node of this very name, shown
+ * under another because somebody else's came first.
+ */
+static bool fresh_node(struct vfs *v, struct txn *t, const struct making *m, struct id *ret)
 {
+	unsigned from = 0;
+
+	for (bool passed = false;; passed = true) {
+		from = db_new_id(t, &m->parent->node, m->self->name, m->kind, from, ret);
+		uint64_t ino = ns_ino_of(v, t, ret);
+		if (ino == 0 || ino == m->self->ino || from > 1000)
+			return passed;
+		from++;
+	}
+}
+
+/* Takes the node that the file's name stands for, out of its grave if there is one. */
+static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent,
+			  const struct inode *i, struct id *ret)
+{
+	const struct making m = {parent, i, NODE_RECORD};
+	const char *name = i->name;
 	enum node_kind kind = NODE_NONE;
 
 	if (publish_grave(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD) {
@@ -186,7 +212,7 @@ static void node_for_name(struct vfs *v, struct txn *t, const struct inode *pare
 		return;
 	}
 	bury_now(v, t, parent->ino, name);
-	db_new_id(t, &parent->node, name, NODE_RECORD, ret);
+	(void)fresh_node(v, t, &m, ret);
 }
 
 /* The record this file was before it was renamed away, if nobody took that name over meanwhile. */
@@ -321,7 +347,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	}
 	if (!i->bound) {
 		if (!take_origin(v, t, i, parent, &node))
-			node_for_name(v, t, parent, i->name, &node);
+			node_for_name(v, t, parent, i, &node);
 		ns_bind(v, t, i, &node);
 		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
 		i->replaced = 0;
@@ -363,7 +389,10 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 	if (dir->local || !publish_wants(parent, dir->name))
 		return 0;
 	bury_now(v, t, parent->ino, dir->name);
-	db_new_id(t, &parent->node, dir->name, NODE_DIR, &node);
+	/* A directory of that name may be here, shown under another until the record's grace is over. */
+	const struct making m = {parent, dir, NODE_DIR};
+	if (fresh_node(v, t, &m, &node))
+		return -EEXIST;
 	int r = db_put_node(t, &node, NODE_DIR, &parent->node, dir->name);
 	if (r == 0)
 		ns_bind(v, t, dir, &node);
@@ -411,7 +440,8 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
 		return r;
 	bury_now(v, t, parent->ino, i->name);
-	db_new_id(t, &parent->node, i->name, NODE_SYMLINK, &node);
+	const struct making m = {parent, i, NODE_SYMLINK};
+	(void)fresh_node(v, t, &m, &node);
 	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, i->name);
 	if (r == 0)
 		r = db_put_content(t, &node, NULL, buf_slice(&i->data));

@@ -267,8 +267,10 @@ static int attach(struct vfs *v)
 {
 	const struct db_view view = {
 		.node_changed = project_node, .committed = project_committed, .ctx = v};
+	AUTO(buf_fini) struct buf value = {0};
 	bool fresh = false;
 	struct txn *t = db_begin(v->db);
+	bool unsure = store_get(db_store(t), SLICE_STR("Lu"), &value) == 0;
 	int r = load_root(v, t, &fresh);
 
 	if (r == 0)
@@ -277,7 +279,7 @@ static int attach(struct vfs *v)
 	if (r < 0)
 		return r;
 	db_set_view(v->db, &view);
-	return fresh || db_is_unseen(v->db) ? project_all(v) : 0;
+	return fresh || unsure || db_is_unseen(v->db) ? project_all(v) : 0;
 }
 
 static void free_memory(struct vfs *v)

@@ -9,6 +9,7 @@
  *   n node16             ino8            x ino8 name      extended attribute
  *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
  *   h ino8               a file that still has to be published                m        next ino
+ *   u   something shown may be gone: check at the next start
  */
 #ifndef BLAZE_FS_VFS_I_H
 #define BLAZE_FS_VFS_I_H

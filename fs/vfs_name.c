@@ -501,6 +501,8 @@ int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, c
 		db_abort(t);
 		return 0;
 	}
+	if (err == 0 && !r.to_dir->local && !localname_is_local(new_name))
+		err = publish_revive(v, t, r.to_dir);
 	if (err == 0)
 		err = flags & RENAME_EXCHANGE ? do_exchange(v, t, &r) : do_rename(v, t, &r);
 	return ns_end(v, t, err);

@@ -217,7 +217,7 @@ static struct id make_conflict(const char *name, const char *lost, const char *w
 	struct doc *seen = NULL;
 	struct id id;
 
-	db_new_id(t, &root, name, NODE_RECORD, &id);
+	(void)db_new_id(t, &root, name, NODE_RECORD, 0, &id);
 	assert(db_put_node(t, &id, NODE_RECORD, &root, name) >= 0);
 	assert(db_put_content(t, &id, NULL, SLICE_STR("{\"a\":0}")) == 1);
 	assert(db_doc(t, &id, &seen) == 0);

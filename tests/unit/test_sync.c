@@ -257,7 +257,7 @@ static int create_something(struct txn *t, const struct id *dir)
 				: "f%u.txt",
 		       rnd(NAMES));
 	enum node_kind kind = is_dir ? NODE_DIR : NODE_RECORD;
-	db_new_id(t, dir, name, kind, &id);
+	(void)db_new_id(t, dir, name, kind, 0, &id);
 	int r = db_put_node(t, &id, kind, dir, name);
 	(void)snprintf(text, sizeof(text), "{\"a\": %u, \"b\": {\"c\": %u}}\n", rnd(5), rnd(5));
 	if (r == 0 && !is_dir)

@@ -1,0 +1,72 @@
+"""Random renames, saves and deletions on three devices, cut off and killed now and then: the same files in the end."""
+import os
+import random
+import shutil
+
+import pytest
+
+from blazetest import Cluster
+from blazetest.wait import eventually
+
+NAMES = ['a', 'b.json', 'd', 'e.txt', 't.tmp', 'x.bak']  # t.tmp stays on its device, x.bak waits a moment
+ROUNDS, OPERATIONS = 4, 50
+
+
+@pytest.fixture
+def trio(directory):
+    cluster = Cluster(directory, 3)
+    yield cluster
+    cluster.discard()
+
+
+def any_path(node, r):
+    return node.path('/'.join(r.choice(NAMES) for _ in range(r.randint(1, 3))))
+
+
+def write(path, r):
+    os.makedirs(path.parent, exist_ok=True)
+    path.write_text(str(r.random()) if r.random() < 0.7 else f'{{"{r.choice("abc")}": {r.random()}}}')
+
+
+def operate(node, r):
+    one, other = any_path(node, r), any_path(node, r)
+    match r.choice('wwwwwmmmmudrl'):
+        case 'w':
+            write(one, r)
+        case 'm':
+            os.rename(one, other)
+        case 'u':
+            os.unlink(one)
+        case 'd':
+            os.makedirs(one, exist_ok=True)
+        case 'r':
+            shutil.rmtree(one)
+        case 'l':
+            os.symlink(r.choice(NAMES), one)
+
+
+def shared_files(node):
+    """What travels: files and links; a directory may be left for what is local in it."""
+    def is_local(path):
+        return any('.tmp' in part for part in path.split('/'))
+    return {path: what for path, what in node.tree().items() if what != 'directory' and not is_local(path)}
+
+
+@pytest.mark.parametrize('seed', range(1, int(os.environ.get('BLAZE_RANDOM_SEEDS', '2')) + 1))
+def test_three_devices_end_with_the_same_files(trio, seed):
+    r = random.Random(seed)
+    for _ in range(ROUNDS):
+        if r.random() < 0.7:
+            trio.cut()
+        for _ in range(OPERATIONS):
+            try:
+                operate(r.choice(trio.nodes), r)
+            except OSError as e:
+                assert e.errno not in (5, 107), e
+        if r.random() < 0.3:
+            r.choice(trio.nodes[1:]).kill9().mount()
+        trio.restore()
+        for node in trio.nodes:
+            node.wait('20s')
+        eventually(lambda: shared_files(trio.nodes[0]) == shared_files(trio.nodes[1]) == shared_files(trio.nodes[2]),
+                   20, 'three devices show the same files')
