@@ -140,7 +140,8 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	case INVITE_WRONG:
 		return out_error(
 			out, CODE_PAIRING,
-			"pair: somebody tried a wrong link: this one is void now, run blaze pair again");
+			"pair: somebody tried a wrong link, or declined to join: this one is void "
+			"now, run blaze pair again");
 	case INVITE_EXPIRED:
 		return out_error(out, CODE_TIMEOUT,
 				 "pair: nobody used the link in time: run blaze pair again");

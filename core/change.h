@@ -75,6 +75,8 @@ enum value_kind {
 #define CHANGE_PATH_BYTES_MAX (1 << 20)
 /** A record's largest content; a larger file stays on its device. */
 #define RECORD_BYTES_MAX (64u << 20)
+/** A change's largest encoding: a record's content and some operations. What is larger cannot travel. */
+#define CHANGE_BYTES_MAX (RECORD_BYTES_MAX + (8u << 20))
 
 struct op {
 	enum op_kind kind;

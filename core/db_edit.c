@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define JSON_BYTES_MAX (16u << 20)
+
 static struct stamp stamp_of(const struct txn *t, const struct op *op)
 {
 	return (struct stamp){.hlc = t->hlc, .id = {.lamport = op->lamport, .actor = t->db->actor}};
@@ -147,7 +149,8 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 		return r;
 	struct id stream = tn->n.stream;
 	struct doc_stamp stamp = {.actor = t->db->actor, .hlc = t->hlc, .lamport = &t->lamport};
-	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n);
+	/* Larger JSON travels whole: its fields and its layout together could be twice the text. */
+	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) && bytes.len <= JSON_BYTES_MAX;
 	struct ops *ops = &txn_draft(t, &stream)->ops;
 	size_t first = ops->count;
 

@@ -207,17 +207,19 @@ static void declare_deps(struct txn *t, const struct id *stream, struct change *
 	}
 }
 
-static void draft_commit(struct txn *t, struct draft *d)
+static int draft_commit(struct txn *t, struct draft *d)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf bytes = {0};
 	struct change c = {.actor = t->db->actor, .hlc = t->hlc, .ops = d->ops};
 
 	if (d->ops.count == 0)
-		return;
+		return 0;
 	declare_deps(t, &d->stream, &c);
 	change_encode(&c, &bytes);
 	d->ops = c.ops;
+	if (bytes.len > CHANGE_BYTES_MAX)
+		return -EFBIG; /* it could be stored, and never be sent */
 	struct feed *own = txn_feed(t, &d->stream, t->db->actor);
 	own->seq++;
 	own->lamport = t->lamport;
@@ -225,6 +227,7 @@ static void draft_commit(struct txn *t, struct draft *d)
 	buf_be64(&key, own->seq);
 	store_put(t->store, buf_slice(&key), buf_slice(&bytes));
 	txn_history(t, &c, &d->stream, own->seq);
+	return 0;
 }
 
 static int write_doc(struct txn *t, struct txn_node *tn)
@@ -307,8 +310,10 @@ int db_prepare(struct txn *t)
 		r = tree_project(t);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < t->draft_count; i++)
-		draft_commit(t, &t->drafts[i]);
+	for (size_t i = 0; r == 0 && i < t->draft_count; i++)
+		r = draft_commit(t, &t->drafts[i]);
+	if (r < 0)
+		return r;
 	write_nodes(t);
 	for (size_t i = 0; i < t->feed_count; i++)
 		feed_write(t, &t->feeds[i]);

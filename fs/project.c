@@ -147,6 +147,8 @@ static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct
 	ns_link(v, t, parent, name, there);
 	forget_entry(v, parent, old);
 	forget_entry(v, parent, name);
+	if (S_ISREG(there->mode) && !there->local)
+		publish_mark(v, t, there, 0); /* unless it is put back at once, it is a record here */
 	log_info("a local file gave way to a record of the same name");
 }
 

@@ -404,6 +404,7 @@ bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *paren
 			 struct slice target)
 {
 	int depth = 0;
+	bool named = false;
 	size_t at = 0;
 
 	for (const struct inode *p = parent; p && p->ino != VFS_ROOT_INO;
@@ -417,12 +418,11 @@ bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *paren
 		while (end < target.len && target.data[end] != '/')
 			end++;
 		struct slice part = SLICE(target.data + at, end - at);
-		if (slice_eq(part, SLICE_STR("..")))
-			depth--;
-		else if (part.len && !slice_eq(part, SLICE_STR(".")))
-			depth++;
-		if (depth < 0)
+		bool up = slice_eq(part, SLICE_STR(".."));
+		/* `name/..` is not where it looks when the name is a link itself. */
+		if (up && (named || --depth < 0))
 			return false;
+		named = named || (!up && part.len && !slice_eq(part, SLICE_STR(".")));
 		at = end + 1;
 	}
 	return true;

@@ -113,8 +113,12 @@ int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
 	int r = !i ? -ENOENT : !S_ISLNK(i->mode) ? -EINVAL : ns_load_data(v, t, i);
+	const struct inode *parent = r == 0 ? ns_get(v, t, i->parent) : NULL;
 
 	buf_clear(ret);
+	/* A record's link may have been safe where it was, and its directory moved since. */
+	if (r == 0 && i->bound && !publish_safe_target(v, t, parent, buf_slice(&i->data)))
+		r = -EACCES;
 	if (r == 0) {
 		buf_slice_append(ret, buf_slice(&i->data));
 		ns_drop_data(i);

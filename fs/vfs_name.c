@@ -402,7 +402,11 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 	a->dirty = b->dirty = true;
 	a->base_epoch = b->base_epoch = v->epoch;
 	r = publish_file(v, t, a, true);
-	return r == 0 ? publish_file(v, t, b, true) : r;
+	if (r == 0) { /* a change of its own: both together could be more than can be sent */
+		ns_store_data(v, t, b);
+		publish_mark(v, t, b, 0);
+	}
+	return r;
 }
 
 /* One is a record, one is not: the name keeps its record, the other's bytes become its content. */

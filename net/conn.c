@@ -382,6 +382,10 @@ void conn_closed(void *user, const char *reason)
 	if (c->has_invite && c->transport && transport_secret_was_wrong(c->transport)) {
 		log_warn("%s: tried an invitation with a wrong secret; it is void now", name);
 		invites_wrong(c->host->invites, c->invite);
+	} else if (c->has_invite && c->pair && pair_welcome_is_sent(c->pair)) {
+		log_warn("%s: was given the database's key and did not join; the invitation is void",
+			 name);
+		invites_wrong(c->host->invites, c->invite);
 	} else if (c->has_invite) {
 		invites_release(c->host->invites, c->invite);
 	}

@@ -179,6 +179,11 @@ bool pair_is_done(const struct pair *p)
 	return p->step == STEP_END;
 }
 
+bool pair_welcome_is_sent(const struct pair *p)
+{
+	return p->options.role == PAIR_INVITER && p->step > STEP_WELCOME;
+}
+
 bool pair_is_welcome(const struct pair *p)
 {
 	return p->options.role == PAIR_JOINER && p->step == STEP_JOIN;

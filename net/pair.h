@@ -51,6 +51,8 @@ int pair_receive(struct pair *p, struct slice message);
 int pair_next(struct pair *p, struct buf *out);
 /** Joiner: DONE came. Inviter: DONE was handed out. */
 bool pair_is_done(const struct pair *p);
+/** Inviter: the welcome, and with it the database's key, has gone out. */
+bool pair_welcome_is_sent(const struct pair *p);
 /** Joiner: the welcome has come, and our JOIN, which makes us a member, has not been made yet. */
 bool pair_is_welcome(const struct pair *p);
 /** The proven peer; valid when done. */
