@@ -305,7 +305,7 @@ void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *nam
 	buf_be64(&value, i->ino);
 	buf_be32(&value, i->mode & S_IFMT);
 	store_put(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name), buf_slice(&value));
-	if (i->nlink == 0 ||
+	if (i->nlink == 0 || i->parent == 0 ||
 	    S_ISDIR(i->mode)) { /* a further hard link leaves the first name in charge */
 		char *copy = xstrdup(name); /* name may be i->name */
 
@@ -329,10 +329,14 @@ void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *n
 	AUTO(buf_fini) struct buf key = {0};
 
 	store_delete(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name));
-	if (S_ISDIR(i->mode))
+	if (S_ISDIR(i->mode)) {
 		parent->nlink--;
-	else
+	} else {
 		i->nlink--;
+		if (i->nlink > 0 && i->parent == parent->ino && strcmp(i->name, name) == 0)
+			i->parent =
+				0; /* its other names are not remembered: the next one given is */
+	}
 	i->ctime = ns_now();
 	ns_put(v, t, i);
 	ns_touch_times(v, t, parent, true);

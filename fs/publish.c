@@ -322,7 +322,9 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 
 	if (r < 0)
 		return r;
-	if (!parent) { /* nothing leads to it any more */
+	if (!parent) { /* nothing leads to it any more, or only a hard link does */
+		if (i->dirty && !i->gone && i->nlink > 0)
+			ns_store_data(v, t, i);
 		i->dirty = false;
 		publish_unmark(v, t, i);
 		return 0;
