@@ -19,6 +19,8 @@ def suspicious(text, allowed=()):
     return [line for line in lines
             if SUSPICIOUS.search(line) and not any(re.fullmatch(a, line) for a in allowed)]
 
+SUPPRESSIONS = Path(__file__).parents[1] / 'tsan.supp'
+
 
 def sanitizer_environment(directory):
     """Reports go to files in the node's directory, where sanitizer_reports() finds them."""
@@ -26,7 +28,7 @@ def sanitizer_environment(directory):
     return {
         'ASAN_OPTIONS': f'{log}:detect_leaks=1:abort_on_error=0:exitcode=99:verify_asan_link_order=0',
         'UBSAN_OPTIONS': f'{log}:print_stacktrace=1:halt_on_error=1:exitcode=99',
-        'TSAN_OPTIONS': f'{log}:exitcode=99:second_deadlock_stack=1',
+        'TSAN_OPTIONS': f'{log}:exitcode=99:second_deadlock_stack=1:suppressions={SUPPRESSIONS}',
     }
 
 
