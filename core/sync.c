@@ -416,8 +416,8 @@ static bool next_ack_of(struct sync *s, uint64_t device, struct vv *now, struct 
 		const struct feed_pos *p = &now->pos[i];
 		const struct feed_pos *before = vv_find(&t->vv, p);
 
-		if (p->seq == 0 || (before && before->seq >= p->seq))
-			continue;
+		if (p->seq == 0 || p->actor == device || (before && before->seq >= p->seq))
+			continue; /* that an author holds its own feed goes without saying */
 		id_write(&entries, &p->stream);
 		buf_be64(&entries, p->actor);
 		buf_varint(&entries, p->seq);

@@ -26,6 +26,7 @@ struct net {
 	bool observing;
 	struct thread thread;
 
+	_Atomic bool alone;   /* no connection: nobody to tell, so nobody to wake */
 	_Atomic bool changed; /* the database did; set by any thread, then ws_wake() */
 	_Atomic bool stop;
 
@@ -98,6 +99,10 @@ static void *run(void *arg)
 	for (;;) {
 		if (n->stopping && (peers_conn_count(n->peers) == 0 || monotonic_ms() >= n->stop_ms))
 			break;
+		/* In this order: a change that still saw us alone is found here, a later one wakes us. */
+		atomic_store(&n->alone, peers_conn_count(n->peers) == 0);
+		if (!atomic_load(&n->alone) && atomic_exchange(&n->changed, false))
+			peers_woken(n->peers);
 		if (ws_service(n->ws) < 0) {
 			log_err("the network thread cannot go on");
 			break;
@@ -111,7 +116,7 @@ static void db_changed(void *ctx)
 {
 	struct net *n = ctx;
 
-	if (!atomic_exchange(&n->changed, true))
+	if (!atomic_exchange(&n->changed, true) && !atomic_load(&n->alone))
 		ws_wake(n->ws);
 }
 
