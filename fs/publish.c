@@ -229,10 +229,8 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 	return true;
 }
 
-static bool must_hold(const struct vfs *v, const struct inode *parent, const struct inode *i)
+static bool must_hold(const struct inode *i)
 {
-	(void)v;
-	(void)parent;
 	return !i->bound && localname_is_temporary(i->name);
 }
 
@@ -338,7 +336,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 		stay_here(v, t, i);
 		return 0;
 	}
-	if (!wanted || (!force && (must_hold(v, parent, i) || is_half_written(i)))) {
+	if (!wanted || (!force && (must_hold(i) || is_half_written(i)))) {
 		if (i->dirty || !i->own_bytes)
 			ns_store_data(v, t, i);
 		if (wanted)
