@@ -368,6 +368,7 @@ void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *nod
 	if (i->bound && id_eq(&i->node, node))
 		return;
 	ns_unbind(v, t, i);
+	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
 	i->node = *node;
 	i->bound = true;
 	i->origin_parent = 0;

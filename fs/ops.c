@@ -193,7 +193,8 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 	/* Without it O_TRUNC would be a SETATTR of its own, before the open that explains it. */
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(conn, FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
-	want(conn, FUSE_CAP_CACHE_SYMLINKS);
+	/* Whether a link may be followed depends on where it is, and its directory may move (vfs_readlink). */
+	conn->want &= ~(unsigned)FUSE_CAP_CACHE_SYMLINKS;
 	want(conn, FUSE_CAP_ASYNC_READ);
 	if (conn->max_write > MESSAGE_BYTES_MAX)
 		conn->max_write = MESSAGE_BYTES_MAX;

@@ -174,17 +174,6 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 	forget_attr(v, parent);
 }
 
-static bool is_safe(struct vfs *v, struct txn *t, const struct node_info *n,
-		    const struct inode *parent)
-{
-	AUTO(buf_fini) struct buf target = {0};
-
-	if (n->kind != NODE_SYMLINK)
-		return true;
-	return db_read(t, &n->id, &target) == 0 &&
-	       publish_safe_target(v, t, parent, buf_slice(&target));
-}
-
 static void take_content(struct vfs *v, struct txn *t, struct inode *i, const struct node_info *n)
 {
 	if (i->lookups || i->opens)
@@ -235,7 +224,7 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 		v->sync_soon = true;
 		mutex_unlock(&v->queue_lock);
 	}
-	if (!n->visible || !parent || !is_safe(v, t, n, parent)) {
+	if (!n->visible || !parent) {
 		if (!i)
 			return;
 		if (!i->dirty && !(i->own_bytes && i->unpublished))

@@ -207,7 +207,8 @@ static void node_for_name(struct vfs *v, struct txn *t, const struct inode *pare
 	const char *name = i->name;
 	enum node_kind kind = NODE_NONE;
 
-	if (publish_grave(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD) {
+	if (publish_grave(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
+	    ns_ino_of(v, t, ret) == 0) {
 		grave_forget(v, t, parent->ino, name);
 		return;
 	}
@@ -223,7 +224,8 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 
 	if (!i->origin_parent ||
 	    publish_grave(v, t, i->origin_parent, i->origin_name, ret, &kind) < 0 ||
-	    !id_eq(ret, &i->origin) || !db_same_stream(t, &i->origin, &parent->node))
+	    !id_eq(ret, &i->origin) || !db_same_stream(t, &i->origin, &parent->node) ||
+	    ns_ino_of(v, t, ret) != 0) /* a change from elsewhere has brought it back meanwhile */
 		return false;
 	grave_forget(v, t, i->origin_parent, i->origin_name);
 	return true;
@@ -399,7 +401,10 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 	return r;
 }
 
-/* A link is followed by the kernel of whoever reads it: it must not lead out of the mount. */
+/*
+ * A link is followed by the kernel of whoever reads it: it must not lead out of the mount. One that does is
+ * shown all the same, for all devices show the same names, but not read.
+ */
 bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
 			 struct slice target)
 {
@@ -436,8 +441,11 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	int r = ns_load_data(v, t, i);
 
 	publish_unmark(v, t, i);
-	if (r < 0 || !parent || i->local || !publish_wants(parent, i->name) ||
+	if (r < 0 || !parent || i->local || localname_is_local(i->name) ||
 	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
+		return r;
+	r = publish_revive(v, t, parent);
+	if (r < 0 || !publish_wants(parent, i->name))
 		return r;
 	bury_now(v, t, parent->ino, i->name);
 	const struct making m = {parent, i, NODE_SYMLINK};

@@ -117,3 +117,31 @@ def test_save_from_an_old_reading_keeps_what_arrived(pair, save):
     os.close(fd)
     pair.synced()
     assert a.text('r.json') == '{"mine": 2, "theirs": 2}\n' == b.text('r.json')
+
+
+def test_links_made_while_their_directories_are_removed_bring_them_back(pair):
+    a, b = pair.nodes
+    paths = [f'd{k}/r' for k in range(10)]
+    for path in paths:
+        a.write(path, '1')
+    pair.synced()
+    for path in paths:  # a link is held back for a moment: the removal gets in between
+        a.path(path).with_name('l').symlink_to('r')
+        shutil.rmtree(b.path(path).parent)
+        b.wait()
+    pair.synced()
+    assert a.tree() == b.tree() and all(f'd{k}/l' in b.tree() for k in range(10))
+
+
+def test_backups_made_while_their_records_are_edited_are_files_of_their_own(pair):
+    a, b = pair.nodes
+    names = [f'r{k}' for k in range(10)]
+    for name in names:
+        a.write(f'c/{name}', 'old')
+    pair.synced()
+    for name in names:  # a backup's name is held back for a moment: the edit gets in between
+        os.rename(a.path(f'c/{name}'), a.path(f'c/{name}.bak'))
+        b.write(f'c/{name}', 'new')
+        b.wait()
+    pair.synced()
+    assert a.tree() == b.tree() and all(b.text(f'c/{name}') == 'new' for name in names)

@@ -33,7 +33,9 @@ def sanitizer_environment(directory):
 
 
 def sanitizer_reports(directory):
-    return sorted(p for p in Path(directory).rglob('sanitizer.*') if p.stat().st_size)
+    found = (Path(at) / name for at, _, names in os.walk(directory)  # past dead mounts
+             for name in names if name.startswith('sanitizer.'))
+    return sorted(p for p in found if p.stat().st_size)
 
 
 def tail(path, lines=TAIL_LINES):
