@@ -36,6 +36,8 @@ static const struct option_row mount_rows[] = {
 	{"read-only", 'r', OPTION_FLAG, NULL, "nothing can be written through the mount",
 	 AT(read_only), true},
 	{"nonempty", 0, OPTION_FLAG, NULL, "hide what is in DIR", AT(nonempty), true},
+	{"echo", 0, OPTION_TEXT, "on|off",
+	 "inotify events for changes from other devices (default: on)", AT(echo), true},
 	{"uid", 0, OPTION_NUMBER, "UID", "owner of what other devices made (default: you)", AT(uid),
 	 true},
 	{"gid", 0, OPTION_NUMBER, "GID", "its group", AT(gid), true},
@@ -145,6 +147,17 @@ static int set_log_level(const char *level, struct out *out)
 			 "mount: the log level is one of error, warning, info, debug");
 }
 
+/* A read-only mount takes no system call that could be an echo. */
+static int wants_echo(const struct cmd_mount_options *o, bool *ret, struct out *out)
+{
+	const char *text = o->echo ? o->echo : "on";
+
+	*ret = !o->read_only && strcmp(text, "on") == 0;
+	if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+		return out_error(out, CODE_USAGE, "mount: echo is on or off");
+	return CODE_OK;
+}
+
 /* A name, or the path of a database's directory, which says where home is as well. */
 static int locate(const char *spec, const char *datadir, char **ret_home, char **ret_name,
 		  struct out *out)
@@ -220,8 +233,11 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 	AUTO(free_ptr) char *more = fuse_options(options);
 	struct why why = {""};
 	bool was_dead = false;
+	bool echo = true;
 	int code = set_log_level(options->log_level, out);
 
+	if (code == CODE_OK)
+		code = wants_echo(options, &echo, out);
 	if (code == CODE_OK)
 		code = become(options, NULL, out);
 	if (code == CODE_OK)
@@ -254,6 +270,7 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 		.gid = options->gid < 0 ? getgid() : (gid_t)options->gid,
 		.ready_fd = (int)options->ready_fd,
 		.foreground = options->foreground,
+		.echo = echo,
 		.quiet = options->quiet,
 	};
 	return daemon_mount(&daemon, out);

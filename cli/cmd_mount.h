@@ -14,7 +14,8 @@ struct cmd_mount_options {
 	const char *datadir; /**< another BLAZE_HOME */
 	const char *user;    /**< run as; root only */
 	const char *log_level;
-	int64_t uid; /**< -1: who mounts */
+	const char *echo; /**< "on", "off", or NULL = on */
+	int64_t uid;	  /**< -1: who mounts */
 	int64_t gid;
 	int64_t ready_fd; /**< -1: none */
 	struct option_list o;

@@ -10,6 +10,7 @@
 #include "cli/version.h"
 #include "core/log.h"
 #include "core/thread.h"
+#include "fs/echo.h"
 #include "fs/session.h"
 #include "fs/special.h"
 
@@ -41,6 +42,7 @@ struct daemon {
 	struct service service;
 	struct special *special;
 	struct session *session;
+	struct echo_helper echo;
 	struct thread signals;
 	int stop_fd; /* eventfd: the mount is gone, no signal needs waiting for any more */
 	int log_fd;  /* -1: standard error is the log */
@@ -209,6 +211,7 @@ static void finish(struct daemon *d)
 	tell_systemd("STOPPING=1\n");
 	/* Before the mount is taken away: a program that watches it may then ask at once. */
 	session_destroy(STEAL(d->session));
+	echo_reap(&d->echo);
 	control_stop(control);
 	special_destroy(STEAL(d->special));
 	if (s->vfs)
@@ -237,6 +240,7 @@ static int open_session(struct daemon *d)
 	};
 	struct session_options session = {
 		.vfs = s->vfs,
+		.echo_helper = &d->echo,
 		.mountpoint = s->mountpoint,
 		.name = s->name,
 		.fuse_options = o->fuse_options,
@@ -276,6 +280,16 @@ static int open_all(struct daemon *d)
 	return code == CODE_OK ? open_session(d) : code;
 }
 
+/* Before any thread, and before keys are in memory. */
+static void start_echo(struct daemon *d)
+{
+	struct why why = {""};
+
+	if (d->options->echo && echo_spawn(&d->echo, &why) < 0)
+		out_warn(d->out, "programs will not be told of changes from other devices: %s",
+			 why.text);
+}
+
 /* The whole life of the process: returns its exit code. */
 static int live(struct daemon *d)
 {
@@ -286,6 +300,7 @@ static int live(struct daemon *d)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	harden();
 	raise_file_limit();
+	start_echo(d);
 	int code = open_all(d);
 
 	d->stop_fd = eventfd(0, EFD_CLOEXEC);

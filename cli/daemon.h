@@ -27,6 +27,7 @@ struct daemon_options {
 	gid_t gid;
 	int ready_fd; /**< gets one line of JSON; -1 = none */
 	bool foreground;
+	bool echo;  /**< raise inotify's events for changes from other devices */
 	bool quiet; /**< says nothing when all went well (mount.blaze) */
 };
 

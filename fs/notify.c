@@ -2,6 +2,7 @@
 #include "fs/notify.h"
 
 #include "core/log.h"
+#include "fs/echo.h"
 
 #include <fuse_lowlevel.h>
 #include <string.h>
@@ -59,44 +60,49 @@ static int drop_attr(struct fuse_session *se, uint64_t ino)
 	return fuse_lowlevel_notify_inval_inode(se, ino, -1, 0);
 }
 
-static int drop_entry(struct fuse_session *se, const struct vfs_notice *notice)
+/** The kernel drops the directory's attributes by itself only when it knew the name. */
+static int drop_entry(struct fuse_session *se, uint64_t parent, const char *name)
 {
-	return fuse_lowlevel_notify_inval_entry(se, notice->parent, notice->name,
-						strlen(notice->name));
+	int r = fuse_lowlevel_notify_inval_entry(se, parent, name, strlen(name));
+
+	return r == -ENOENT ? drop_attr(se, parent) : r;
 }
 
 /**
  * Raises IN_DELETE_SELF, unlike dropping the entry. The kernel refuses when the name stands for something
  * else by now, or for a directory it still knows entries of.
  */
-static int drop_deleted(struct fuse_session *se, const struct vfs_notice *notice)
+static int drop_deleted(struct fuse_session *se, const struct vfs_notice *n)
 {
-	int r = fuse_lowlevel_notify_delete(se, notice->parent, notice->ino, notice->name,
-					    strlen(notice->name));
+	int r = fuse_lowlevel_notify_delete(se, n->parent, n->ino, n->name, strlen(n->name));
 
-	return r < 0 ? drop_entry(se, notice) : r;
+	return r < 0 ? drop_entry(se, n->parent, n->name) : r;
 }
 
-static int send_one(struct fuse_session *se, const struct vfs_notice *notice)
+static int drop_moved(struct fuse_session *se, const struct vfs_notice *n)
 {
-	int r = 0;
+	int r = drop_entry(se, n->parent, n->name);
+	int s = drop_entry(se, n->to_parent, n->to_name);
 
-	switch (notice->kind) {
-	case NOTICE_INODE:
-		return drop_inode(se, notice->ino);
+	(void)drop_attr(se, n->ino);
+	return r < 0 ? r : s;
+}
+
+static int send_one(struct fuse_session *se, const struct vfs_notice *n)
+{
+	switch (n->kind) {
+	case NOTICE_MODIFY:
+		return drop_inode(se, n->ino);
 	case NOTICE_ATTR:
-		return drop_attr(se, notice->ino);
-	case NOTICE_ENTRY:
-		r = drop_entry(se, notice);
-		break;
+		return drop_attr(se, n->ino);
+	case NOTICE_CREATE:
+		return drop_entry(se, n->parent, n->name);
 	case NOTICE_DELETE:
-		r = drop_deleted(se, notice);
-		break;
+		return drop_deleted(se, n);
+	case NOTICE_MOVE:
+		return drop_moved(se, n);
 	}
-	/* The kernel does this by itself only when it knew the name. */
-	if (r == -ENOENT)
-		r = drop_attr(se, notice->parent);
-	return r;
+	return 0;
 }
 
 /** What the kernel does not know it need not forget; before the first request it knows nothing. */
@@ -105,7 +111,7 @@ static bool is_harmless(int r)
 	return r == -ENOENT || r == -ENOTCONN || r == -ENODEV || r == -ECONNABORTED || r == -ENOSYS;
 }
 
-void notify_send(void *ctx, const struct vfs_notice *notice)
+void notify_plainly(void *ctx, const struct vfs_notice *notice)
 {
 	struct notify *n = ctx;
 
@@ -116,4 +122,18 @@ void notify_send(void *ctx, const struct vfs_notice *notice)
 	if (r < 0 && !is_harmless(r))
 		log_warn("Failed to drop cached inode %llu: %s, ignoring",
 			 (unsigned long long)notice->ino, strerror(-r));
+}
+
+void notify_send(void *ctx, struct vfs_notice *notice)
+{
+	const struct notify *n = ctx;
+	/* The echo needs the old name; whoever it wakes must not find the old content. */
+	bool echo_is_enough = notice->kind == NOTICE_DELETE || notice->kind == NOTICE_MOVE;
+
+	if (!n->echo || !echo_is_enough)
+		notify_plainly(ctx, notice);
+	if (!n->echo || echo_push(n->echo, notice))
+		return;
+	if (echo_is_enough)
+		notify_plainly(ctx, notice);
 }

@@ -12,10 +12,12 @@
 #include "core/thread.h"
 #include "fs/vfs.h"
 
+struct echo;
 struct fuse_session;
 
 struct notify {
 	struct fuse_session *se;
+	struct echo *echo; /**< NULL: events are raised for nothing that changes elsewhere */
 	struct mutex lock;
 	struct cond idle;
 	unsigned sending; /**< protected by lock */
@@ -26,7 +28,9 @@ void notify_init(struct notify *n, struct fuse_session *se);
 void notify_fini(struct notify *n);
 
 /** For vfs_set_notify(); ctx is the struct notify. Does nothing once closed. */
-void notify_send(void *ctx, const struct vfs_notice *notice);
+void notify_send(void *ctx, struct vfs_notice *notice);
+/** The same without an echo: the kernel forgets, and nobody who watches is told. */
+void notify_plainly(void *ctx, const struct vfs_notice *notice);
 /** Returns when no notification is under way; later ones are dropped. May be called twice. */
 void notify_close(struct notify *n);
 

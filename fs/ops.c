@@ -91,6 +91,8 @@ static void close_one(const struct ops_ctx *o, struct ops_open *open)
 	case OPS_DIR:
 		vfs_closedir(o->vfs, open->handle);
 		break;
+	case OPS_ECHO:
+		break;
 	case OPS_SPECIAL_FILE:
 		special_close(o->special, open->handle);
 		break;

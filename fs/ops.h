@@ -19,6 +19,7 @@
 enum ops_kind {
 	OPS_FILE,
 	OPS_DIR,
+	OPS_ECHO, /**< by the echo helper: no handle */
 	OPS_SPECIAL_FILE,
 	OPS_SPECIAL_DIR
 };
@@ -38,6 +39,7 @@ struct ops_ctx {
 	struct init_patch init; /**< first, see init_patch_install() */
 	struct vfs *vfs;
 	struct special *special;
+	struct echo *echo; /**< NULL: there is none */
 	struct mutex lock;
 	struct ops_open *opens; /* protected by lock */
 };
@@ -80,6 +82,16 @@ static inline void *ops_handle(const struct fuse_file_info *fi)
 {
 	return ((struct ops_open *)(uintptr_t)fi->fh)->handle; /* NOLINT(performance-no-int-to-ptr) */
 }
+
+/* ---- ops_echo.c: requests of the echo helper; true = this was one, and it is answered ---------- */
+
+bool ops_echo_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+/** CREATE (fi is not NULL), MKDIR, SYMLINK. */
+bool ops_echo_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct fuse_file_info *fi);
+/** UNLINK, RMDIR, and RENAME from there. */
+bool ops_echo_remove(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool ops_echo_open(fuse_req_t req, struct fuse_file_info *fi);
+bool ops_echo_setattr(fuse_req_t req, fuse_ino_t ino);
 
 /* ---- ops_name.c ------------------------------------------------------------------------------ */
 

@@ -58,6 +58,8 @@ void ops_attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,
 		ops_reply(req, -EPERM);
 		return;
 	}
+	if (ops_echo_setattr(req, ino))
+		return;
 	int r = vfs_setattr(o->vfs, &c, ino, fi ? ops_handle(fi) : NULL, to, to_vfs_set(set), &st);
 	ops_reply_attr(req, r, &st);
 }

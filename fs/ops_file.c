@@ -39,6 +39,8 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_special(req, ino, fi);
 		return;
 	}
+	if (ops_echo_open(req, fi))
+		return;
 	int r = vfs_open(o->vfs, &c, ino, fi->flags, &h);
 	if (r < 0) {
 		ops_reply(req, r);
@@ -70,10 +72,10 @@ void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 void ops_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	/* Special files cannot be opened for writing. */
-	int r = special_owns(ino) ? -EBADF
-				  : vfs_write(ops_of(req)->vfs, ops_handle(fi), (uint64_t)off,
-					      SLICE(data, size));
+	/* Special files cannot be opened for writing, and the echo helper writes nothing. */
+	int r = special_owns(ino) || !ops_handle(fi) ? -EBADF
+						     : vfs_write(ops_of(req)->vfs, ops_handle(fi),
+								 (uint64_t)off, SLICE(data, size));
 
 	if (r < 0)
 		ops_reply(req, r);
@@ -83,7 +85,10 @@ void ops_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t siz
 
 void ops_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	ops_reply(req, special_owns(ino) ? 0 : vfs_flush(ops_of(req)->vfs, ops_handle(fi)));
+	/* A kernel before 5.16 sends it for the echo helper, too. */
+	ops_reply(req, special_owns(ino) || !ops_handle(fi)
+			       ? 0
+			       : vfs_flush(ops_of(req)->vfs, ops_handle(fi)));
 }
 
 void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

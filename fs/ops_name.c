@@ -14,6 +14,8 @@ void ops_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		ops_reply_entry(req, special_lookup(o->special, parent, name, &st), &st);
 		return;
 	}
+	if (ops_echo_lookup(req, parent, name))
+		return;
 	int r = vfs_lookup(o->vfs, parent, name, &st);
 	if (r == -ENOENT) {
 		/* An entry without an inode: the kernel remembers that there is no such name. */
@@ -73,6 +75,8 @@ void ops_name_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
 	struct stat st = {0};
 	int r = check_new(o, parent, name);
 
+	if (ops_echo_make(req, parent, name, NULL))
+		return;
 	if (!r)
 		r = vfs_mkdir(o->vfs, &c, parent, name, mode, &st);
 	ops_reply_entry(req, r, &st);
@@ -85,6 +89,8 @@ void ops_name_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, con
 	struct stat st = {0};
 	int r = check_new(o, parent, name);
 
+	if (ops_echo_make(req, parent, name, NULL))
+		return;
 	if (!r)
 		r = vfs_symlink(o->vfs, &c, target, parent, name, &st);
 	ops_reply_entry(req, r, &st);
@@ -111,6 +117,8 @@ void ops_name_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct stat st = {0};
 	int r = check_new(o, parent, name);
 
+	if (ops_echo_make(req, parent, name, fi))
+		return;
 	if (!r)
 		r = vfs_create_file(o->vfs, &c, parent, name, mode, fi->flags, &h, &st);
 	if (r < 0) {
@@ -130,14 +138,18 @@ void ops_name_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct ops_ctx *o = ops_of(req);
 
-	ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM : vfs_unlink(o->vfs, parent, name));
+	if (!ops_echo_remove(req, parent, name))
+		ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM
+								: vfs_unlink(o->vfs, parent, name));
 }
 
 void ops_name_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct ops_ctx *o = ops_of(req);
 
-	ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM : vfs_rmdir(o->vfs, parent, name));
+	if (!ops_echo_remove(req, parent, name))
+		ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM
+								: vfs_rmdir(o->vfs, parent, name));
 }
 
 void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name,
@@ -148,6 +160,8 @@ void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name
 	int r = ops_is_reserved(o, old_parent, old_name) ? -EPERM
 							 : check_new(o, new_parent, new_name);
 
+	if (ops_echo_remove(req, old_parent, old_name))
+		return;
 	if (!r)
 		r = vfs_rename(o->vfs, &c, old_parent, old_name, new_parent, new_name, flags);
 	ops_reply(req, r);

@@ -9,48 +9,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOTICES_MAX 1000000
-
-void project_notice(struct vfs *v, enum vfs_notice_kind kind, uint64_t ino, uint64_t parent,
-		    const char *name)
+static void queue(struct vfs *v, const struct vfs_notice *like)
 {
 	mutex_lock(&v->queue_lock);
-	if (v->notice_count < NOTICES_MAX) {
-		if ((v->notice_count & (v->notice_count - 1)) == 0)
-			v->notices =
-				xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
-					      sizeof(*v->notices));
-		struct vfs_notice *n = &v->notices[v->notice_count++];
+	if ((v->notice_count & (v->notice_count - 1)) == 0)
+		v->notices = xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
+					   sizeof(*v->notices));
+	struct vfs_notice *n = &v->notices[v->notice_count++];
 
-		n->kind = kind;
-		n->ino = ino;
-		n->parent = parent;
-		(void)snprintf(n->name, sizeof(n->name), "%s", name);
-		if (v->notice_count == 1)
-			cond_broadcast(&v->queue_changed);
-	}
+	*n = *like;
+	n->name = xstrdup(like->name ? like->name : "");
+	n->to_name = like->to_name ? xstrdup(like->to_name) : NULL;
+	if (v->notice_count == 1)
+		cond_broadcast(&v->queue_changed);
 	mutex_unlock(&v->queue_lock);
 }
 
-/* The kernel can only remember what it looked up. */
-static void forget_inode(struct vfs *v, struct inode *i)
+/*
+ * What the kernel never looked up it does not remember, and nobody watches: a watch keeps its inode, and an
+ * inode the directories above it.
+ */
+static bool is_known(const struct inode *i)
 {
-	if (i->lookups == 0 && i->opens == 0 && i->ino != VFS_ROOT_INO)
+	return i && (i->lookups || i->opens || i->ino == VFS_ROOT_INO);
+}
+
+void project_modified(struct vfs *v, struct inode *i)
+{
+	const struct inode *parent = i->parent ? ns_cached(v, i->parent) : NULL;
+
+	if (!is_known(i) && !is_known(parent))
 		return;
 	i->notices++;
-	project_notice(v, NOTICE_INODE, i->ino, 0, "");
+	queue(v, &(struct vfs_notice){.kind = NOTICE_MODIFY,
+				      .mode = i->mode,
+				      .ino = i->ino,
+				      .parent = i->parent,
+				      .name = i->name});
 }
 
-static void forget_attr(struct vfs *v, const struct inode *i)
+static void notice_attr(struct vfs *v, const struct inode *i)
 {
-	if (i->lookups || i->ino == VFS_ROOT_INO)
-		project_notice(v, NOTICE_ATTR, i->ino, 0, "");
+	const struct inode *parent = i->parent ? ns_cached(v, i->parent) : NULL;
+
+	if (is_known(i) || is_known(parent))
+		queue(v, &(struct vfs_notice){.kind = NOTICE_ATTR,
+					      .mode = i->mode,
+					      .ino = i->ino,
+					      .parent = i->parent,
+					      .name = i->name});
 }
 
-static void forget_entry(struct vfs *v, const struct inode *parent, const char *name)
+static void notice_entry(struct vfs *v, enum vfs_notice_kind kind, const struct inode *parent,
+			 char *name, const struct inode *i)
 {
-	if (parent->lookups || parent->ino == VFS_ROOT_INO)
-		project_notice(v, NOTICE_ENTRY, 0, parent->ino, name);
+	if (is_known(parent) || is_known(i))
+		queue(v, &(struct vfs_notice){.kind = kind,
+					      .mode = i->mode,
+					      .ino = i->ino,
+					      .parent = parent->ino,
+					      .name = name});
+}
+
+static void notice_move(struct vfs *v, const struct inode *from, char *name, const struct inode *i)
+{
+	const struct inode *to = ns_cached(v, i->parent);
+
+	if (is_known(from) || is_known(to) || is_known(i))
+		queue(v, &(struct vfs_notice){.kind = NOTICE_MOVE,
+					      .mode = i->mode,
+					      .ino = i->ino,
+					      .parent = from->ino,
+					      .name = name,
+					      .to_parent = i->parent,
+					      .to_name = i->name});
 }
 
 static struct timespec from_ms(uint64_t ms)
@@ -74,9 +106,7 @@ static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 		AUTO(free_ptr) char *name = xstrdup(i->name);
 
 		ns_unlink(v, t, parent, name, i);
-		if (parent->lookups || parent->ino == VFS_ROOT_INO)
-			project_notice(v, NOTICE_DELETE, i->ino, parent->ino, name);
-		forget_attr(v, parent);
+		notice_entry(v, NOTICE_DELETE, parent, name, i);
 	}
 	ns_remove(v, t, i);
 	ns_release(v, i);
@@ -145,33 +175,29 @@ static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct
 		       (unsigned long long)there->ino);
 	ns_unlink(v, t, parent, old, there);
 	ns_link(v, t, parent, name, there);
-	forget_entry(v, parent, old);
-	forget_entry(v, parent, name);
+	notice_move(v, parent, old, there);
 	if (S_ISREG(there->mode) && !there->local)
 		publish_mark(v, t, there, 0); /* unless it is put back at once, it is a record here */
 	log_info("a local file gave way to a record of the same name");
 }
 
-static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *parent,
-		   const char *name)
+static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *parent, char *name)
 {
 	if (i->parent == parent->ino && i->name && strcmp(i->name, name) == 0)
 		return;
-	if (i->parent) {
-		struct inode *old = ns_get(v, t, i->parent);
-		AUTO(free_ptr) char *old_name = xstrdup(i->name);
+	struct inode *old = i->parent ? ns_get(v, t, i->parent) : NULL;
+	AUTO(free_ptr) char *old_name = old ? xstrdup(i->name) : NULL;
 
-		if (old) {
-			ns_unlink(v, t, old, old_name, i);
-			forget_entry(v, old, old_name);
-			forget_attr(v, old);
-			i->parent = 0;
-			take_out_leftover(v, t, old);
-		}
-	}
+	if (old)
+		ns_unlink(v, t, old, old_name, i);
+	i->parent = 0;
 	ns_link(v, t, parent, name, i);
-	forget_entry(v, parent, name);
-	forget_attr(v, parent);
+	if (!old) {
+		notice_entry(v, NOTICE_CREATE, parent, name, i);
+		return;
+	}
+	notice_move(v, old, old_name, i);
+	take_out_leftover(v, t, old);
 }
 
 static void take_content(struct vfs *v, struct txn *t, struct inode *i, const struct node_info *n)
@@ -186,7 +212,7 @@ static void take_content(struct vfs *v, struct txn *t, struct inode *i, const st
 	i->size = n->size;
 	i->mtime = from_ms(n->modified_ms);
 	i->ctime = ns_now();
-	forget_inode(v, i);
+	project_modified(v, i);
 }
 
 static struct inode *show(struct vfs *v, struct txn *t, const struct node_info *n, struct inode *i,
@@ -243,7 +269,7 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 
 		apply_attributes(i, n);
 		if (before != i->mode)
-			forget_attr(v, i);
+			notice_attr(v, i);
 	}
 	ns_put(v, t, i);
 }

@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "fs/echo.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 
@@ -214,7 +215,15 @@ int session_create(const struct session_options *options, struct session **ret, 
 		session_destroy(s);
 		return r;
 	}
+	const struct echo_options echo = {
+		.helper = options->echo_helper,
+		.vfs = options->vfs,
+		.mountpoint = s->mountpoint,
+		.failed = notify_plainly,
+		.ctx = &s->notify,
+	};
 	s->notify.se = s->se;
+	s->notify.echo = s->ops.echo = echo_create(&echo);
 	vfs_set_notify(options->vfs, notify_send, &s->notify);
 	*ret = s;
 	return 0;
@@ -256,6 +265,7 @@ static void *stopper(void *arg)
 	while (poll(&p, 1, -1) <= 0) {
 		/* EINTR */
 	}
+	echo_stop(s->ops.echo);
 	notify_close(&s->notify);
 	fuse_session_exit(s->se);
 	wake_loop(s);
@@ -310,12 +320,14 @@ void session_destroy(struct session *s)
 		return;
 	if (s->notify.se)
 		vfs_set_notify(s->ops.vfs, NULL, NULL);
+	echo_stop(s->ops.echo);
 	notify_close(&s->notify);
 	if (s->se) {
 		fuse_session_unmount(s->se);
 		fuse_session_destroy(s->se);
 	}
 	ops_ctx_fini(&s->ops);
+	echo_destroy(s->ops.echo);
 	notify_fini(&s->notify);
 	close_fd(&s->stop_fd);
 	cond_fini(&s->ended);

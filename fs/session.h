@@ -13,6 +13,7 @@
 
 #include "core/why.h"
 
+struct echo_helper;
 struct special;
 struct vfs;
 struct session;
@@ -20,6 +21,8 @@ struct session;
 struct session_options {
 	struct vfs *vfs;
 	struct special *special; /**< .blaze; NULL = there is none */
+	/** Raises inotify's events for what changes elsewhere (echo.h); outlives the session. NULL: nobody does. */
+	struct echo_helper *echo_helper;
 	const char *mountpoint;
 	const char *name;	  /**< of the database, shown by mount(8) and df(1) */
 	const char *fuse_options; /**< more of libfuse's -o options, such as "allow_other,ro"; or NULL */

@@ -110,12 +110,21 @@ static uint64_t next_due(struct vfs *v)
 
 /* ---- notices ------------------------------------------------------------------------------------ */
 
-static void delivered(struct vfs *v, const struct vfs_notice *list, size_t count)
+void vfs_notice_fini(struct vfs_notice *n)
+{
+	free(STEAL(n->name));
+	free(STEAL(n->to_name));
+}
+
+static void delivered(struct vfs *v, struct vfs_notice *list, size_t count)
 {
 	struct txn *t = db_begin(v->db);
 
 	for (size_t k = 0; k < count; k++) {
-		struct inode *i = list[k].kind == NOTICE_INODE ? ns_get(v, t, list[k].ino) : NULL;
+		bool content = list[k].kind == NOTICE_MODIFY;
+		struct inode *i = content ? ns_get(v, t, list[k].ino) : NULL;
+
+		vfs_notice_fini(&list[k]);
 
 		if (!i)
 			continue;
@@ -131,7 +140,7 @@ static void deliver_locked(struct vfs *v)
 {
 	struct vfs_notice *list = STEAL(v->notices);
 	size_t count = v->notice_count;
-	void (*notify)(void *ctx, const struct vfs_notice *n) = v->notify;
+	void (*notify)(void *ctx, struct vfs_notice *n) = v->notify;
 	void *ctx = v->notify_ctx;
 
 	v->notice_count = 0;
@@ -202,7 +211,7 @@ static void *syncer_run(void *arg)
 	return NULL;
 }
 
-void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, const struct vfs_notice *n), void *ctx)
+void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx)
 {
 	mutex_lock(&v->queue_lock);
 	v->notify = notify;
@@ -297,6 +306,8 @@ static void free_memory(struct vfs *v)
 		free(v->graves[g].name);
 	free(v->graves);
 	free(v->touched);
+	for (size_t k = 0; k < v->notice_count; k++)
+		vfs_notice_fini(&v->notices[k]);
 	free(v->notices);
 	cond_fini(&v->sync_changed);
 	cond_fini(&v->queue_changed);

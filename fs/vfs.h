@@ -28,20 +28,30 @@ struct vfs_caller {
 	mode_t umask;
 };
 
-/** What the kernel has to forget, because of a change from another device or a merge. */
+/**
+ * What changed here because of another device or a merge, and the kernel therefore has to be told. Only what it
+ * may know: of a file and a directory it has never looked up it is told nothing.
+ */
 enum vfs_notice_kind {
-	NOTICE_INODE, /**< drop attributes and pages of ino */
-	NOTICE_ATTR,  /**< drop attributes of ino */
-	NOTICE_ENTRY, /**< drop (parent, name), also a negative one */
-	NOTICE_DELETE /**< (parent, name) that was ino is gone */
+	NOTICE_MODIFY, /**< the content of ino, and its attributes */
+	NOTICE_ATTR,   /**< the attributes of ino */
+	NOTICE_CREATE, /**< ino appeared at (parent, name) */
+	NOTICE_DELETE, /**< ino is gone from (parent, name) */
+	NOTICE_MOVE    /**< ino went from (parent, name) to (to_parent, to_name) */
 };
 
 struct vfs_notice {
 	enum vfs_notice_kind kind;
+	mode_t mode; /**< of ino */
 	uint64_t ino;
-	uint64_t parent;
-	char name[256];
+	uint64_t parent; /**< where ino is, or was; 0 = nowhere */
+	char *name;
+	uint64_t to_parent;
+	char *to_name; /**< NULL unless NOTICE_MOVE */
 };
+
+/** Frees the names. */
+void vfs_notice_fini(struct vfs_notice *n);
 
 struct vfs_options {
 	struct db *db;
@@ -55,10 +65,12 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 void vfs_destroy(struct vfs *v);
 
 /**
- * Where notices go: called by the publisher thread without any lock held, so it may block in the kernel.
- * NULL: notices are dropped.
+ * Where notices go: called by the publisher thread without any lock held, so it may block in the kernel. It
+ * may take the names, leaving NULL. NULL: notices are dropped.
  */
-void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, const struct vfs_notice *n), void *ctx);
+void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx);
+/** The path of a directory from the root, without a slash in front; empty for the root. -ENOENT. */
+int vfs_path(struct vfs *v, uint64_t dir, struct buf *ret);
 
 /** Changes in files still open or held back for a moment (temporary names, deletes in their grace time). */
 uint64_t vfs_held_count(struct vfs *v);
@@ -68,6 +80,8 @@ bool vfs_settle(struct vfs *v, uint64_t deadline_ms);
 /* ---- names. Every success that fills *ret adds one to the inode's lookup count. ---------------- */
 
 int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret);
+/** Looks up an inode by its number; one that has no name any more too, as long as somebody uses it. */
+int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count);
 int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
 	      mode_t mode, struct stat *ret);

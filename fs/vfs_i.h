@@ -67,7 +67,7 @@ struct inode {
 	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
-	unsigned notices;     /**< NOTICE_INODE queued and not yet delivered */
+	unsigned notices;     /**< NOTICE_MODIFY queued and not yet delivered */
 	struct inode *next_in_slot;
 	struct inode *next_due;
 	bool touched; /**< written in the running operation */
@@ -139,7 +139,7 @@ struct vfs {
 	struct vfs_notice *notices;
 	size_t notice_count;
 	bool delivering;
-	void (*notify)(void *ctx, const struct vfs_notice *n);
+	void (*notify)(void *ctx, struct vfs_notice *n);
 	void *notify_ctx;
 	bool stop;
 	bool kick;	/**< timers changed */
@@ -232,8 +232,8 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 void project_committed(void *ctx, int result);
 /** Shows what the database has and the namespace has not. */
 int project_all(struct vfs *v);
-void project_notice(struct vfs *v, enum vfs_notice_kind kind, uint64_t ino, uint64_t parent,
-		    const char *name);
+/** The kernel's pages of this inode are old. */
+void project_modified(struct vfs *v, struct inode *i);
 
 /* bases.c: what a program had read when it saved */
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i);

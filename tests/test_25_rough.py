@@ -121,7 +121,7 @@ def test_save_from_an_old_reading_keeps_what_arrived(pair, save):
 
 def test_links_made_while_their_directories_are_removed_bring_them_back(pair):
     a, b = pair.nodes
-    paths = [f'd{k}/r' for k in range(10)]
+    paths = [f'd{k}/r' for k in range(5)]
     for path in paths:
         a.write(path, '1')
     pair.synced()
@@ -130,12 +130,12 @@ def test_links_made_while_their_directories_are_removed_bring_them_back(pair):
         shutil.rmtree(b.path(path).parent)
         b.wait()
     pair.synced()
-    assert a.tree() == b.tree() and all(f'd{k}/l' in b.tree() for k in range(10))
+    assert a.tree() == b.tree() and all(f'd{k}/l' in b.tree() for k in range(5))
 
 
 def test_backups_made_while_their_records_are_edited_are_files_of_their_own(pair):
     a, b = pair.nodes
-    names = [f'r{k}' for k in range(10)]
+    names = [f'r{k}' for k in range(5)]
     for name in names:
         a.write(f'c/{name}', 'old')
     pair.synced()

@@ -53,7 +53,7 @@ def shared_files(node):
     return {path: what for path, what in node.tree().items() if what != 'directory' and not is_local(path)}
 
 
-@pytest.mark.parametrize('seed', range(1, int(os.environ.get('BLAZE_RANDOM_SEEDS', '2')) + 1))
+@pytest.mark.parametrize('seed', range(1, int(os.environ.get('BLAZE_RANDOM_SEEDS', '4')) + 1))
 def test_three_devices_end_with_the_same_files(trio, seed):
     r = random.Random(seed)
     for _ in range(ROUNDS):
