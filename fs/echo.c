@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,21 +116,11 @@ static int op_of(const struct vfs_notice *n)
 	return -1;
 }
 
-/* DIR/NAME, from the root. */
-static int put_path(struct vfs *v, uint64_t dir, const char *name, char ret[PATH_MAX])
+static int put_path(const char *dir, const char *name, char ret[PATH_MAX])
 {
-	AUTO(buf_fini) struct buf path = {0};
-	int r = vfs_path(v, dir, &path);
+	int n = dir ? snprintf(ret, PATH_MAX, "%s%s%s", dir, dir[0] ? "/" : "", name) : -1;
 
-	if (r < 0)
-		return r;
-	if (path.len)
-		buf_u8(&path, '/');
-	buf_append(&path, name, strlen(name) + 1);
-	if (path.len > PATH_MAX)
-		return -ENAMETOOLONG;
-	memcpy(ret, path.data, path.len);
-	return 0;
+	return n < 0 ? -ENOENT : n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 static int send_request(const struct echo *e, const struct echo_request *q)
@@ -139,13 +130,13 @@ static int send_request(const struct echo *e, const struct echo_request *q)
 	return n == (ssize_t)sizeof(*q) ? 0 : -EPIPE;
 }
 
-static int request(struct echo *e, const struct vfs_notice *n, struct echo_request *q)
+static int request(const struct vfs_notice *n, struct echo_request *q)
 {
-	int r = put_path(e->options.vfs, n->parent, n->name, q->path);
+	int r = put_path(n->dir, n->name, q->path);
 
 	q->op = (uint32_t)op_of(n);
 	if (r == 0 && n->kind == NOTICE_MOVE)
-		r = put_path(e->options.vfs, n->to_parent, n->to_name, q->to);
+		r = put_path(n->to_dir, n->to_name, q->to);
 	return r;
 }
 
@@ -186,7 +177,7 @@ static int execute_batch(struct echo *e, struct echo_request *q)
 
 	for (size_t k = 0; r == 0 && k < e->batch_count; k++) {
 		q->seq = e->batch_seq + (uint32_t)k;
-		int err = request(e, &e->batch[k], q);
+		int err = request(&e->batch[k], q);
 		atomic_store(&results[q->seq % ECHO_BATCH_MAX], err);
 		if (err == 0)
 			r = send_request(e, q);
@@ -344,6 +335,7 @@ bool echo_current(struct echo *e, struct vfs_notice *ret)
 	uint32_t at = seq - e->batch_seq;
 	if (seq && at < e->batch_count) {
 		*ret = e->batch[at];
+		ret->dir = ret->to_dir = NULL;
 		ret->name = xstrdup(ret->name);
 		ret->to_name = ret->to_name ? xstrdup(ret->to_name) : NULL;
 		found = true;

@@ -35,7 +35,6 @@ struct echo;
 
 struct echo_options {
 	struct echo_helper *helper; /**< outlives the echo */
-	struct vfs *vfs;
 	const char *mountpoint;
 	/** What could not be echoed; called by the echo thread without any lock. */
 	void (*failed)(void *ctx, const struct vfs_notice *n);
@@ -57,7 +56,7 @@ bool echo_push(struct echo *e, struct vfs_notice *n);
 
 /** Whether requests of this thread are the helper's. */
 bool echo_is_helper(const struct echo *e, pid_t pid);
-/** A copy of what the helper is executing, for vfs_notice_fini(). False when it is nothing. */
+/** A copy, without the paths, of what the helper is executing; for vfs_notice_fini(). False: nothing. */
 bool echo_current(struct echo *e, struct vfs_notice *ret);
 
 #endif

@@ -39,19 +39,40 @@ static void reply_absent(fuse_req_t req)
 	(void)fuse_reply_entry(req, &none);
 }
 
-/* The inode that lost its name: as it is, or if it is no more, as it was. */
-static void reply_lost(fuse_req_t req, const struct act *a)
+/*
+ * The notice's inode as it is, or if it is no more, as it was. The kernel may keep it only if it still is what the
+ * name stands for: later changes may have happened already, and have echoes of their own.
+ */
+static bool find(const struct act *a, bool keep, struct fuse_entry_param *ret)
 {
-	struct fuse_entry_param e;
 	struct stat st;
 	bool alive = vfs_lookup_ino(a->ops->vfs, a->n.ino, &st) == 0;
 
 	if (!alive)
 		st = (struct stat){.st_ino = a->n.ino, .st_mode = a->n.mode, .st_nlink = 1};
-	ops_entry(&st, &e);
-	e.entry_timeout = e.attr_timeout = 0;
+	ops_entry(&st, ret);
+	if (!alive || !keep)
+		ret->entry_timeout = ret->attr_timeout = 0;
+	return alive;
+}
+
+static bool is_still_there(const struct act *a)
+{
+	struct stat st;
+
+	if (vfs_lookup(a->ops->vfs, a->n.parent, a->n.name, &st) < 0)
+		return false;
+	vfs_forget(a->ops->vfs, st.st_ino, 1);
+	return st.st_ino == a->n.ino;
+}
+
+static void reply_lost(fuse_req_t req, const struct act *a)
+{
+	struct fuse_entry_param e;
+	bool alive = find(a, false, &e);
+
 	if (fuse_reply_entry(req, &e) < 0 && alive)
-		vfs_forget(a->ops->vfs, st.st_ino, 1);
+		vfs_forget(a->ops->vfs, e.ino, 1);
 }
 
 bool ops_echo_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -72,36 +93,32 @@ bool ops_echo_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	return true;
 }
 
+static void open_nothing(struct ops_ctx *o, struct fuse_file_info *fi)
+{
+	ops_open(o, OPS_ECHO, NULL, fi);
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+}
+
 bool ops_echo_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct fuse_file_info *fi)
 {
-	struct fuse_entry_param e;
-	struct stat st = {0};
 	AUTO(act_fini) struct act a = {0};
+	struct fuse_entry_param e;
 
 	if (!is_act(req, &a))
 		return false;
-	if (a.n.kind != NOTICE_CREATE || !is_at(parent, name, a.n.parent, a.n.name) ||
-	    vfs_lookup(a.ops->vfs, parent, name, &st) < 0) {
+	if (a.n.kind != NOTICE_CREATE || !is_at(parent, name, a.n.parent, a.n.name)) {
 		ops_reply(req, -ESTALE);
 		return true;
 	}
-	if (st.st_ino != a.n.ino) {
-		vfs_forget(a.ops->vfs, st.st_ino, 1);
-		ops_reply(req, -ESTALE);
-		return true;
-	}
-	if (!fi) {
-		ops_reply_entry(req, 0, &st);
-		return true;
-	}
-	ops_entry(&st, &e);
-	ops_open(a.ops, OPS_ECHO, NULL, fi);
-	fi->keep_cache = 1;
-	fi->noflush = 1;
-	if (fuse_reply_create(req, &e, fi) < 0) {
+	bool alive = find(&a, is_still_there(&a), &e);
+	if (fi)
+		open_nothing(a.ops, fi);
+	int r = fi ? fuse_reply_create(req, &e, fi) : fuse_reply_entry(req, &e);
+	if (r < 0 && fi)
 		ops_close(a.ops, fi);
-		vfs_forget(a.ops->vfs, st.st_ino, 1);
-	}
+	if (r < 0 && alive)
+		vfs_forget(a.ops->vfs, e.ino, 1);
 	return true;
 }
 
@@ -122,9 +139,7 @@ bool ops_echo_open(fuse_req_t req, struct fuse_file_info *fi)
 
 	if (!is_act(req, &a))
 		return false;
-	ops_open(a.ops, OPS_ECHO, NULL, fi);
-	fi->keep_cache = 1;
-	fi->noflush = 1;
+	open_nothing(a.ops, fi);
 	if (fuse_reply_open(req, fi) < 0)
 		ops_close(a.ops, fi);
 	return true;
@@ -137,7 +152,8 @@ bool ops_echo_setattr(fuse_req_t req, fuse_ino_t ino)
 
 	if (!is_act(req, &a))
 		return false;
-	int r = vfs_getattr(a.ops->vfs, ino, &st);
-	ops_reply_attr(req, r, &st);
+	if (vfs_getattr(a.ops->vfs, ino, &st) < 0)
+		st = (struct stat){.st_ino = ino, .st_mode = a.n.mode, .st_nlink = 1};
+	ops_reply_attr(req, 0, &st);
 	return true;
 }

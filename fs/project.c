@@ -5,21 +5,49 @@
 #include "core/log.h"
 #include "fs/vfs_i.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void queue(struct vfs *v, const struct vfs_notice *like)
+/* From the root, without a slash in front. NULL when dir is nowhere, or its path is too long for a system call. */
+static char *path_of(struct vfs *v, struct txn *t, uint64_t dir)
 {
+	char path[PATH_MAX];
+	size_t at = sizeof(path) - 1;
+
+	path[at] = 0;
+	while (dir != VFS_ROOT_INO) {
+		const struct inode *i = ns_get(v, t, dir);
+		size_t n = i && i->parent ? strlen(i->name) : 0;
+
+		if (n == 0 || at < n + 1)
+			return NULL;
+		if (path[at])
+			path[--at] = '/';
+		at -= n;
+		memcpy(path + at, i->name, n);
+		dir = i->parent;
+	}
+	return xstrdup(path + at);
+}
+
+/* like: without paths, the names borrowed. */
+static void queue(struct vfs *v, struct txn *t, const struct vfs_notice *like)
+{
+	struct vfs_notice n = *like;
+
+	n.dir = n.parent ? path_of(v, t, n.parent) : NULL;
+	n.name = xstrdup(n.name ? n.name : "");
+	if (n.to_name) {
+		n.to_dir = path_of(v, t, n.to_parent);
+		n.to_name = xstrdup(n.to_name);
+	}
 	mutex_lock(&v->queue_lock);
 	if ((v->notice_count & (v->notice_count - 1)) == 0)
 		v->notices = xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
 					   sizeof(*v->notices));
-	struct vfs_notice *n = &v->notices[v->notice_count++];
-
-	*n = *like;
-	n->name = xstrdup(like->name ? like->name : "");
-	n->to_name = like->to_name ? xstrdup(like->to_name) : NULL;
+	v->notices[v->notice_count++] = n;
 	if (v->notice_count == 1)
 		cond_broadcast(&v->queue_changed);
 	mutex_unlock(&v->queue_lock);
@@ -34,55 +62,55 @@ static bool is_known(const struct inode *i)
 	return i && (i->lookups || i->opens || i->ino == VFS_ROOT_INO);
 }
 
-void project_modified(struct vfs *v, struct inode *i)
+static void notice_inode(struct vfs *v, struct txn *t, enum vfs_notice_kind kind, struct inode *i)
 {
-	const struct inode *parent = i->parent ? ns_cached(v, i->parent) : NULL;
+	const struct inode *parent = i->parent ? ns_get(v, t, i->parent) : NULL;
 
 	if (!is_known(i) && !is_known(parent))
 		return;
-	i->notices++;
-	queue(v, &(struct vfs_notice){.kind = NOTICE_MODIFY,
-				      .mode = i->mode,
-				      .ino = i->ino,
-				      .parent = i->parent,
-				      .name = i->name});
+	if (kind == NOTICE_MODIFY)
+		i->notices++;
+	queue(v, t,
+	      &(struct vfs_notice){.kind = kind,
+				   .mode = i->mode,
+				   .ino = i->ino,
+				   .parent = i->parent,
+				   .name = i->name});
 }
 
-static void notice_attr(struct vfs *v, const struct inode *i)
+void project_modified(struct vfs *v, struct txn *t, struct inode *i)
 {
-	const struct inode *parent = i->parent ? ns_cached(v, i->parent) : NULL;
-
-	if (is_known(i) || is_known(parent))
-		queue(v, &(struct vfs_notice){.kind = NOTICE_ATTR,
-					      .mode = i->mode,
-					      .ino = i->ino,
-					      .parent = i->parent,
-					      .name = i->name});
+	notice_inode(v, t, NOTICE_MODIFY, i);
 }
 
-static void notice_entry(struct vfs *v, enum vfs_notice_kind kind, const struct inode *parent,
-			 char *name, const struct inode *i)
+/* i appeared at, or is about to be gone from, (parent, name). */
+static void notice_entry(struct vfs *v, struct txn *t, const struct vfs_notice *entry,
+			 const struct inode *i)
 {
+	const struct inode *parent = ns_get(v, t, entry->parent);
+	struct vfs_notice n = *entry;
+
+	n.mode = i->mode;
+	n.ino = i->ino;
 	if (is_known(parent) || is_known(i))
-		queue(v, &(struct vfs_notice){.kind = kind,
-					      .mode = i->mode,
-					      .ino = i->ino,
-					      .parent = parent->ino,
-					      .name = name});
+		queue(v, t, &n);
 }
 
-static void notice_move(struct vfs *v, const struct inode *from, char *name, const struct inode *i)
+/* i was at (from, name) and is where it is now. */
+static void notice_move(struct vfs *v, struct txn *t, const struct inode *from, char *name,
+			const struct inode *i)
 {
-	const struct inode *to = ns_cached(v, i->parent);
+	const struct inode *to = ns_get(v, t, i->parent);
 
 	if (is_known(from) || is_known(to) || is_known(i))
-		queue(v, &(struct vfs_notice){.kind = NOTICE_MOVE,
-					      .mode = i->mode,
-					      .ino = i->ino,
-					      .parent = from->ino,
-					      .name = name,
-					      .to_parent = i->parent,
-					      .to_name = i->name});
+		queue(v, t,
+		      &(struct vfs_notice){.kind = NOTICE_MOVE,
+					   .mode = i->mode,
+					   .ino = i->ino,
+					   .parent = from->ino,
+					   .name = name,
+					   .to_parent = i->parent,
+					   .to_name = i->name});
 }
 
 static struct timespec from_ms(uint64_t ms)
@@ -106,7 +134,10 @@ static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 		AUTO(free_ptr) char *name = xstrdup(i->name);
 
 		ns_unlink(v, t, parent, name, i);
-		notice_entry(v, NOTICE_DELETE, parent, name, i);
+		notice_entry(v, t,
+			     &(struct vfs_notice){
+				     .kind = NOTICE_DELETE, .parent = parent->ino, .name = name},
+			     i);
 	}
 	ns_remove(v, t, i);
 	ns_release(v, i);
@@ -175,7 +206,7 @@ static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct
 		       (unsigned long long)there->ino);
 	ns_unlink(v, t, parent, old, there);
 	ns_link(v, t, parent, name, there);
-	notice_move(v, parent, old, there);
+	notice_move(v, t, parent, old, there);
 	if (S_ISREG(there->mode) && !there->local)
 		publish_mark(v, t, there, 0); /* unless it is put back at once, it is a record here */
 	log_info("a local file gave way to a record of the same name");
@@ -193,10 +224,13 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 	i->parent = 0;
 	ns_link(v, t, parent, name, i);
 	if (!old) {
-		notice_entry(v, NOTICE_CREATE, parent, name, i);
+		notice_entry(v, t,
+			     &(struct vfs_notice){
+				     .kind = NOTICE_CREATE, .parent = parent->ino, .name = name},
+			     i);
 		return;
 	}
-	notice_move(v, old, old_name, i);
+	notice_move(v, t, old, old_name, i);
 	take_out_leftover(v, t, old);
 }
 
@@ -212,7 +246,7 @@ static void take_content(struct vfs *v, struct txn *t, struct inode *i, const st
 	i->size = n->size;
 	i->mtime = from_ms(n->modified_ms);
 	i->ctime = ns_now();
-	project_modified(v, i);
+	project_modified(v, t, i);
 }
 
 static struct inode *show(struct vfs *v, struct txn *t, const struct node_info *n, struct inode *i,
@@ -269,7 +303,7 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 
 		apply_attributes(i, n);
 		if (before != i->mode)
-			notice_attr(v, i);
+			notice_inode(v, t, NOTICE_ATTR, i);
 	}
 	ns_put(v, t, i);
 }

@@ -292,7 +292,7 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 		buf_fini(&i->data);
 		i->data = merged;
 		merged = (struct buf){0};
-		project_modified(v, i);
+		project_modified(v, t, i);
 	}
 	i->size = i->data.len;
 	ns_put(v, t, i);

@@ -217,7 +217,6 @@ int session_create(const struct session_options *options, struct session **ret, 
 	}
 	const struct echo_options echo = {
 		.helper = options->echo_helper,
-		.vfs = options->vfs,
 		.mountpoint = s->mountpoint,
 		.failed = notify_plainly,
 		.ctx = &s->notify,

@@ -112,7 +112,9 @@ static uint64_t next_due(struct vfs *v)
 
 void vfs_notice_fini(struct vfs_notice *n)
 {
+	free(STEAL(n->dir));
 	free(STEAL(n->name));
+	free(STEAL(n->to_dir));
 	free(STEAL(n->to_name));
 }
 

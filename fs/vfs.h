@@ -45,12 +45,14 @@ struct vfs_notice {
 	mode_t mode; /**< of ino */
 	uint64_t ino;
 	uint64_t parent; /**< where ino is, or was; 0 = nowhere */
+	char *dir;	 /**< path of parent from the root, when that was so; NULL: it had none */
 	char *name;
-	uint64_t to_parent;
-	char *to_name; /**< NULL unless NOTICE_MOVE */
+	uint64_t to_parent; /**< NOTICE_MOVE only, as all that follows */
+	char *to_dir;
+	char *to_name;
 };
 
-/** Frees the names. */
+/** Frees names and paths. */
 void vfs_notice_fini(struct vfs_notice *n);
 
 struct vfs_options {
@@ -69,8 +71,6 @@ void vfs_destroy(struct vfs *v);
  * may take the names, leaving NULL. NULL: notices are dropped.
  */
 void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx);
-/** The path of a directory from the root, without a slash in front; empty for the root. -ENOENT. */
-int vfs_path(struct vfs *v, uint64_t dir, struct buf *ret);
 
 /** Changes in files still open or held back for a moment (temporary names, deletes in their grace time). */
 uint64_t vfs_held_count(struct vfs *v);

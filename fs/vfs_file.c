@@ -33,6 +33,12 @@ static struct vfs_handle *new_handle(const struct vfs *v, struct inode *i,
 	return h;
 }
 
+/* Removed elsewhere a moment ago: the kernel has to look the name up again. Who has it open may open it again. */
+static bool is_stale(const struct inode *i)
+{
+	return i->gone && i->opens == 0;
+}
+
 /* The most frequent call of all: a file that the kernel knows is opened to be read. */
 static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, uint64_t ino,
 				     int flags)
@@ -41,7 +47,7 @@ static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, 
 
 	db_enter(v->db);
 	struct inode *i = ns_cached(v, ino);
-	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode)) {
+	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode) && !is_stale(i)) {
 		if (!writes(flags)) /* who opens to save has not read anew */
 			bases_read(v, c->pid, i);
 		h = new_handle(v, i, c, flags);
@@ -58,7 +64,7 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 		return 0;
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
-	int r = !i ? -ENOENT : S_ISDIR(i->mode) && writes(flags) ? -EISDIR : 0;
+	int r = !i || is_stale(i) ? -ESTALE : S_ISDIR(i->mode) && writes(flags) ? -EISDIR : 0;
 
 	if (r < 0) {
 		db_abort(t);

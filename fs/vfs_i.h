@@ -233,7 +233,7 @@ void project_committed(void *ctx, int result);
 /** Shows what the database has and the namespace has not. */
 int project_all(struct vfs *v);
 /** The kernel's pages of this inode are old. */
-void project_modified(struct vfs *v, struct inode *i);
+void project_modified(struct vfs *v, struct txn *t, struct inode *i);
 
 /* bases.c: what a program had read when it saved */
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i);

@@ -4,7 +4,6 @@
 #include "fs/vfs_i.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,34 +66,6 @@ int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret)
 	}
 	db_abort(t);
 	return i ? 0 : -ENOENT;
-}
-
-int vfs_path(struct vfs *v, uint64_t dir, struct buf *ret)
-{
-	AUTO(buf_fini) struct buf above = {0};
-	struct txn *t = db_begin(v->db);
-	int r = 0;
-
-	buf_clear(ret);
-	for (unsigned depth = 0; r == 0 && dir != VFS_ROOT_INO; depth++) {
-		const struct inode *i = ns_get(v, t, dir);
-
-		if (!i || i->gone || !i->parent || depth > PATH_MAX) {
-			r = -ENOENT;
-			continue;
-		}
-		buf_clear(&above);
-		buf_append(&above, i->name, strlen(i->name));
-		if (ret->len) {
-			buf_u8(&above, '/');
-			buf_slice_append(&above, buf_slice(ret));
-		}
-		buf_clear(ret);
-		buf_slice_append(ret, buf_slice(&above));
-		dir = i->parent;
-	}
-	db_abort(t);
-	return r;
 }
 
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count)

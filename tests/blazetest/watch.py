@@ -1,0 +1,81 @@
+"""Programs that watch a directory: what events did they get?"""
+import os
+import subprocess
+import tempfile
+
+from blazetest.wait import SCALE, eventually, read_line
+
+INTERESTING = 'create,modify,close_write,delete,moved_from,moved_to,attrib,delete_self,move_self'
+
+
+class Watch:
+    """inotifywait on paths; use it with `with`."""
+
+    def __init__(self, *paths, events=INTERESTING, recursive=False):
+        options = ['-m'] + (['-r'] if recursive else [])
+        for event in events.split(','):
+            options += ['-e', event]
+        self._base = str(paths[0])
+        self._out = tempfile.TemporaryFile('w+', encoding='utf-8')
+        self._tool = subprocess.Popen(['inotifywait', *options, '--format', '%w%f %e', *map(str, paths)],
+                                      stdout=self._out, stderr=subprocess.PIPE)
+        while 'established' not in read_line(self._tool.stderr.fileno(), 10, 'inotifywait'):
+            pass
+
+    def events(self):
+        """'EVENT path' of each event so far; paths from the first path given."""
+        self._out.seek(0)
+        lines = [line.rpartition(' ') for line in self._out.read().splitlines()]
+        return [f'{what.removesuffix(",CLOSE")} {os.path.relpath(path, self._base)}' for path, _, what in lines]
+
+    def expect(self, *wanted):
+        """Exactly these, in this order."""
+        wanted = list(wanted)
+        try:
+            eventually(lambda: len(self.events()) >= len(wanted), 10)
+        finally:
+            got = self.events()
+            assert got == wanted, f'{got}, not {wanted}'
+
+    def sees(self, event):
+        return eventually(lambda: event in self.events(), 10, event)
+
+    def forget(self):
+        """Begins anew."""
+        self._out.seek(0)
+        self._out.truncate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._tool.kill()
+        self._tool.wait(10 * SCALE)
+        self._tool.stderr.close()
+        self._out.close()
+
+
+class Program:
+    """Any program that prints when something happens."""
+
+    def __init__(self, argv, ready=None, **kw):
+        self.out = tempfile.TemporaryFile('w+', encoding='utf-8')
+        self.process = subprocess.Popen([*map(str, argv)], stdout=self.out, stderr=subprocess.STDOUT,
+                                        start_new_session=True, **kw)
+        if ready:
+            self.says(ready)
+
+    def text(self):
+        self.out.seek(0)
+        return self.out.read()
+
+    def says(self, text):
+        return eventually(lambda: text in self.text(), 10, f'{self.process.args[0]} says {text!r}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(10 * SCALE)
+        self.out.close()
