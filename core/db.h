@@ -156,7 +156,9 @@ int db_delete(struct txn *t, const struct id *node);
 int db_read(struct txn *t, const struct id *node, struct buf *ret);
 /** The node's content as a document, to be a later save's base. */
 int db_doc(struct txn *t, const struct id *node, struct doc **ret);
-/** The same as it was before this transaction. */
+/** As db_read(), as it was before this transaction. */
+int db_old_read(struct txn *t, const struct id *node, struct buf *ret);
+/** As db_doc(), as it was before this transaction. */
 int db_old_doc(struct txn *t, const struct id *node, struct doc **ret);
 /** Children of a directory in no order. fn gets borrowed infos; visible ones only. */
 int db_children(struct txn *t, const struct id *dir,

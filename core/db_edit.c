@@ -270,6 +270,13 @@ int db_doc(struct txn *t, const struct id *node, struct doc **ret)
 	return r;
 }
 
+int db_old_read(struct txn *t, const struct id *node, struct buf *ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	return store_read(t->db->store, key_node(&key, 'r', node), ret);
+}
+
 int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
@@ -278,6 +285,6 @@ int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
 	int r = store_read(t->db->store, key_node(&key, 's', node), &state);
 
 	if (r == 0)
-		r = store_read(t->db->store, key_node(&key, 'r', node), &rendered);
+		r = db_old_read(t, node, &rendered);
 	return r < 0 ? r : doc_decode(buf_slice(&state), buf_slice(&rendered), ret);
 }

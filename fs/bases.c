@@ -22,7 +22,7 @@ void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
 	if (pid == 0 || !i->bound)
 		return;
 	v->readings[reading_slot(pid, &i->node)] =
-		(struct reading){.node = i->node, .pid = pid, .epoch = v->epoch};
+		(struct reading){.node = i->node, .pid = pid, .epoch = shown_epoch(v, i)};
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)

@@ -313,7 +313,7 @@ bool echo_push(struct echo *e, struct vfs_notice *n)
 		vfs_notice_fini(n);
 	} else if (taken) {
 		e->waiting[(e->first + e->count++) % WAITING_MAX] = *n;
-		*n = (struct vfs_notice){.kind = n->kind};
+		n->dir = n->name = n->to_dir = n->to_name = NULL;
 		if (e->count == 1)
 			cond_broadcast(&e->changed);
 	}

@@ -227,6 +227,7 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 		(void)ns_load_data(v, t, i);
 	ns_unbind(v, t, i);
 	publish_unmark(v, t, i);
+	shown_forget(v, i);
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
 	if (i->own_bytes)
 		store_delete(k.t, ns_key(&key, 'b', i->ino));
@@ -451,7 +452,7 @@ void ns_stat(const struct inode *i, struct stat *ret)
 		.st_uid = i->uid,
 		.st_gid = i->gid,
 		.st_rdev = i->rdev,
-		.st_size = (off_t)(i->loaded && i->dirty ? i->data.len : i->size),
+		.st_size = (off_t)(i->loaded && (i->dirty || i->held_ms) ? i->data.len : i->size),
 		.st_blksize = 4096,
 		.st_atim = i->atime,
 		.st_mtim = i->mtime,

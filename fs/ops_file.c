@@ -2,6 +2,7 @@
 #include "fs/ops.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 void ops_file_policy(struct fuse_file_info *fi, const struct vfs_handle *h)
@@ -29,27 +30,55 @@ static void open_special(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 		ops_close(o, fi);
 }
 
+/** An open that waits for its reply. */
+struct opening {
+	fuse_req_t req;
+	uint64_t ino;
+	struct vfs_caller caller;
+	struct fuse_file_info fi;
+};
+
+/** -EAGAIN: not replied yet. */
+static int open_now(const struct opening *p)
+{
+	struct ops_ctx *o = ops_of(p->req);
+	struct fuse_file_info fi = p->fi;
+	struct vfs_handle *h = NULL;
+	int r = vfs_open(o->vfs, &p->caller, p->ino, fi.flags, &h);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0) {
+		ops_reply(p->req, r);
+		return 0;
+	}
+	ops_open(o, OPS_FILE, h, &fi);
+	ops_file_policy(&fi, h);
+	if (fuse_reply_open(p->req, &fi) < 0)
+		ops_close(o, &fi);
+	return 0;
+}
+
+static void retry_open(void *ctx)
+{
+	struct opening *p = ctx;
+
+	if (open_now(p) == -EAGAIN)
+		vfs_open_later(ops_of(p->req)->vfs, p->ino, retry_open, p);
+	else
+		free(p);
+}
+
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct ops_ctx *o = ops_of(req);
-	struct vfs_caller c = ops_caller(req);
-	struct vfs_handle *h = NULL;
+	const struct opening p = {.req = req, .ino = ino, .caller = ops_caller(req), .fi = *fi};
 
 	if (special_owns(ino)) {
 		open_special(req, ino, fi);
 		return;
 	}
-	if (ops_echo_open(req, fi))
-		return;
-	int r = vfs_open(o->vfs, &c, ino, fi->flags, &h);
-	if (r < 0) {
-		ops_reply(req, r);
-		return;
-	}
-	ops_open(o, OPS_FILE, h, fi);
-	ops_file_policy(fi, h);
-	if (fuse_reply_open(req, fi) < 0)
-		ops_close(o, fi);
+	if (!ops_echo_open(req, fi) && open_now(&p) == -EAGAIN)
+		vfs_open_later(ops_of(req)->vfs, ino, retry_open, xmemdup(&p, sizeof(p)));
 }
 
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

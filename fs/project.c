@@ -242,11 +242,12 @@ static void take_content(struct vfs *v, struct txn *t, struct inode *i, const st
 		v->epoch++;
 	if (i->dirty || i->own_bytes)
 		return; /* being written here: its save will be merged with this */
-	ns_drop_data(i);
+	bool hold = shown_hold(v, t, i, n->size);
 	i->size = n->size;
 	i->mtime = from_ms(n->modified_ms);
 	i->ctime = ns_now();
-	project_modified(v, t, i);
+	if (!hold)
+		shown_switch(v, t, i);
 }
 
 static struct inode *show(struct vfs *v, struct txn *t, const struct node_info *n, struct inode *i,

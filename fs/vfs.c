@@ -72,6 +72,8 @@ static bool settle_one(struct vfs *v, bool all)
 	struct inode *i = due_inode(v, now, all);
 	int r = 0;
 
+	shown_settle(v, t, now);
+
 	if (i) {
 		uint64_t ino = i->ino;
 
@@ -104,8 +106,9 @@ static uint64_t next_due(struct vfs *v)
 		next = i->due_ms < next ? i->due_ms : next;
 	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
 		next = v->graves[v->grave_first].due_ms;
+	uint64_t held = shown_next_due(v);
 	db_abort(t);
-	return next;
+	return held < next ? held : next;
 }
 
 /* ---- notices ------------------------------------------------------------------------------------ */
@@ -137,6 +140,22 @@ static void delivered(struct vfs *v, struct vfs_notice *list, size_t count)
 	db_abort(t);
 }
 
+/* Opens that waited for the kernel to forget; they may wait again. */
+static void call_waiters(struct vfs *v)
+{
+	struct txn *t = db_begin(v->db);
+	struct shown_waiter *w = shown_take_waiters(v);
+
+	db_abort(t);
+	while (w) {
+		struct shown_waiter *next = w->next;
+
+		w->retry(w->ctx);
+		free(w);
+		w = next;
+	}
+}
+
 /* Takes the queue and passes it on; v->queue_lock is held before and after. */
 static void deliver_locked(struct vfs *v)
 {
@@ -154,6 +173,7 @@ static void deliver_locked(struct vfs *v)
 		notify(ctx, &list[k]);
 	delivered(v, list, count);
 	free(list);
+	call_waiters(v);
 	mutex_lock(&v->queue_lock);
 	v->delivering = false;
 	cond_broadcast(&v->queue_changed);
@@ -215,12 +235,18 @@ static void *syncer_run(void *arg)
 
 void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx)
 {
+	struct txn *t = db_begin(v->db);
+
+	v->is_mounted = notify != NULL;
+	db_abort(t);
 	mutex_lock(&v->queue_lock);
 	v->notify = notify;
 	v->notify_ctx = ctx;
 	while (v->delivering) /* so that the caller may take away what ctx points at */
 		cond_wait(&v->queue_changed, &v->queue_lock);
 	mutex_unlock(&v->queue_lock);
+	if (!notify)
+		call_waiters(v);
 }
 
 /* ---- settling ----------------------------------------------------------------------------------- */

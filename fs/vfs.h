@@ -131,9 +131,14 @@ int vfs_removexattr(struct vfs *v, uint64_t ino, const char *name);
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
-/** flags: open(2)'s; O_TRUNC is done here (FUSE_CAP_ATOMIC_O_TRUNC). */
+/**
+ * flags: open(2)'s; O_TRUNC is done here (FUSE_CAP_ATOMIC_O_TRUNC). -EAGAIN: the content is just being replaced
+ * by another device's; vfs_open_later() says when it can be opened.
+ */
 int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	     struct vfs_handle **ret);
+/** Calls retry(ctx) once, within a fraction of a second, from this or another thread without any lock held. */
+void vfs_open_later(struct vfs *v, uint64_t ino, void (*retry)(void *ctx), void *ctx);
 /** Up to size bytes at offset into *ret (cleared first); fewer only at the end. */
 int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret);
 /** All or nothing. Visible to other readers here at once. */

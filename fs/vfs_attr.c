@@ -50,9 +50,10 @@ static void begin_write(struct vfs *v, struct inode *i, const struct vfs_handle 
 	if (i->dirty || i->unpublished)
 		return;
 	i->base_epoch = whole && i->bound ? bases_epoch(v, pid, &i->node, vfs_handle_epoch(v, h))
-					  : v->epoch;
+					  : shown_epoch(v, i);
 	i->whole_epoch = i->base_epoch;
 	i->replaced = 0;
+	shown_forget(v, i);
 }
 
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,

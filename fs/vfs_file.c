@@ -24,11 +24,13 @@ static struct vfs_handle *new_handle(const struct vfs *v, struct inode *i,
 				 .flags = flags,
 				 .pid = c->pid,
 				 .keep_cache = i->notices == 0,
-				 .epoch = v->epoch};
+				 .epoch = shown_epoch(v, i)};
 	i->opens++;
 	if (writes(flags)) {
 		i->writers++;
 		i->writer = c->pid;
+	} else {
+		i->reader_ms = monotonic_ms();
 	}
 	return h;
 }
@@ -39,6 +41,11 @@ static bool is_stale(const struct inode *i)
 	return i->gone && i->opens == 0;
 }
 
+static bool must_wait(const struct vfs *v, const struct inode *i, int flags)
+{
+	return (flags & O_ACCMODE) != O_WRONLY && !(flags & O_TRUNC) && shown_must_wait(v, i);
+}
+
 /* The most frequent call of all: a file that the kernel knows is opened to be read. */
 static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, uint64_t ino,
 				     int flags)
@@ -47,7 +54,7 @@ static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, 
 
 	db_enter(v->db);
 	struct inode *i = ns_cached(v, ino);
-	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode) && !is_stale(i)) {
+	if (i && !(flags & O_TRUNC) && !S_ISDIR(i->mode) && !is_stale(i) && !must_wait(v, i, flags)) {
 		if (!writes(flags)) /* who opens to save has not read anew */
 			bases_read(v, c->pid, i);
 		h = new_handle(v, i, c, flags);
@@ -64,7 +71,10 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 		return 0;
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
-	int r = !i || is_stale(i) ? -ESTALE : S_ISDIR(i->mode) && writes(flags) ? -EISDIR : 0;
+	int r = !i || is_stale(i)		    ? -ESTALE
+		: S_ISDIR(i->mode) && writes(flags) ? -EISDIR
+		: must_wait(v, i, flags)	    ? -EAGAIN
+						    : 0;
 
 	if (r < 0) {
 		db_abort(t);
@@ -133,10 +143,11 @@ int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice
 		end = offset + data.len;
 	}
 	if (!i->dirty && !i->unpublished) {
-		i->base_epoch = v->epoch;
+		i->base_epoch = shown_epoch(v, i);
 		i->whole_epoch = i->bound ? bases_epoch(v, h->pid, &i->node, vfs_handle_epoch(v, h))
 					  : v->epoch;
 		i->replaced = 0;
+		shown_forget(v, i);
 	}
 	if (offset <= i->replaced && end > i->replaced)
 		i->replaced = end;
@@ -200,8 +211,9 @@ void vfs_release(struct vfs *v, struct vfs_handle *h)
 
 	db_enter(v->db);
 	bool unstored = leave(h);
+	bool held = i->held_ms && i->opens == 0;
 	free(h);
-	if (!unstored) {
+	if (!unstored && !held) {
 		if (i->opens == 0)
 			ns_drop_data(i);
 		ns_release(v, i);
@@ -213,8 +225,10 @@ void vfs_release(struct vfs *v, struct vfs_handle *h)
 
 	/* Half-written JSON waited for this; what only looks temporary goes on waiting. */
 	struct txn *t = db_begin(v->db);
-	int r = i->writers == 0 && !i->gone ? publish_file(v, t, i, false) : 0;
+	int r = unstored && i->writers == 0 && !i->gone ? publish_file(v, t, i, false) : 0;
 	i->opens--;
+	if (i->opens == 0 && i->held_ms)
+		shown_switch(v, t, i);
 	if (i->opens == 0 && r == 0)
 		ns_drop_data(i);
 	ns_release(v, i);

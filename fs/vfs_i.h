@@ -68,6 +68,10 @@ struct inode {
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
 	unsigned notices;     /**< NOTICE_MODIFY queued and not yet delivered */
+	uint64_t reader_ms;   /**< monotonic: when it was last opened to be read */
+	uint64_t held_ms; /**< monotonic: since when readers are shown what was before; 0 = they are not */
+	uint64_t held_epoch; /**< of that content */
+	struct inode *next_held;
 	struct inode *next_in_slot;
 	struct inode *next_due;
 	bool touched; /**< written in the running operation */
@@ -126,7 +130,10 @@ struct vfs {
 	uint64_t grave_count; /**< keys 'g' */
 	struct inode *due;    /**< list of inodes with something unpublished */
 	uint64_t unpublished_count;
-	uint64_t epoch; /**< counts changes of content that came from elsewhere */
+	uint64_t epoch;	    /**< counts changes of content that came from elsewhere */
+	struct inode *held; /**< list of inodes whose readers are shown what was before */
+	struct shown_waiter *waiters;
+	bool is_mounted;		      /**< somebody takes notices */
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
 	size_t next_snapshot;
 	size_t snapshot_bytes;
@@ -234,6 +241,29 @@ void project_committed(void *ctx, int result);
 int project_all(struct vfs *v);
 /** The kernel's pages of this inode are old. */
 void project_modified(struct vfs *v, struct txn *t, struct inode *i);
+
+/* shown.c: a reader sees one version, whole */
+/** Whether the content that i shows has to stay for its readers, although n's is another now. */
+bool shown_hold(struct vfs *v, struct txn *t, struct inode *i, uint64_t new_size);
+/** Readers are shown the current content from here on, and the kernel is told. */
+void shown_switch(struct vfs *v, struct txn *t, struct inode *i);
+/** The same without telling: i is being written, or gone. */
+void shown_forget(struct vfs *v, struct inode *i);
+/** Switches what was held for too long. */
+void shown_settle(struct vfs *v, struct txn *t, uint64_t now_ms);
+/** Monotonic time of the next one; UINT64_MAX = none is held. */
+uint64_t shown_next_due(const struct vfs *v);
+/** The epoch of the content that i shows. */
+uint64_t shown_epoch(const struct vfs *v, const struct inode *i);
+/** Whether an open has to wait: the kernel's pages are about to be dropped, or readers to be let go. */
+bool shown_must_wait(const struct vfs *v, const struct inode *i);
+struct shown_waiter {
+	void (*retry)(void *ctx);
+	void *ctx;
+	struct shown_waiter *next;
+};
+/** Takes the list, to be called and freed without a lock. */
+struct shown_waiter *shown_take_waiters(struct vfs *v);
 
 /* bases.c: what a program had read when it saved */
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i);
