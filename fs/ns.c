@@ -1,6 +1,6 @@
 /* The local namespace: inodes and names in the store, and their images in memory while in use. */
 #include "core/name.h"
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@ enum {
 	FLAG_LOCAL = 2,
 	FLAG_OWN_BYTES = 4,
 	FLAG_NODE = 16,
+	FLAG_FILE = 32,
 };
 
 struct slice ns_key(struct buf *key, char kind, uint64_t ino)
@@ -68,13 +69,14 @@ static void encode(const struct inode *i, struct buf *out)
 
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
-			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0)));
+			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
+			      (i->stored_file ? FLAG_FILE : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
 	buf_varint(out, i->gid);
 	buf_varint(out, i->rdev);
-	buf_varint(out, i->size);
+	buf_varint(out, i->stored_size);
 	time_write(out, i->atime);
 	time_write(out, i->mtime);
 	time_write(out, i->ctime);
@@ -82,6 +84,8 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_bytes(out, SLICE_STR(i->name ? i->name : ""));
 	if (node)
 		id_write(out, &i->node);
+	if (i->stored_file)
+		buf_varint(out, i->stored_file);
 }
 
 static int decode(struct slice bytes, struct inode *i)
@@ -99,7 +103,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->uid = (uid_t)reader_varint(&r);
 	i->gid = (gid_t)reader_varint(&r);
 	i->rdev = (dev_t)reader_varint(&r);
-	i->size = reader_varint(&r);
+	i->size = i->stored_size = reader_varint(&r);
 	i->atime = time_read(&r);
 	i->mtime = time_read(&r);
 	i->ctime = time_read(&r);
@@ -108,6 +112,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->node = (struct id){{0}};
 	if (flags & FLAG_NODE)
 		i->node = id_read(&r);
+	i->stored_file = flags & FLAG_FILE ? reader_varint(&r) : 0;
 	if (reader_finish(&r) < 0)
 		return -EIO;
 	free(i->name);
@@ -154,13 +159,23 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 	}
 	i->next_in_slot = *slot;
 	*slot = i;
+	if (i->stored_file)
+		bytes_found(v, t, i);
 	return i;
 }
 
-struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
+int ns_exists(struct txn *t, uint64_t ino)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_get(db_store(t), ns_key(&key, 'i', ino), &value);
+
+	return r == -ENOENT ? 0 : r == 0 ? 1 : r;
+}
+
+uint64_t ns_number(struct vfs *v, struct txn *t)
 {
 	AUTO(buf_fini) struct buf value = {0};
-	struct inode *i = xcalloc(1, sizeof(*i));
 
 	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
 	if (v->next_ino >= v->ino_limit) {
@@ -168,7 +183,14 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 		buf_varint(&value, v->ino_limit);
 		store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
 	}
-	i->ino = v->next_ino++;
+	return v->next_ino++;
+}
+
+struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
+{
+	struct inode *i = xcalloc(1, sizeof(*i));
+
+	i->ino = ns_number(v, t);
 	i->mode = mode;
 	i->uid = v->uid;
 	i->gid = v->gid;
@@ -180,7 +202,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	return i;
 }
 
-static void touch(struct vfs *v, struct inode *i)
+void ns_touch(struct vfs *v, struct inode *i)
 {
 	if (i->touched)
 		return;
@@ -189,6 +211,7 @@ static void touch(struct vfs *v, struct inode *i)
 		v->touched = xreallocarray(v->touched, v->touched_cap, sizeof(struct inode *));
 	}
 	i->touched = true;
+	bytes_touched(i);
 	v->touched[v->touched_count++] = i;
 }
 
@@ -197,9 +220,11 @@ void ns_put(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
-	touch(v, i);
+	ns_touch(v, i);
 	if (i->gone)
 		return;
+	if (!i->dirty)
+		i->stored_size = i->size;
 	encode(i, &value);
 	store_put(db_store(t), ns_key(&key, 'i', i->ino), buf_slice(&value));
 }
@@ -222,15 +247,12 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	struct keys_found k = {.t = db_store(t)};
 
-	touch(v, i);
-	if (i->opens > 0 && S_ISREG(i->mode))
-		(void)ns_load_data(v, t, i);
+	ns_touch(v, i);
+	bytes_removed(v, t, i);
 	ns_unbind(v, t, i);
 	publish_unmark(v, t, i);
 	shown_forget(v, i);
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
-	if (i->own_bytes)
-		store_delete(k.t, ns_key(&key, 'b', i->ino));
 	(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
 	i->gone = true;
 	i->parent = 0;
@@ -238,7 +260,7 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 
 void ns_free(struct inode *i)
 {
-	buf_fini(&i->data);
+	bytes_fini(i);
 	free(i->name);
 	free(i->origin_name);
 	free(i);
@@ -246,9 +268,10 @@ void ns_free(struct inode *i)
 
 void ns_release(struct vfs *v, struct inode *i)
 {
-	if (i->lookups || i->opens || i->unpublished || i->touched || i->notices ||
+	if (i->lookups || i->opens || i->unpublished || i->waits || i->touched || i->notices ||
 	    i->ino == VFS_ROOT_INO)
 		return;
+	bytes_drop(v, i);
 	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
 		if (*p == i) {
 			*p = i->next_in_slot;
@@ -402,47 +425,6 @@ uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
 	return reader_be64(&r);
 }
 
-int ns_load_data(struct vfs *v, struct txn *t, struct inode *i)
-{
-	AUTO(buf_fini) struct buf key = {0};
-	int r = 0;
-
-	(void)v;
-	if (i->loaded)
-		return 0;
-	if (i->own_bytes)
-		r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &i->data);
-	else if (!id_is_zero(&i->node) && !S_ISDIR(i->mode))
-		r = db_read(t, &i->node, &i->data);
-	else
-		buf_clear(&i->data);
-	if (r == -ENOENT) {
-		buf_clear(&i->data);
-		r = 0;
-	}
-	i->loaded = r == 0;
-	return r;
-}
-
-void ns_store_data(struct vfs *v, struct txn *t, struct inode *i)
-{
-	AUTO(buf_fini) struct buf key = {0};
-
-	i->own_bytes = true;
-	i->size = i->data.len;
-	i->dirty = false;
-	store_put(db_store(t), ns_key(&key, 'b', i->ino), buf_slice(&i->data));
-	ns_put(v, t, i);
-}
-
-void ns_drop_data(struct inode *i)
-{
-	if (i->dirty || i->gone)
-		return;
-	buf_fini(&i->data);
-	i->loaded = false;
-}
-
 void ns_stat(const struct inode *i, struct stat *ret)
 {
 	*ret = (struct stat){
@@ -452,13 +434,13 @@ void ns_stat(const struct inode *i, struct stat *ret)
 		.st_uid = i->uid,
 		.st_gid = i->gid,
 		.st_rdev = i->rdev,
-		.st_size = (off_t)(i->loaded && (i->dirty || i->held_ms) ? i->data.len : i->size),
+		.st_size = (off_t)(i->loaded && i->held_ms ? i->data.len : i->size),
 		.st_blksize = 4096,
 		.st_atim = i->atime,
 		.st_mtim = i->mtime,
 		.st_ctim = i->ctime,
 	};
-	ret->st_blocks = (ret->st_size + 511) / 512;
+	ret->st_blocks = (blkcnt_t)bytes_blocks(i);
 }
 
 /* The store did not take it: memory goes back to what the store says. */
@@ -476,12 +458,13 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 			continue;
 		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
 			  decode(buf_slice(&value), i) < 0;
-		if (!i->dirty)
-			ns_drop_data(i);
+		bytes_undo(v, i);
 		publish_recheck(v, t, i);
 		ns_release(v, i);
 	}
-	(void)publish_load_graves(v, t);
+	if (count)
+		(void)publish_load_graves(v, t);
+	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
 }
 
 /* Takes the list of inodes this operation wrote; they may be released from now on. */
@@ -511,6 +494,7 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 		r = err < 0 ? err : r;
 	}
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
+	struct doomed *doomed = bytes_take_doomed(v);
 	if (r < 0) {
 		db_abort(t);
 	} else {
@@ -518,11 +502,12 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 
 		r = err < 0 ? err : r;
 	}
-	if (r < 0 && count) {
+	if (r < 0) {
 		t = db_begin(v->db);
 		reload(v, t, inos, count);
 		db_abort(t);
 	}
+	bytes_settle_doomed(doomed, r >= 0);
 	return r;
 }
 
@@ -532,8 +517,10 @@ void project_committed(void *ctx, int result)
 	size_t count = 0;
 	struct txn *t = db_begin(v->db);
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
+	struct doomed *doomed = bytes_take_doomed(v);
 
 	if (result < 0)
 		reload(v, t, inos, count);
 	db_abort(t);
+	bytes_settle_doomed(doomed, result >= 0);
 }

@@ -8,8 +8,8 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/name.h"
+#include "fs/bytes.h"
 #include "fs/localname.h"
-#include "fs/vfs_i.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,6 +42,16 @@ void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_
 		store_put(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
 	}
 	vfs_kick(v, i->due_ms);
+}
+
+void publish_written(struct vfs *v, struct txn *t, struct inode *i)
+{
+	if (i->gone)
+		return;
+	if (i->local)
+		bytes_wait(v, i);
+	else if (i->unpublished ? i->due_ms == UINT64_MAX : t != NULL)
+		publish_mark(v, t, i, LONG_OPEN_MS);
 }
 
 void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
@@ -168,7 +178,7 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 		return db_delete(t, &i->node);
 	int r = grave_dig(v, t, parent->ino, name, i);
 	if (r == 0 && i->opens > 0 && S_ISREG(i->mode))
-		r = ns_load_data(v, t, i);
+		r = bytes_load(v, t, i);
 	ns_unbind(v, t, i);
 	return r;
 }
@@ -247,34 +257,40 @@ static bool is_json_name(const char *name)
  * JSON that does not parse while someone still has it open is most likely half written; so is a file that
  * is empty: a shell's `>` truncates and closes a duplicate before the command writes a byte.
  */
-static bool is_half_written(const struct inode *i)
+static bool is_half_written(struct vfs *v, struct txn *t, struct inode *i)
 {
+	AUTO(buf_fini) struct buf room = {0};
+	struct slice now;
 	struct json j;
 
 	if (i->writers == 0)
 		return false;
-	if (i->data.len == 0)
+	if (i->size == 0)
 		return true;
-	if (!is_json_name(i->name))
+	if (!is_json_name(i->name) || bytes_whole(v, t, i, &room, &now) < 0)
 		return false;
-	int r = json_scan(buf_slice(&i->data), &j, NULL);
+	int r = json_scan(now, &j, NULL);
 	json_fini(&j);
 	return r < 0;
 }
 
 static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent)
 {
-	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf merged = {0};
+	AUTO(buf_fini) struct buf room = {0};
+	struct slice now;
+	int r = bytes_whole(v, t, i, &room, &now);
+
+	if (r < 0)
+		return r;
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
 	/* A part written in place changes what is there now; a whole new content, what was read before. */
-	bool whole = i->replaced > 0 && i->replaced >= i->data.len;
+	bool whole = i->replaced > 0 && i->replaced >= now.len;
 	const struct doc *base =
 		empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
-	int r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
-
+	r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
 	if (r == 0)
-		r = db_put_content(t, &i->node, base, buf_slice(&i->data));
+		r = db_put_content(t, &i->node, base, now);
 	doc_destroy(empty);
 	if (r >= 0)
 		r = db_put_exec(t, &i->node, i->mode & S_IXUSR);
@@ -282,19 +298,12 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 		r = db_read(t, &i->node, &merged);
 	if (r < 0)
 		return r;
-	if (i->own_bytes)
-		store_delete(db_store(t), ns_key(&key, 'b', i->ino));
-	i->own_bytes = false;
-	i->dirty = false;
 	i->base_empty = false;
 	i->replaced = 0;
-	if (!slice_eq(buf_slice(&merged), buf_slice(&i->data))) {
-		buf_fini(&i->data);
-		i->data = merged;
-		merged = (struct buf){0};
+	bool same = slice_eq(buf_slice(&merged), now);
+	bytes_published(v, t, i, &merged);
+	if (!same)
 		project_modified(v, t, i);
-	}
-	i->size = i->data.len;
 	ns_put(v, t, i);
 	publish_unmark(v, t, i);
 	return 0;
@@ -304,27 +313,33 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
  * Too large to travel. The other devices keep the last version that did, and it goes on counting as
  * unpublished, so that nobody is told it is synced.
  */
-static void stay_here(struct vfs *v, struct txn *t, struct inode *i)
+static int stay_here(struct vfs *v, struct txn *t, struct inode *i)
 {
-	if (i->dirty || !i->own_bytes)
-		ns_store_data(v, t, i);
-	if (!i->unpublished || i->due_ms != UINT64_MAX)
+	int r = i->dirty || !i->own_bytes ? bytes_store(v, t, i) : 0;
+
+	if (r < 0)
+		return r;
+	if (!i->told_large)
 		log_warn("a file above %u MiB stays on this device", RECORD_BYTES_MAX >> 20);
+	i->told_large = true;
 	publish_mark(v, t, i, HOLD_MS);
 	i->due_ms = UINT64_MAX; /* until it is written again */
+	return 0;
 }
 
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 {
 	struct id node;
 	struct inode *parent = i->parent && !i->gone ? ns_get(v, t, i->parent) : NULL;
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	if (r < 0)
 		return r;
 	if (!parent) { /* nothing leads to it any more, or only a hard link does */
 		if (i->dirty && !i->gone && i->nlink > 0)
-			ns_store_data(v, t, i);
+			r = bytes_store(v, t, i);
+		if (r < 0)
+			return r;
 		i->dirty = false;
 		publish_unmark(v, t, i);
 		return 0;
@@ -334,13 +349,13 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	if (r < 0)
 		return r;
 	bool wanted = !i->local && publish_wants(parent, i->name);
-	if (wanted && i->data.len > RECORD_BYTES_MAX) {
-		stay_here(v, t, i);
-		return 0;
-	}
-	if (!wanted || (!force && (must_hold(i) || is_half_written(i)))) {
+	if (wanted && i->size > RECORD_BYTES_MAX)
+		return stay_here(v, t, i);
+	if (!wanted || (!force && (must_hold(i) || is_half_written(v, t, i)))) {
 		if (i->dirty || !i->own_bytes)
-			ns_store_data(v, t, i);
+			r = bytes_store(v, t, i);
+		if (r < 0)
+			return r;
 		if (wanted)
 			publish_mark(v, t, i, i->bound ? LONG_OPEN_MS : HOLD_MS);
 		else
@@ -438,7 +453,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	struct id node;
 	struct inode *parent = ns_get(v, t, i->parent);
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	publish_unmark(v, t, i);
 	if (r < 0 || !parent || i->local || localname_is_local(i->name) ||
@@ -468,7 +483,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const struct id *over,
 			  const struct vfs_caller *c)
 {
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	if (r < 0)
 		return r;
@@ -485,7 +500,7 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_parent,
 		  const char *old_name)
 {
-	int r = ns_load_data(v, t, i);
+	int r = bytes_own(v, t, i);
 
 	if (r < 0)
 		return r;
@@ -494,7 +509,6 @@ static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_pa
 	i->origin_parent = old_parent;
 	free(i->origin_name);
 	i->origin_name = xstrdup(old_name);
-	ns_store_data(v, t, i);
 	return 0;
 }
 
@@ -556,7 +570,7 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 		if (i->bound) {
 			int r = grave_dig(v, t, from->parent->ino, from->name, i);
 
-			r = r == 0 ? ns_load_data(v, t, i) : r;
+			r = r == 0 ? bytes_load(v, t, i) : r;
 			if (r < 0)
 				return r;
 		}
@@ -649,11 +663,8 @@ static int withdraw_one(struct vfs *v, struct txn *t, struct inode *i)
 
 	if (!i->bound)
 		return 0;
-	if (!S_ISDIR(i->mode)) {
-		r = ns_load_data(v, t, i);
-		if (r == 0)
-			ns_store_data(v, t, i);
-	}
+	if (!S_ISDIR(i->mode))
+		r = bytes_own(v, t, i);
 	ns_unbind(v, t, i);
 	i->node = (struct id){{0}};
 	ns_put(v, t, i);
