@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from blazetest import report
 from blazetest.wait import eventually, pause
 
 MIB = 1 << 20
@@ -68,10 +69,12 @@ def test_memory_does_not_grow_with_the_file(node, name):
             f.write(blocks[i % 4])
             expected.update(blocks[i % 4])
     assert digest(node.path(name)) == expected.hexdigest()
+    peak = memory(node)
+    node.allow('.*above 64 MiB stays on this device')
     assert node.remount().path(name).stat().st_size == 300 * MIB
     assert digest(node.path(name)) == expected.hexdigest()
-    assert memory(node) <= before + 128 * MIB
-    node.allow('.*above 64 MiB stays on this device')
+    peak = max(peak, memory(node))
+    assert peak <= before + 128 * MIB or report.PRESET in ('asan', 'tsan')  # those keep what was freed
 
 
 def test_ten_thousand_small_files_and_large_ones_at_once(node):
@@ -390,10 +393,7 @@ def test_kill_in_the_middle_of_spills_and_large_writes(node):
         for w in writers:
             w.start()
         pause(rnd.uniform(0.005, 0.15))
-        node.kill9()
-        for w in writers:
-            w.join(10)
-        node.mount()
+        node.kill9(writers).mount()
         writers[0].check(promised=writers[0].written > 4)
         writers[1].check(promised=False)
     eventually(lambda: len(backing_files(node)) <= CYCLES, 10, 'orphans are swept')
