@@ -463,7 +463,7 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 		ns_release(v, i);
 	}
 	if (count)
-		(void)publish_load_graves(v, t);
+		(void)graves_load(v, t);
 	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
 }
 

@@ -120,8 +120,8 @@ static bool settle_one(struct vfs *v, bool all)
 	struct grave g;
 	unsigned count = 0;
 	store_frees_space(db_store(t));
-	while (count < BURIALS_MAX && publish_next_grave(v, all ? UINT64_MAX : now, &g)) {
-		publish_bury(v, t, &g);
+	while (count < BURIALS_MAX && graves_next(v, all ? UINT64_MAX : now, &g)) {
+		graves_bury(v, t, &g);
 		free(g.name);
 		count++;
 	}

@@ -242,18 +242,26 @@ int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
 bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
 			 struct slice target);
-/** graves */
-/** 0 and what is buried there, or -ENOENT. */
-int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
-		  struct id *ret_node, enum node_kind *ret_kind);
-/** Deletes the record whose grace is over. */
-void publish_bury(struct vfs *v, struct txn *t, const struct grave *g);
-/** The oldest grave if it is due at now_ms; takes it out of the queue. */
-bool publish_next_grave(struct vfs *v, uint64_t now_ms, struct grave *ret);
 int publish_load(struct vfs *v, struct txn *t);
-/** After a failed operation: what waits is what the store says. */
-int publish_load_graves(struct vfs *v, struct txn *t);
 void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
+
+/* graves.c: records gone from their names, which may yet come back */
+/** 0 and what is buried there, or -ENOENT. */
+int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		struct id *ret_node, enum node_kind *ret_kind);
+/** Buries the record that `was` is bound to; what was in a grave of that name is deleted. */
+int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+	       const struct inode *was);
+/** The record of this name is taken over. */
+void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The grace is over: the record is deleted, unless it lives on, here or under another name. */
+void graves_bury(struct vfs *v, struct txn *t, const struct grave *g);
+/** Deletes at once whatever is buried at this name. */
+void graves_bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The oldest grave if it is due at now_ms; takes it out of the queue. */
+bool graves_next(struct vfs *v, uint64_t now_ms, struct grave *ret);
+/** At the start, and after a failed operation: the graves are those in the store. */
+int graves_load(struct vfs *v, struct txn *t);
 
 /* project.c: changes from elsewhere */
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
