@@ -38,8 +38,9 @@
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device
  *       publish.c        when bytes become a change  project.c      changes coming down
- *       bases.c          what a saving program had read  graves.c  records gone from their names
+ *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
+ *       bases.c          what a saving program had read
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 forgets to tell the kernel

@@ -12,6 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/** A file with more names than that does not get the whole table. */
+#define NAMES_MAX 64
+
 static size_t reading_slot(pid_t pid, const struct id *node)
 {
 	return ((size_t)pid * 31 + node->b[0] + ((size_t)node->b[1] << 8)) % READINGS;
@@ -19,10 +22,17 @@ static size_t reading_slot(pid_t pid, const struct id *node)
 
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
 {
-	if (pid == 0 || !i->bound)
+	uint64_t epoch = shown_epoch(v, i);
+
+	if (pid == 0)
 		return;
-	v->readings[reading_slot(pid, &i->node)] =
-		(struct reading){.node = i->node, .pid = pid, .epoch = shown_epoch(v, i)};
+	for (size_t k = 0; k <= i->link_count && k < NAMES_MAX; k++) {
+		const struct link l = links_at(i, k);
+
+		if (l.bound)
+			v->readings[reading_slot(pid, &l.node)] =
+				(struct reading){.node = l.node, .pid = pid, .epoch = epoch};
+	}
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)

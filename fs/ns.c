@@ -153,7 +153,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 	struct inode *i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
 	i->epoch = v->epoch;
-	if (decode(buf_slice(&value), i) < 0) {
+	if (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0) {
 		ns_free(i);
 		return NULL;
 	}
@@ -261,6 +261,7 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 void ns_free(struct inode *i)
 {
 	bytes_fini(i);
+	links_fini(i);
 	free(i->name);
 	free(i->origin_name);
 	free(i);
@@ -292,8 +293,12 @@ static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const cha
 		(void)db_new_id(t, &dir->node, name, kinds[k], 0, &node);
 		*ret_ino = ns_ino_of(v, t, &node);
 		const struct inode *i = *ret_ino ? ns_get(v, t, *ret_ino) : NULL;
-		if (i && i->parent == parent)
-			return 0;
+		for (size_t l = 0; i && l <= i->link_count; l++) {
+			const struct link at = links_at(i, l);
+
+			if (at.parent == parent && at.bound && id_eq(&at.node, &node))
+				return 0;
+		}
 	}
 	return -ENOENT;
 }
@@ -329,8 +334,9 @@ void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *nam
 	buf_be64(&value, i->ino);
 	buf_be32(&value, i->mode & S_IFMT);
 	store_put(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name), buf_slice(&value));
-	if (i->nlink == 0 || i->parent == 0 ||
-	    S_ISDIR(i->mode)) { /* a further hard link leaves the first name in charge */
+	if (i->parent && !S_ISDIR(i->mode)) {
+		links_add(t, i, parent->ino, name);
+	} else {
 		char *copy = xstrdup(name); /* name may be i->name */
 
 		i->parent = parent->ino;
@@ -356,10 +362,9 @@ void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *n
 	if (S_ISDIR(i->mode)) {
 		parent->nlink--;
 	} else {
+		assert(i->parent == parent->ino && strcmp(i->name, name) == 0);
 		i->nlink--;
-		if (i->nlink > 0 && i->parent == parent->ino && strcmp(i->name, name) == 0)
-			i->parent =
-				0; /* its other names are not remembered: the next one given is */
+		i->parent = 0;
 	}
 	i->ctime = ns_now();
 	ns_put(v, t, i);
@@ -384,20 +389,25 @@ bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir)
 	return !found;
 }
 
-void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node)
+void ns_put_node(struct vfs *v, struct txn *t, const struct id *node, uint64_t ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
+	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
+	buf_be64(&value, ino);
+	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
+}
+
+void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node)
+{
 	if (i->bound && id_eq(&i->node, node))
 		return;
 	ns_unbind(v, t, i);
-	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
+	ns_put_node(v, t, node, i->ino);
 	i->node = *node;
 	i->bound = true;
 	i->origin_parent = 0;
-	buf_be64(&value, i->ino);
-	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
 	ns_put(v, t, i);
 }
 
@@ -457,7 +467,7 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 		if (!i)
 			continue;
 		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
-			  decode(buf_slice(&value), i) < 0;
+			  decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0;
 		bytes_undo(v, i);
 		publish_recheck(v, t, i);
 		ns_release(v, i);

@@ -43,6 +43,7 @@ enum vfs_notice_kind {
 struct vfs_notice {
 	enum vfs_notice_kind kind;
 	mode_t mode; /**< of ino */
+	bool linked; /**< NOTICE_DELETE: ino has other names */
 	uint64_t ino;
 	uint64_t parent; /**< where ino is, or was; 0 = nowhere */
 	char *dir;	 /**< path of parent from the root, when that was so; NULL: it had none */
