@@ -477,6 +477,12 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
 }
 
+/* Numbers that it took may be given out after the next start again, unless they are taken anew. */
+static void forget_numbers(struct vfs *v)
+{
+	v->ino_limit = v->next_ino;
+}
+
 /* Takes the list of inodes this operation wrote; they may be released from now on. */
 static uint64_t *take_touched(struct vfs *v, size_t *ret_count, bool release)
 {
@@ -506,6 +512,7 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 	if (r < 0) {
+		forget_numbers(v);
 		db_abort(t);
 	} else {
 		int err = db_commit(t);
@@ -514,6 +521,7 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	}
 	if (r < 0) {
 		t = db_begin(v->db);
+		forget_numbers(v);
 		reload(v, t, inos, count);
 		db_abort(t);
 	}
@@ -529,8 +537,10 @@ void project_committed(void *ctx, int result)
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 
-	if (result < 0)
+	if (result < 0) {
+		forget_numbers(v);
 		reload(v, t, inos, count);
+	}
 	db_abort(t);
 	bytes_settle_doomed(doomed, result >= 0);
 }

@@ -261,3 +261,20 @@ def test_refused_file_is_not_half_there(faulty):
     eventually(lambda: try_write(node, 'other.json', '{}') is None, 5)
     node.remount()
     assert not node.exists('refused.json') or node.text('refused.json') in ('', '{"n":1}')
+
+
+def test_inode_numbers_of_a_refused_file_are_not_given_out_twice(faulty):
+    node, switch = faulty
+    node.remount()
+    switch(f'write {errno.EIO} .log')
+    assert try_write(node, 'refused.json', '{"n":1}') is not None  # the first file takes numbers for a thousand
+    switch(None)
+    eventually(lambda: try_write(node, 'a.json', '{}') is None, 5, 'writes resume')
+    for name in 'bcd':
+        node.path(name).mkdir()
+    node.kill9().mount()
+    for name in 'efghij':
+        node.write(name, name)
+    inodes = {name: node.path(name).stat().st_ino for name in node.names()}
+    assert len(set(inodes.values())) == len(inodes), inodes
+    assert node.names('b') == [] and node.text('a.json') == '{}'
