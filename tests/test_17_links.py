@@ -363,6 +363,7 @@ def test_links_survive(node, end):
     assert node.text('c/a.json.y~') == '{"v": 3}'
 
 
+@pytest.mark.timeout(300)
 def test_a_file_has_65000_names_at_most(node):
     node.path('.git').mkdir()
     first = node.path('.git/0')
