@@ -6,10 +6,11 @@ import stat
 
 import pytest
 
+from blazetest.syscalls import EXCHANGE, renameat2
 from blazetest.wait import eventually
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-AT_SYMLINK_FOLLOW, RENAME_EXCHANGE = 0x400, 2
+AT_SYMLINK_FOLLOW = 0x400
 
 
 def fails(number):
@@ -330,7 +331,7 @@ def test_moved_directory_takes_its_names_with_it(pair):
 
 def test_exchange_of_links_and_with_another_file(node):
     def exchange(one, other):
-        assert LIBC.renameat2(-100, bytes(node.path(one)), -100, bytes(node.path(other)), RENAME_EXCHANGE) == 0
+        renameat2(node.path(one), node.path(other), EXCHANGE)
     node.write('a.json', '1')
     os.link(node.path('a.json'), node.path('b.json'))
     node.write('c.json', '2')

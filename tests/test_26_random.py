@@ -2,7 +2,6 @@
 Random renames, saves, links and deletions on three devices, cut off and killed now and then: the same files in the
 end.
 """
-import ctypes
 import errno
 import os
 import random
@@ -12,12 +11,11 @@ import stat
 import pytest
 
 from blazetest import Cluster
+from blazetest.syscalls import EXCHANGE, renameat2
 from blazetest.wait import eventually
 
 NAMES = ['a', 'b.json', 'd', 'e.txt', 't.tmp', 'x.bak']  # t.tmp stays on its device, x.bak waits a moment
 ROUNDS, OPERATIONS = 4, 50
-LIBC = ctypes.CDLL(None, use_errno=True)
-RENAME_EXCHANGE = 2
 
 
 @pytest.fixture
@@ -34,11 +32,6 @@ def any_path(node, r):
 def write(path, r):
     os.makedirs(path.parent, exist_ok=True)
     path.write_text(str(r.random()) if r.random() < 0.7 else f'{{"{r.choice("abc")}": {r.random()}}}')
-
-
-def exchange(one, other):
-    if LIBC.renameat2(-100, bytes(one), -100, bytes(other), RENAME_EXCHANGE) < 0:
-        raise OSError(ctypes.get_errno(), 'renameat2')
 
 
 def operate(node, r):
@@ -59,7 +52,7 @@ def operate(node, r):
         case 'h':
             os.link(one, other, follow_symlinks=False)
         case 'x':
-            exchange(one, other)
+            renameat2(one, other, EXCHANGE)
         case 'c':
             os.chmod(one, r.choice([0o644, 0o755]))
 
