@@ -12,11 +12,9 @@ struct slice key_node(struct buf *key, uint8_t prefix, const struct id *node)
 	return buf_slice(key);
 }
 
-struct txn *db_begin(struct db *db)
+/* The lock is held. */
+static void txn_init(struct txn *t, struct db *db)
 {
-	struct txn *t = xcalloc(1, sizeof(*t));
-
-	db_lock(db);
 	t->db = db;
 	t->store = store_begin(db->store);
 	t->now_ms = db->env.now_ms(db->env.ctx);
@@ -25,6 +23,14 @@ struct txn *db_begin(struct db *db)
 	t->arrival = db->arrival;
 	t->record_count = db->record_count;
 	t->last = &t->first;
+}
+
+struct txn *db_begin(struct db *db)
+{
+	struct txn *t = xcalloc(1, sizeof(*t));
+
+	db_lock(db);
+	txn_init(t, db);
 	return t;
 }
 
@@ -272,7 +278,7 @@ static void write_counters(struct txn *t)
 	store_put(t->store, SLICE_STR("m counters"), buf_slice(&value));
 }
 
-static void txn_free(struct txn *t)
+static void txn_fini(struct txn *t)
 {
 	for (struct txn_node *tn = t->first; tn;) {
 		struct txn_node *next = tn->next;
@@ -292,7 +298,16 @@ static void txn_free(struct txn *t)
 	free(t->feeds);
 	free(t->members);
 	arena_fini(&t->arena);
-	free(t);
+	store_abort(t->store);
+}
+
+void db_restart(struct txn *t)
+{
+	struct db *db = t->db;
+
+	txn_fini(t);
+	*t = (struct txn){0};
+	txn_init(t, db);
 }
 
 int db_prepare(struct txn *t)
@@ -323,62 +338,81 @@ int db_prepare(struct txn *t)
 	return 0;
 }
 
+/* Writes the batch; t is an empty transaction afterwards, and the lock still held, unless it was written. */
 static int commit(struct txn *t, bool news)
 {
 	struct db *db = t->db;
 	int r = db_prepare(t);
-
 	bool tell_view = t->remote && t->view_called && db->view.committed;
-	struct db_view view = db->view;
+
+	if (r == 0)
+		r = store_commit(STEAL(t->store));
 	if (r < 0) {
-		db_abort(t);
+		db_restart(t);
 		if (tell_view)
-			view.committed(view.ctx, r);
+			db->view.committed(db->view.ctx, t, r);
 		return r;
 	}
-	r = store_commit(STEAL(t->store));
-	if (r == 0) {
-		db->lamport = t->lamport;
-		db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
-		db->arrival = t->arrival;
-		db->record_count = t->record_count;
-		feed_publish(t);
-		member_publish(t);
-	}
-	txn_free(t);
-	if (r == 0 && news)
+	db->lamport = t->lamport;
+	db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
+	db->arrival = t->arrival;
+	db->record_count = t->record_count;
+	feed_publish(t);
+	member_publish(t);
+	if (tell_view)
+		db->view.committed(db->view.ctx, NULL, 0);
+	txn_fini(t);
+	free(t);
+	if (news)
 		db_unlock_changed(db);
 	else
 		mutex_unlock(&db->lock);
-	if (tell_view)
-		view.committed(view.ctx, r);
+	return 0;
+}
+
+static int commit_or_abort(struct txn *t, bool news)
+{
+	int r = commit(t, news);
+
+	if (r < 0)
+		db_abort(t);
 	return r;
 }
 
-int db_commit(struct txn *t)
+static bool has_news(const struct txn *t)
 {
 	bool news = t->remote || t->member_count > 0;
 
 	for (size_t i = 0; i < t->draft_count; i++)
 		news = news || t->drafts[i].ops.count > 0;
-	return commit(t, news);
+	return news;
+}
+
+int db_try_commit(struct txn *t)
+{
+	return commit(t, has_news(t));
+}
+
+int db_commit(struct txn *t)
+{
+	return commit_or_abort(t, has_news(t));
 }
 
 int db_commit_quiet(struct txn *t)
 {
-	return commit(t, false);
+	return commit_or_abort(t, false);
 }
 
 int db_commit_changed(struct txn *t)
 {
-	return commit(t, true);
+	return commit_or_abort(t, true);
 }
 
 void db_abort(struct txn *t)
 {
 	struct db *db = t->db;
 
-	store_abort(t->store);
-	txn_free(t);
+	txn_fini(t);
+	free(t);
 	mutex_unlock(&db->lock);
 }

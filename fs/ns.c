@@ -453,12 +453,14 @@ void ns_stat(const struct inode *i, struct stat *ret)
 	ret->st_blocks = (blkcnt_t)bytes_blocks(i);
 }
 
-/* The store did not take it: memory goes back to what the store says. */
-static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
+/* The store did not take it: memory goes back to what the store says, before anybody else looks at it. */
+static void take_back(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
+	/* Numbers that it took would be given out after the next start again: others are taken anew. */
+	v->ino_limit = v->next_ino;
 	for (size_t k = 0; k < count; k++) {
 		struct inode *i = *slot_of(v, inos[k]);
 
@@ -466,21 +468,16 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 			i = i->next_in_slot;
 		if (!i)
 			continue;
-		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
-			  decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0;
+		int r = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value);
+		i->gone = r == -ENOENT;
+		if (r == 0 && (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0))
+			i->gone = true;
 		bytes_undo(v, i);
 		publish_recheck(v, t, i);
 		ns_release(v, i);
 	}
 	if (count)
 		(void)graves_load(v, t);
-	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
-}
-
-/* Numbers that it took may be given out after the next start again, unless they are taken anew. */
-static void forget_numbers(struct vfs *v)
-{
-	v->ino_limit = v->next_ino;
 }
 
 /* Takes the list of inodes this operation wrote; they may be released from now on. */
@@ -512,35 +509,28 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 	if (r < 0) {
-		forget_numbers(v);
-		db_abort(t);
+		db_restart(t);
 	} else {
-		int err = db_commit(t);
+		int err = db_try_commit(t);
 
 		r = err < 0 ? err : r;
 	}
 	if (r < 0) {
-		t = db_begin(v->db);
-		forget_numbers(v);
-		reload(v, t, inos, count);
+		take_back(v, t, inos, count);
 		db_abort(t);
 	}
 	bytes_settle_doomed(doomed, r >= 0);
 	return r;
 }
 
-void project_committed(void *ctx, int result)
+void project_committed(void *ctx, struct txn *t, int result)
 {
 	struct vfs *v = ctx;
 	size_t count = 0;
-	struct txn *t = db_begin(v->db);
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 
-	if (result < 0) {
-		forget_numbers(v);
-		reload(v, t, inos, count);
-	}
-	db_abort(t);
+	if (result < 0)
+		take_back(v, t, inos, count);
 	bytes_settle_doomed(doomed, result >= 0);
 }

@@ -325,7 +325,7 @@ int graves_load(struct vfs *v, struct txn *t);
 /* project.c: changes from elsewhere */
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
 /** After a change from elsewhere was written, or could not be. */
-void project_committed(void *ctx, int result);
+void project_committed(void *ctx, struct txn *t, int result);
 /** Shows what the database has and the namespace has not. */
 int project_all(struct vfs *v);
 /** The kernel's pages of this inode are old. */
