@@ -28,6 +28,7 @@
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
+ *     platform*.*        what Linux and macOS do differently
  *     base bytes arena id log why thread             the ground everything stands on
  *   net/     moves messages between databases
  *     net.*              the thread; start and stop  peer.*         members: who is dialled when

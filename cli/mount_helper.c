@@ -9,9 +9,9 @@
 #include "cli/cmd_mount.h"
 #include "cli/command.h"
 #include "core/log.h"
+#include "core/platform.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +53,11 @@ static const struct usage helper_usage = {
 
 static int enter_namespace(const char *ns, struct out *out)
 {
-	AUTO(free_ptr)
-	char *path =
-		ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns) : xstrdup(ns);
-	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = platform_enter_namespace(ns);
 
-	if (fd < 0 || setns(fd, CLONE_NEWNS) < 0)
-		return out_error(out, CODE_MOUNT_FAILED,
-				 "mount.blaze: cannot enter the namespace %s: %s", ns,
-				 strerror(errno));
-	return CODE_OK;
+	return r < 0 ? out_error(out, CODE_MOUNT_FAILED,
+				 "mount.blaze: cannot enter the namespace %s: %s", ns, strerror(-r))
+		     : CODE_OK;
 }
 
 static int help_or_mount(int argc, char **argv, struct out *out)

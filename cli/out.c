@@ -1,6 +1,8 @@
 /* Output as frames: collected by commands, sent to a client, copied by the client to its streams. */
 #include "cli/out.h"
 
+#include "core/platform.h"
+
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -102,7 +104,7 @@ int out_write_all(int fd, struct slice data)
 	struct reader r = reader_init(data);
 
 	while (reader_left(&r)) {
-		ssize_t n = send(fd, r.p, reader_left(&r), MSG_NOSIGNAL);
+		ssize_t n = send(fd, r.p, reader_left(&r), PLATFORM_SEND_FLAGS);
 
 		if (n < 0 && errno == ENOTSOCK)
 			n = write(fd, r.p, reader_left(&r));
@@ -172,11 +174,12 @@ void out_exit(struct out *o, int code)
 
 bool out_is_cancelled(struct out *o)
 {
-	struct pollfd p = {.fd = o->fd, .events = POLLRDHUP};
+	struct pollfd p = {.fd = o->fd, .events = PLATFORM_POLLRDHUP};
 
 	if (atomic_load(&o->cancelled) || o->gone)
 		return true;
-	if (o->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+	if (o->fd >= 0 && poll(&p, 1, 0) > 0 &&
+	    (p.revents & (PLATFORM_POLLRDHUP | POLLHUP | POLLERR)))
 		o->gone = true;
 	return o->gone;
 }

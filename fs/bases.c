@@ -8,9 +8,10 @@
  */
 #include "fs/vfs_i.h"
 
+#include "core/platform.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /** A file with more names than that does not get the whole table. */
 #define NAMES_MAX 64
@@ -44,13 +45,6 @@ static bool has_snapshot(const struct vfs *v, const struct id *node)
 	return false;
 }
 
-static bool same_process(pid_t pid, pid_t other)
-{
-	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
-
-	return access(path, F_OK) == 0;
-}
-
 uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise)
 {
 	const struct reading *own = &v->readings[reading_slot(pid, node)];
@@ -64,7 +58,7 @@ uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint
 	for (size_t k = 0; k < READINGS; k++) {
 		const struct reading *r = &v->readings[k];
 
-		if (r->pid == 0 || !id_eq(&r->node, node) || !same_process(pid, r->pid))
+		if (r->pid == 0 || !id_eq(&r->node, node) || !platform_same_process(pid, r->pid))
 			continue;
 		found = any && found > r->epoch ? found : r->epoch;
 		any = true;

@@ -1,10 +1,10 @@
 /* Operations on names: the local namespace's side first, then what it means for records. */
 #include "core/name.h"
+#include "core/platform.h"
 #include "fs/bytes.h"
 #include "fs/localname.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 
