@@ -36,6 +36,7 @@ struct thread;
 #define PLATFORM_POLLRDHUP POLLHUP
 /** Bits to add to the reply to FUSE_INIT (fs/init_patch.h). */
 #define PLATFORM_INIT_FLAGS 0u
+#define PLATFORM_O_PATH O_RDONLY
 #define PLATFORM_FUSE_OPTIONS "nosuid,nodev,default_permissions"
 #else
 #include <fcntl.h> /* FALLOC_FL_* */
@@ -44,13 +45,15 @@ struct thread;
 #define PLATFORM_SEND_FLAGS MSG_NOSIGNAL
 #define PLATFORM_POLLRDHUP POLLRDHUP
 #define PLATFORM_INIT_FLAGS (1u << 18) /* FUSE_PARALLEL_DIROPS; kernels before 4.7 pass over it */
+/** For open(2) of a directory that is only a place to start from. */
+#define PLATFORM_O_PATH O_PATH
 #define PLATFORM_FUSE_OPTIONS "subtype=blaze,nosuid,nodev,default_permissions"
 #endif
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
 int platform_socket(int family, int type, bool nonblocking);
-int platform_socketpair(int ret[2]);
+int platform_socketpair(int type, int ret[2]);
 int platform_accept(int listen_fd, bool nonblocking);
 /** The user at the other end of a Unix socket. */
 int platform_peer_uid(int fd, uid_t *ret);
@@ -98,6 +101,10 @@ int platform_enter_namespace(const char *ns);
 
 /** Whether two ids, of which FUSE says that they ask, belong to one process. */
 bool platform_same_process(pid_t pid, pid_t other);
+/** Closes this descriptor and all above it. */
+void platform_close_from(int fd);
+/** Gives this process a name for ps(1), and has it killed when its parent dies, where that can be had. */
+void platform_follow_parent(const char *name);
 /** No debugger of the same user may read this process' memory. */
 void platform_hide_memory(void);
 /** Makes getopt_long(3) begin anew. */

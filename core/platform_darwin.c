@@ -50,9 +50,9 @@ int platform_socket(int family, int type, bool nonblocking)
 	return prepare(socket(family, type, 0), nonblocking);
 }
 
-int platform_socketpair(int ret[2])
+int platform_socketpair(int type, int ret[2])
 {
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ret) < 0)
+	if (socketpair(AF_UNIX, type, 0, ret) < 0)
 		return -errno;
 	(void)prepare(ret[0], false);
 	(void)prepare(ret[1], false);
@@ -197,6 +197,17 @@ int platform_enter_namespace(const char *ns)
 bool platform_same_process(pid_t pid, pid_t other)
 {
 	return pid == other;
+}
+
+void platform_close_from(int fd)
+{
+	for (long n = sysconf(_SC_OPEN_MAX); fd < n; fd++)
+		(void)close(fd);
+}
+
+void platform_follow_parent(const char *name)
+{
+	(void)name;
 }
 
 void platform_hide_memory(void)

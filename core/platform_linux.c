@@ -8,6 +8,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +33,9 @@ int platform_socket(int family, int type, bool nonblocking)
 	return or_errno(socket(family, type | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0));
 }
 
-int platform_socketpair(int ret[2])
+int platform_socketpair(int type, int ret[2])
 {
-	return or_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret));
+	return or_errno(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret));
 }
 
 int platform_accept(int listen_fd, bool nonblocking)
@@ -202,6 +203,22 @@ bool platform_same_process(pid_t pid, pid_t other)
 	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
 
 	return access(path, F_OK) == 0;
+}
+
+void platform_close_from(int fd)
+{
+#if HAVE_CLOSE_RANGE
+	(void)close_range((unsigned)fd, ~0u, 0);
+#else
+	for (long n = sysconf(_SC_OPEN_MAX); fd < n; fd++)
+		(void)close(fd);
+#endif
+}
+
+void platform_follow_parent(const char *name)
+{
+	(void)prctl(PR_SET_NAME, name);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 void platform_hide_memory(void)
