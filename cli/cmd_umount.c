@@ -116,6 +116,11 @@ static int umount_run(const struct command *c, struct out *out, int argc, char *
 	out_init(&unsaid);
 	code = client_find(c, argv[first], &t, &unsaid);
 	out_fini(&unsaid);
+	if (code == CODE_OK && t.path && t.path[0])
+		return out_error(
+			out, CODE_FAILED,
+			"umount: nothing is mounted at %s: it is inside the mounted database %s",
+			argv[first], t.name);
 	if (code == CODE_OK && t.fd >= 0)
 		return client_call(t.fd, out, first, argv);
 	return unmount_here(argv[first], out);
