@@ -154,19 +154,21 @@ static void on_ready(void *ctx)
 	struct daemon *d = ctx;
 	char listen[ENDPOINT_BYTES_MAX + 1];
 	AUTO(buf_fini) struct buf dir = {0};
-	AUTO(buf_fini) struct buf pid = {0};
+	AUTO(buf_fini) struct buf state = {0};
 
 	net_endpoint(d->service.net, listen);
 	log_info("mounted %s at %s, listening on %s", d->service.name, d->service.mountpoint,
 		 listen[0] ? listen : "nothing");
 	show_path(&dir, d->service.mountpoint);
+	AUTO(free_ptr) char *shown = show_text(d->service.mountpoint);
 	if (!d->options->quiet)
 		out_printf(d->out, "Mounted \"%s\" at %s  (unmount with: blaze umount %s)\n",
-			   d->service.name, d->service.mountpoint, buf_str(&dir));
+			   d->service.name, shown, buf_str(&dir));
 	detach(d);
 	write_ready_line(d, listen);
-	buf_printf(&pid, "READY=1\nMAINPID=%ld\n", (long)getpid());
-	tell_systemd(buf_str(&pid));
+	buf_printf(&state, "READY=1\nMAINPID=%ld\nSTATUS=Mounted %s at %s, listening on %s\n",
+		   (long)getpid(), d->service.name, shown, listen[0] ? listen : "nothing");
+	tell_systemd(buf_str(&state));
 	out_exit(d->out, CODE_OK);
 	if (d->out->fd >= 0) {
 		(void)close(d->out->fd);
@@ -201,7 +203,7 @@ static void finish(struct daemon *d)
 	struct control *control = s->control;
 	uint64_t unsent = 0;
 
-	tell_systemd("STOPPING=1\n");
+	tell_systemd("STOPPING=1\nSTATUS=Publishing what was held back\n");
 	/* Before the mount is taken away: a program that watches it may then ask at once. */
 	session_destroy(STEAL(d->session));
 	echo_reap(&d->echo);
@@ -345,7 +347,7 @@ static int run_background(const struct daemon_options *o, struct out *out)
 {
 	int pair[2];
 
-	if (platform_socketpair(pair) < 0)
+	if (platform_socketpair(SOCK_STREAM, pair) < 0)
 		return out_error(out, CODE_FAILED, "mount: out of file descriptors");
 	out_flush(out);
 	pid_t child = fork();

@@ -1,6 +1,7 @@
 /* Output as frames: collected by commands, sent to a client, copied by the client to its streams. */
 #include "cli/out.h"
 
+#include "cli/show.h"
 #include "core/platform.h"
 
 #include <poll.h>
@@ -83,7 +84,8 @@ int out_error(struct out *o, int code, const char *format, ...)
 	va_start(args, format);
 	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	AUTO(free_ptr) char *line = xasprintf("blaze: %s\n", text);
+	AUTO(free_ptr) char *safe = show_text(text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: %s\n", safe);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 	return code;
 }
@@ -95,7 +97,8 @@ void out_warn(struct out *o, const char *format, ...)
 	va_start(args, format);
 	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	AUTO(free_ptr) char *line = xasprintf("blaze: warning: %s\n", text);
+	AUTO(free_ptr) char *safe = show_text(text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: warning: %s\n", safe);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 }
 

@@ -15,6 +15,7 @@
 #include "fs/echo.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/refusal.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -160,10 +161,14 @@ static int mount_fuse_session(struct session *s, struct why *why)
 
 	if (missing)
 		return why_set(why, -ENODEV, "%s", missing);
-	if (fuse_session_mount(s->se, s->mountpoint) == 0)
+	struct refusal said;
+	char text[256] = "fusermount3 does not run: install the package fuse3";
+	refusal_begin(&said);
+	int r = fuse_session_mount(s->se, s->mountpoint);
+	refusal_end(&said, text, sizeof(text));
+	if (r == 0)
 		return 0;
-	/* As a user, fusermount3 has printed the reason itself. */
-	const char *reason = complaint->text[0] ? complaint->text : "fusermount3 refused it";
+	const char *reason = complaint->text[0] ? complaint->text : text;
 	return why_set(why, -EPERM, "cannot mount on '%s': %s", s->mountpoint, reason);
 }
 
