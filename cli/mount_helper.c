@@ -73,6 +73,7 @@ static int help_or_mount(int argc, char **argv, struct out *out)
 			out, CODE_HELPER_USAGE,
 			"mount.blaze: usage: mount.blaze SPEC DIR [-sfnv] [-N ns] [-t type] [-o options]");
 	o.m.quiet = !o.verbose;
+	o.m.spec_may_be_path = true;
 	if (cmd_mount_apply(&o.m, o.sloppy, out) != CODE_OK)
 		code = CODE_HELPER_USAGE;
 	else if ((o.namespace && enter_namespace(o.namespace, out) != CODE_OK) ||
