@@ -48,15 +48,17 @@ struct daemon {
 
 /* ---- this process --------------------------------------------------------------------------- */
 
-/* The signals that end a mount. */
+/* The signals that end a mount; not a hangup that nohup(1) wants ignored. */
 static sigset_t end_signals(void)
 {
+	struct sigaction hangup;
 	sigset_t set;
 
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
+	if (sigaction(SIGHUP, NULL, &hangup) < 0 || hangup.sa_handler != SIG_IGN)
+		(void)sigaddset(&set, SIGHUP);
 	return set;
 }
 
