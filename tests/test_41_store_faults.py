@@ -324,3 +324,15 @@ def test_every_change_of_names_fails_with_the_disks_error(faulty, error):
     eventually(lambda: attempt(os.mkdir, path('e')) is None, 5, 'changes work again')
     node.remount()
     assert node.names() == ['a.json', 'd', 'e']
+
+
+def test_write_of_a_sync_mount_is_on_disk_when_it_returns(faulty):
+    node, switch = faulty
+    node.remount(options='sync')
+    fd = os.open(node.path('a.json'), os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(fd, b'{"n":1')
+    switch(f'fdatasync {errno.EIO} .log')
+    assert attempt(os.write, fd, b'}') == errno.EIO
+    switch(None)
+    eventually(lambda: attempt(os.fsync, fd) is None, 5, 'fsync works again')
+    os.close(fd)
