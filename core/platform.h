@@ -75,6 +75,8 @@ void platform_event_set(int fd);
 int platform_sync_data(int fd);
 /** Reserves room for an empty file. */
 int platform_reserve(int fd, uint64_t bytes);
+/** fallocate(2), with its modes. */
+int platform_allocate(int fd, int mode, uint64_t offset, uint64_t length);
 /** Renames, and replaces nothing: -EEXIST. */
 int platform_rename_new(const char *from, const char *to);
 /** The flags of a FUSE rename as RENAME_NOREPLACE and RENAME_EXCHANGE; others stay what they are. */

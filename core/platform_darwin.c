@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EVENT_ID 1
@@ -110,7 +111,8 @@ int platform_sync_data(int fd)
 	return fcntl(fd, F_FULLFSYNC) == 0 ? 0 : or_errno(fsync(fd));
 }
 
-int platform_reserve(int fd, uint64_t bytes)
+/* Room behind the end of the file. */
+static int reserve_room(int fd, uint64_t bytes)
 {
 	fstore_t room = {
 		.fst_flags = F_ALLOCATEALL,
@@ -118,7 +120,49 @@ int platform_reserve(int fd, uint64_t bytes)
 		.fst_length = (off_t)bytes,
 	};
 
-	return or_errno(fcntl(fd, F_PREALLOCATE, &room) < 0 ? -1 : ftruncate(fd, (off_t)bytes));
+	return or_errno(fcntl(fd, F_PREALLOCATE, &room));
+}
+
+int platform_reserve(int fd, uint64_t bytes)
+{
+	int r = reserve_room(fd, bytes);
+
+	return r < 0 ? r : or_errno(ftruncate(fd, (off_t)bytes));
+}
+
+/* Holes are only punched in whole blocks here; what was there must at least read as nothing. */
+static int write_zeros(int fd, uint64_t offset, uint64_t end)
+{
+	static const char zeros[65536];
+
+	while (offset < end) {
+		uint64_t left = end - offset;
+		ssize_t n = pwrite(fd, zeros, left < sizeof(zeros) ? left : sizeof(zeros),
+				   (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		offset += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
+int platform_allocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	uint64_t end = offset + length;
+	struct stat st;
+	int r = 0;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	uint64_t size = (uint64_t)st.st_size;
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		r = write_zeros(fd, offset, end < size ? end : size);
+	else if (end > size)
+		r = reserve_room(fd, end - size);
+	if (r == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > size)
+		r = or_errno(ftruncate(fd, (off_t)end));
+	return r;
 }
 
 int platform_rename_new(const char *from, const char *to)

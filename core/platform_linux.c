@@ -97,6 +97,11 @@ int platform_reserve(int fd, uint64_t bytes)
 	return -posix_fallocate(fd, 0, (off_t)bytes);
 }
 
+int platform_allocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	return or_errno(fallocate(fd, mode, (off_t)offset, (off_t)length));
+}
+
 int platform_rename_new(const char *from, const char *to)
 {
 	return or_errno(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
