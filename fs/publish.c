@@ -146,7 +146,11 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 		      const char *name, struct id *ret)
 {
-	if (!take_origin(v, t, i, parent, ret))
+	enum node_kind kind = NODE_NONE;
+
+	/* A record that is gone from this name goes before the one the file was elsewhere. */
+	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 ||
+	    !take_origin(v, t, i, parent, ret))
 		node_for_name(v, t, parent, name, ret);
 }
 

@@ -249,7 +249,8 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		if (!i->local)
 			publish_mark(v, t, i, LONG_OPEN_MS);
 		i->opens++;
-		i->writers++;
+		if ((flags & O_ACCMODE) != O_RDONLY)
+			i->writers++;
 		*h = (struct vfs_handle){
 			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
 		*ret_handle = h;
@@ -461,21 +462,28 @@ static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, st
 	return r == 0 ? publish_file(v, t, record, false) : r;
 }
 
-static int exchange_one(struct vfs *v, struct txn *t, struct inode *i)
+/* First half: the record moves with the file where it can; else it ends, and the name is free. */
+static int exchange_leave(struct vfs *v, struct txn *t, struct inode *i)
 {
 	struct inode *parent = ns_get(v, t, i->parent);
-	int r = 0;
 
-	if (i->bound && parent && publish_wants(parent, i->name) &&
-	    db_same_stream(t, &i->node, &parent->node))
+	if (!i->bound)
+		return 0;
+	if (parent && publish_wants(parent, i->name) && db_same_stream(t, &i->node, &parent->node)) {
+		graves_bury_now(v, t, parent->ino, i->name);
 		return db_put_node(t, &i->node,
 				   S_ISDIR(i->mode)   ? NODE_DIR
 				   : S_ISLNK(i->mode) ? NODE_SYMLINK
 						      : NODE_RECORD,
 				   &parent->node, i->name);
-	if (i->bound)
-		r = publish_withdraw(v, t, i);
-	return r == 0 ? publish_subtree(v, t, i) : r;
+	}
+	return publish_withdraw(v, t, i);
+}
+
+/* Second half, when neither name is held by the other any more. */
+static int exchange_arrive(struct vfs *v, struct txn *t, struct inode *i)
+{
+	return i->bound ? 0 : publish_subtree(v, t, i);
 }
 
 static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
@@ -496,8 +504,12 @@ static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
 		return exchange_records(v, t, a, b);
 	if (S_ISREG(a->mode) && S_ISREG(b->mode) && a->bound != b->bound)
 		return a->bound ? exchange_plain(v, t, a, b) : exchange_plain(v, t, b, a);
-	int err = exchange_one(v, t, a);
-	return err == 0 ? exchange_one(v, t, b) : err;
+	int err = exchange_leave(v, t, a);
+	if (err == 0)
+		err = exchange_leave(v, t, b);
+	if (err == 0)
+		err = exchange_arrive(v, t, a);
+	return err == 0 ? exchange_arrive(v, t, b) : err;
 }
 
 static int find_both(struct vfs *v, struct txn *t, struct renaming *r, uint64_t old_parent,
