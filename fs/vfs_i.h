@@ -68,8 +68,9 @@ struct inode {
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
-	bool gone;     /**< not in the store any more: lives until it is closed */
-	uint64_t file; /**< the number of the file that holds the content; 0 = none does */
+	bool gone;	   /**< not in the store any more: lives until it is closed */
+	struct buf xattrs; /**< once gone: see vfs_xattr.c */
+	uint64_t file;	   /**< the number of the file that holds the content; 0 = none does */
 	struct backing *backing; /**< that file, if open */
 	uint64_t blocks;	 /**< what it takes of the disk, if not */
 	bool loaded;		 /**< there is no file, and data holds the content */
@@ -371,10 +372,16 @@ void bases_fini(struct vfs *v);
 /** Something has to be looked at by monotonic due_ms; and something was written. */
 void vfs_kick(struct vfs *v, uint64_t due_ms);
 
+/* vfs_xattr.c */
+/** For an inode that is gone: goes on having this attribute until it is closed. */
+void vfs_keep_xattr(struct inode *i, struct slice name, struct slice value);
+
 /* vfs_attr.c */
 /** h: the handle it came through, or NULL; pid: who asks. */
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
 	       const struct vfs_handle *h, pid_t pid);
+/** Takes set-user-id and set-group-id away, as a write or a new owner does. */
+void vfs_drop_set_ids(const struct vfs_caller *c, struct inode *i);
 /** The epoch of what was last read through a handle, as far as an open to read and write says. */
 uint64_t vfs_handle_epoch(const struct vfs *v, const struct vfs_handle *h);
 
