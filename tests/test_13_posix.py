@@ -37,7 +37,7 @@ def reference(directory):
 
 
 def lockstep(device, reference, where, seed, count):
-    return [PROGRAMS / 'lockstep', '-s', str(seed), '-n', str(count), device.path(where), reference / where]
+    return [PROGRAMS / 'lockstep', '-l', '-s', str(seed), '-n', str(count), device.path(where), reference / where]
 
 
 # In '.', top-level directories are streams of their own; the others run at the same time.
