@@ -7,7 +7,7 @@
  * Store keys, all under 'L':
  *   i ino8               inode           d parent8 name   ino8, u32 type    b ino8   own bytes, if few (bytes.h)
  *   n node16             ino8            x ino8 name      extended attribute
- *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
+ *   g parent8 name       node16, u8 kind, serial: a record gone from here, to be deleted after its grace time
  *   h ino8               a file that still has to be published                m        next ino
  *   k ino8 parent8 name  a further name of an inode: u8 1 and node16 if it is bound, else u8 0
  *   u   something shown may be gone: check at the next start
@@ -115,7 +115,7 @@ struct vfs_handle {
 struct grave {
 	uint64_t parent;
 	char *name;
-	struct id node;
+	uint64_t serial; /**< which one: a record may have been in and out of a grave before */
 	uint64_t due_ms;
 };
 
@@ -153,7 +153,8 @@ struct vfs {
 	size_t grave_first;
 	size_t grave_end;
 	size_t grave_cap;
-	uint64_t grave_count;  /**< keys 'g' */
+	uint64_t grave_count; /**< keys 'g' */
+	uint64_t grave_serial;
 	struct inode *due;     /**< list of inodes with something unpublished */
 	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
 	struct inode *waiting_last;
