@@ -394,7 +394,7 @@ static int put_place(struct vfs *v, struct txn *t, const struct link *l)
 {
 	const struct inode *parent = ns_get(v, t, l->parent);
 
-	return parent ? db_put_node(t, &l->node, NODE_RECORD, &parent->node, l->name) : -EIO;
+	return parent ? db_keep_node(t, &l->node, NODE_RECORD, &parent->node, l->name) : -EIO;
 }
 
 /* Whether the record has to be given the content: a save, or it does not say the same. */

@@ -190,7 +190,7 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
 		const struct saving *s, struct buf *ret_merged)
 {
-	int r = db_put_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
+	int r = db_keep_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
 
 	if (r == 0)
 		r = db_put_content(t, &name->node, s->base, s->bytes);
