@@ -14,6 +14,11 @@ bool localname_is_local(const char *name);
  */
 bool localname_is_temporary(const char *name);
 /**
+ * The length of the next shorter name, below len, of which `name` may be a temporary variant; 0 = none. Of
+ * "r.json.Xy12Zq" these are "r.json" and "r".
+ */
+size_t localname_stem(const char *name, size_t len);
+/**
  * Whether `name` is made from `record`, the way programs name what will replace it: ".record.Xy12Zq",
  * "record.new", "record___jb_tmp___".
  */

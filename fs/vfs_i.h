@@ -238,6 +238,9 @@ struct timespec ns_now(void);
 bool publish_wants(const struct inode *parent, const char *name);
 /** Stores what was written; publishes it unless it has to wait (force: it may not). */
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force);
+/** mkdir: one that looks temporary is held back, with all that is in it, until it is renamed or quiet. */
+int publish_made_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
+int publish_held_dir(struct vfs *v, struct txn *t, struct inode *dir, bool force);
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
 int publish_revive(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i);
@@ -266,7 +269,9 @@ void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
 
 /** For links.c: the same for one of several names. */
 bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, const char *name);
-/** The node that a name stands for: the one it was, one out of its grave, or a new one. */
+/** Whether a new file of this name may be about to be renamed, and waits. */
+bool publish_is_temporary(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The node that a name stands for: one out of its grave, the one it was, or a new one. */
 void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 		      const char *name, struct id *ret);
 struct saving {
