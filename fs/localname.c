@@ -138,6 +138,19 @@ bool localname_is_temporary(const char *name)
 	return false;
 }
 
+bool localname_is_longer(const char *name)
+{
+	size_t len = strlen(name);
+	size_t n = len;
+	bool digits = true;
+
+	while (n > 0 && !strchr(STEM_ENDS, name[n - 1])) {
+		digits = digits && isdigit((unsigned char)name[n - 1]);
+		n--;
+	}
+	return n < len && (digits || len - n >= 6);
+}
+
 size_t localname_stem(const char *name, size_t len)
 {
 	size_t n = len;

@@ -14,6 +14,11 @@ bool localname_is_local(const char *name);
  */
 bool localname_is_temporary(const char *name);
 /**
+ * Whether something that a program may have added ends the name: a number, or six letters. Few names do, so
+ * that few are looked at more closely.
+ */
+bool localname_is_longer(const char *name);
+/**
  * The length of the next shorter name, below len, of which `name` may be a temporary variant; 0 = none. Of
  * "r.json.Xy12Zq" these are "r.json" and "r".
  */

@@ -160,6 +160,8 @@ static bool is_record(struct vfs *v, struct txn *t, uint64_t parent, const char 
 /* Whether a record of which this name is a variant is beside it: ".r.json.abcdef" of "r.json". */
 static bool has_original(struct vfs *v, struct txn *t, uint64_t parent, const char *variant)
 {
+	if (!localname_is_longer(variant))
+		return false;
 	for (const char *name = variant; name <= variant + (*variant == '.'); name++) {
 		size_t len = strlen(name);
 

@@ -35,7 +35,8 @@ WORK = {
     'rsync --delay-updates': many('$HOME/t') + 'rsync -a --delay-updates "$HOME/t/" "$1/"',
     'rsync --delete': many() + 'mkdir "$HOME/e"; rsync -a --delete "$HOME/e/" "$1/"',
     'unzip': many('$HOME/t') + '(cd "$HOME/t" && zip -qr ../a.zip .); unzip -q "$HOME/a.zip" -d "$1"',
-    'zip and update': many() + 'cd "$1"; zip -qr a.zip s1; zip -q a.zip s2/r.json; unzip -tq a.zip',
+    'zip and update': many() + 'cd "$1"; touch -d 2024-05-06 s1 s[12]/r.json; zip -qrX a.zip s1; '
+                      'zip -qX a.zip s2/r.json; unzip -tq a.zip',
     'gzip': ONE + 'gzip "$1/r.json"',
     'gzip and gunzip': ONE + 'gzip "$1/r.json"; gunzip "$1/r.json.gz"',
     'gzip -k': ONE + 'gzip -k "$1/r.json"',

@@ -95,6 +95,7 @@ FILTERS = {
     'patch -b': Save('patch -s -b "$1" "$HOME/diff"', before=DIFF, again=False, travels=('r.json.orig',)),
     'jq, mv of .tmp': Save('jq -c \'.status="done"\' "$1" > "$1.tmp" && mv "$1.tmp" "$1"'),
     'jq, mv of .new': Save('jq -c \'.status="done"\' "$1" > "$1.new" && mv "$1.new" "$1"'),
+    'jq, mv of a process id': Save('jq -c \'.status="done"\' "$1" > "$1.$$" && mv "$1.$$" "$1"'),
     'jq, mv of mktemp': Save('t=$(mktemp "$1.XXXXXX") && jq -c \'.status="done"\' "$1" > "$t" && mv "$t" "$1"'),
     'jq, sponge': Save('jq -c \'.status="done"\' "$1" | sponge "$1"'),
     'sort -o': Save('sed s/open/done/ "$1" | sort -o "$1"'),
@@ -122,7 +123,6 @@ COPIES = {
     'tar x --unlink-first': Save(NEW + 'tar c -C "$HOME" --transform "s,.*,$1," new | tar x --unlink-first'),
     'unzip': Save(NEW + 'mkdir -p "$HOME/z/$(dirname "$1")"; mv "$HOME/new" "$HOME/z/$1"; rm -f "$HOME/z.zip"; '
                   '(cd "$HOME/z" && zip -q ../z.zip "$1"); unzip -qo "$HOME/z.zip"'),
-    'gunzip -f': Save(NEW + 'gzip -c "$HOME/new" > "$1.gz"; gunzip -f "$1.gz"'),
     'zcat': Save(NEW + 'gzip "$HOME/new"; zcat "$HOME/new.gz" > "$1"; rm "$HOME/new.gz"'),
     'rsync': Save(NEW + 'rsync -tc "$HOME/new" "$1"'),
     'rsync -a': Save(NEW + 'rsync -ac "$HOME/new" "$1"'),
