@@ -109,6 +109,8 @@ struct txn *db_begin(struct db *db);
  */
 void db_enter(struct db *db);
 void db_leave(struct db *db);
+/** Whether this transaction has looked for the node, and the database does not have it yet. */
+bool db_is_new(const struct txn *t, const struct id *node);
 /** Store access that sees this transaction's own writes; for fs' own keys (prefix 'L', see store.h). */
 struct store_txn *db_store(struct txn *t);
 /**
@@ -121,6 +123,8 @@ int db_prepare(struct txn *t);
  * done, the caller must undo what it keeps in memory. Always ends the transaction.
  */
 int db_commit(struct txn *t);
+/** As db_commit(), but what is no change may wait for the next batch or db_sync(): see store_defer(). */
+int db_commit_later(struct txn *t);
 void db_abort(struct txn *t);
 /** Wall clock of the transaction, ms. */
 uint64_t txn_now_ms(const struct txn *t);

@@ -73,6 +73,7 @@ struct db {
 struct txn_node {
 	struct node n;
 	bool known;   /**< was in the store, or was created here */
+	bool stored;  /**< was in the store */
 	bool dirty;   /**< to be written back */
 	bool touched; /**< this transaction's own change has touched it */
 	bool content_changed;

@@ -8,6 +8,7 @@
  */
 #include "core/store.h"
 
+#include "core/store_cache.h"
 #include "core/store_txn.h"
 #include "core/thread.h"
 
@@ -26,6 +27,8 @@
 #define HEAL_FREE_BYTES_MIN (12u << 20)
 /** More unsynced data than this is flushed by the writer itself. */
 #define UNSYNCED_BYTES_MAX (64u << 20)
+/** More deferred writes than this are written. */
+#define DEFERRED_MAX 256
 
 struct store {
 	char *dir; /**< holds store/ and ballast */
@@ -45,6 +48,8 @@ struct store {
 	leveldb_writebatch_t *unsynced;
 	size_t unsynced_bytes;
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
+	struct store_txn *deferred;    /**< goes before the next batch, in the same; or NULL */
+	struct store_cache *known;     /**< of what is written, not of what is deferred */
 	uint64_t written;	       /**< batches ever written */
 	uint64_t synced;	       /**< of those, on stable storage */
 };
@@ -92,6 +97,7 @@ static struct store *store_alloc(const char *dir)
 	mutex_init(&s->sync_lock);
 	mutex_init(&s->lock);
 	s->unsynced = leveldb_writebatch_create();
+	s->known = store_cache_create();
 	return s;
 }
 
@@ -103,6 +109,8 @@ void store_close(struct store *s)
 		(void)store_sync(s);
 		leveldb_close(s->db);
 	}
+	store_abort(s->deferred);
+	store_cache_destroy(s->known);
 	leveldb_writebatch_destroy(s->unsynced);
 	leveldb_writeoptions_destroy(s->sync_options);
 	leveldb_writeoptions_destroy(s->write_options);
@@ -278,6 +286,58 @@ static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t byt
 	return r;
 }
 
+/* Adds the pending writes of t, but those that `over` writes again. */
+static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t, const struct store_txn *over)
+{
+	const struct pending *p = NULL;
+	size_t bytes = 0;
+
+	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
+		const char *key = (const char *)p->key.data;
+
+		if (over && store_txn_find(over, p->key))
+			continue;
+		if (p->deleted)
+			leveldb_writebatch_delete(batch, key, p->key.len);
+		else
+			leveldb_writebatch_put(batch, key, p->key.len, (const char *)p->value.data,
+					       p->value.len);
+		bytes += p->key.len + p->value.len;
+	}
+	return bytes;
+}
+
+/* What was written is known now; what a failed batch was about is not. */
+static void learn(struct store_cache *known, const struct store_txn *t, bool written)
+{
+	const struct pending *p = NULL;
+
+	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
+		if (!written)
+			store_cache_drop(known, p->key);
+		else if (p->deleted)
+			store_cache_put_absent(known, p->key);
+		else
+			store_cache_put(known, p->key, p->value);
+	}
+}
+
+/* One batch of what was deferred and of what t (or NULL) holds. */
+static int write_all_locked(struct store *s, const struct store_txn *t)
+{
+	leveldb_writebatch_t *batch = leveldb_writebatch_create();
+	size_t bytes = gather(batch, s->deferred, t);
+
+	bytes += gather(batch, t, NULL);
+	int r = write_locked(s, batch, bytes, t && store_txn_frees(t));
+	leveldb_writebatch_destroy(batch);
+	learn(s->known, s->deferred, r == 0);
+	learn(s->known, t, r == 0);
+	if (r == 0)
+		store_abort(STEAL(s->deferred));
+	return r;
+}
+
 /*
  * A record is in one of the log files or in a table. Tables are synced before their log is removed, so
  * flushing every log that exists now is a barrier; a log that vanishes meanwhile became a table.
@@ -343,8 +403,11 @@ static int barrier(struct store *s)
 int store_sync(struct store *s)
 {
 	mutex_lock(&s->lock);
+	int written = s->deferred ? write_all_locked(s, NULL) : 0;
 	uint64_t mine = s->written;
 	mutex_unlock(&s->lock);
+	if (written < 0)
+		return written;
 
 	mutex_lock(&s->sync_lock);
 	mutex_lock(&s->lock);
@@ -370,10 +433,25 @@ int store_read(struct store *s, struct slice key, struct buf *ret)
 
 	buf_clear(ret);
 	mutex_lock(&s->lock);
+	const struct pending *p = s->deferred ? store_txn_find(s->deferred, key) : NULL;
+	int r = store_cache_get(s->known, key, ret);
+	if (p) {
+		buf_clear(ret);
+		r = p->deleted ? -ENOENT : 0;
+		buf_slice_append(ret, p->value);
+	}
+	if (r != -EAGAIN) {
+		mutex_unlock(&s->lock);
+		return r;
+	}
 	char *value = s->db ? leveldb_get(s->db, s->read_options, (const char *)key.data, key.len,
 					  &len, &message)
 			    : NULL;
 	bool closed = !s->db;
+	if (value)
+		store_cache_put(s->known, key, SLICE(value, len));
+	else if (!message && !closed)
+		store_cache_put_absent(s->known, key);
 	mutex_unlock(&s->lock);
 	if (message) {
 		leveldb_free(message);
@@ -388,26 +466,46 @@ int store_read(struct store *s, struct slice key, struct buf *ret)
 
 int store_write_pending(struct store *s, const struct store_txn *t)
 {
-	leveldb_writebatch_t *batch = leveldb_writebatch_create();
-	const struct pending *p = NULL;
-	size_t bytes = 0;
-
-	for (size_t i = 0; (p = store_txn_pending(t, i)); i++) {
-		const char *key = (const char *)p->key.data;
-
-		if (p->deleted)
-			leveldb_writebatch_delete(batch, key, p->key.len);
-		else
-			leveldb_writebatch_put(batch, key, p->key.len, (const char *)p->value.data,
-					       p->value.len);
-		bytes += p->key.len + p->value.len;
-	}
 	mutex_lock(&s->lock);
-	int r = write_locked(s, batch, bytes, store_txn_frees(t));
+	int r = write_all_locked(s, t);
 	bool big = r == 0 && s->unsynced_bytes > UNSYNCED_BYTES_MAX;
 	mutex_unlock(&s->lock);
-	leveldb_writebatch_destroy(batch);
 	return big ? store_sync(s) : r;
+}
+
+int store_defer_pending(struct store *s, const struct store_txn *t)
+{
+	mutex_lock(&s->lock);
+	/* On a disk in trouble, who asks is to be told at once. */
+	bool now = s->failure || s->low || !s->db ||
+		   (s->deferred && store_txn_pending(s->deferred, DEFERRED_MAX));
+	if (!now && !s->deferred)
+		s->deferred = store_begin(s);
+	if (!now)
+		store_txn_merge(s->deferred, t);
+	mutex_unlock(&s->lock);
+	return now ? -EAGAIN : 0;
+}
+
+int store_write_deferred(struct store *s)
+{
+	mutex_lock(&s->lock);
+	int r = s->deferred ? write_all_locked(s, NULL) : 0;
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+struct store_txn *store_deferred_copy(struct store *s)
+{
+	struct store_txn *copy = NULL;
+
+	mutex_lock(&s->lock);
+	if (s->deferred) {
+		copy = store_begin(s);
+		store_txn_merge(copy, s->deferred);
+	}
+	mutex_unlock(&s->lock);
+	return copy;
 }
 
 struct store_iter {

@@ -69,24 +69,39 @@ static void grow_slots(struct txn *t)
 	}
 }
 
+static struct txn_node *find_node(const struct txn *t, const struct id *id)
+{
+	struct txn_node *tn = t->slot_count ? t->slots[slot_of(t, id)] : NULL;
+
+	while (tn && !id_eq(&tn->n.id, id))
+		tn = tn->next_in_slot;
+	return tn;
+}
+
+bool db_is_new(const struct txn *t, const struct id *node)
+{
+	const struct txn_node *tn = find_node(t, node);
+
+	return tn && !tn->stored;
+}
+
 struct txn_node *txn_node(struct txn *t, const struct id *id)
 {
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct txn_node *found = find_node(t, id);
+
+	if (found)
+		return found;
 	if (t->node_count * 2 >= t->slot_count)
 		grow_slots(t);
 	struct txn_node **slot = &t->slots[slot_of(t, id)];
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf value = {0};
-
-	for (struct txn_node *tn = *slot; tn; tn = tn->next_in_slot) {
-		if (id_eq(&tn->n.id, id))
-			return tn;
-	}
 	int r = store_get(t->store, key_node(&key, 'n', id), &value);
 	if (r < 0 && r != -ENOENT)
 		return NULL;
 	struct txn_node *tn = xcalloc(1, sizeof(*tn));
 	tn->n.id = *id;
-	tn->known = r == 0;
+	tn->known = tn->stored = r == 0;
 	if (r == 0 && node_decode(id, buf_slice(&value), &tn->n) < 0) {
 		node_fini(&tn->n);
 		free(tn);
@@ -107,7 +122,8 @@ int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 	AUTO(buf_fini) struct buf rendered = {0};
 
 	if (!tn->doc) {
-		int r = store_get(t->store, key_node(&key, 's', &tn->n.id), &state);
+		int r = tn->stored ? store_get(t->store, key_node(&key, 's', &tn->n.id), &state)
+				   : -ENOENT;
 		if (r == 0)
 			r = store_get(t->store, key_node(&key, 'r', &tn->n.id), &rendered);
 		if (r == -ENOENT)
@@ -323,7 +339,7 @@ int db_prepare(struct txn *t)
 	return 0;
 }
 
-static int commit(struct txn *t, bool news)
+static int commit(struct txn *t, bool news, bool later)
 {
 	struct db *db = t->db;
 	int r = db_prepare(t);
@@ -336,7 +352,7 @@ static int commit(struct txn *t, bool news)
 			view.committed(view.ctx, r);
 		return r;
 	}
-	r = store_commit(STEAL(t->store));
+	r = later ? store_defer(STEAL(t->store)) : store_commit(STEAL(t->store));
 	if (r == 0) {
 		db->lamport = t->lamport;
 		db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
@@ -355,23 +371,35 @@ static int commit(struct txn *t, bool news)
 	return r;
 }
 
-int db_commit(struct txn *t)
+static bool is_news(const struct txn *t)
 {
 	bool news = t->remote || t->member_count > 0;
 
 	for (size_t i = 0; i < t->draft_count; i++)
 		news = news || t->drafts[i].ops.count > 0;
-	return commit(t, news);
+	return news;
+}
+
+int db_commit(struct txn *t)
+{
+	return commit(t, is_news(t), false);
+}
+
+int db_commit_later(struct txn *t)
+{
+	bool news = is_news(t);
+
+	return commit(t, news, !news);
 }
 
 int db_commit_quiet(struct txn *t)
 {
-	return commit(t, false);
+	return commit(t, false, false);
 }
 
 int db_commit_changed(struct txn *t)
 {
-	return commit(t, true);
+	return commit(t, true, false);
 }
 
 void db_abort(struct txn *t)

@@ -396,10 +396,14 @@ uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
 	AUTO(buf_fini) struct buf value = {0};
 
 	(void)v;
-	if (store_get(db_store(t), node_key(&key, node), &value) < 0)
+	(void)node_key(&key, node);
+	/* What is shown is in the database. */
+	int r = db_is_new(t, node) ? store_get_pending(db_store(t), buf_slice(&key), &value)
+				   : store_get(db_store(t), buf_slice(&key), &value);
+	if (r < 0)
 		return 0;
-	struct reader r = reader_init(buf_slice(&value));
-	return reader_be64(&r);
+	struct reader ino = reader_init(buf_slice(&value));
+	return reader_be64(&ino);
 }
 
 int ns_load_data(struct vfs *v, struct txn *t, struct inode *i)
@@ -501,7 +505,7 @@ static uint64_t *take_touched(struct vfs *v, size_t *ret_count, bool release)
 	return inos;
 }
 
-int ns_end(struct vfs *v, struct txn *t, int r)
+static int end(struct vfs *v, struct txn *t, int r, bool later)
 {
 	size_t count = 0;
 
@@ -514,7 +518,7 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	if (r < 0) {
 		db_abort(t);
 	} else {
-		int err = db_commit(t);
+		int err = later ? db_commit_later(t) : db_commit(t);
 
 		r = err < 0 ? err : r;
 	}
@@ -524,6 +528,18 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 		db_abort(t);
 	}
 	return r;
+}
+
+int ns_end(struct vfs *v, struct txn *t, int r)
+{
+	return end(v, t, r, false);
+}
+
+int ns_end_later(struct vfs *v, struct txn *t, int r)
+{
+	if (r >= 0)
+		vfs_kick(v, UINT64_MAX); /* the syncer writes it if nobody else does */
+	return end(v, t, r, true);
 }
 
 void project_committed(void *ctx, int result)

@@ -90,7 +90,7 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	if (r == 0)
 		*ret = new_handle(v, i, c, flags);
 	if (truncate)
-		return ns_end(v, t, r);
+		return ns_end_later(v, t, r);
 	db_abort(t);
 	return r;
 }
@@ -161,7 +161,7 @@ int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice
 	i->mtime = i->ctime = ns_now();
 	if (first) {
 		publish_mark(v, t, i, LONG_OPEN_MS);
-		return ns_end(v, t, 0);
+		return ns_end_later(v, t, 0);
 	}
 	db_abort(t);
 	return 0;
@@ -173,8 +173,10 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 	struct txn *t = db_begin(v->db);
 
 	if (!i->dirty || i->gone) {
+		int r = store_settle(db_store(t)); /* its name may have waited for this */
+
 		db_abort(t);
-		return 0;
+		return r;
 	}
 	return ns_end(v, t, publish_file(v, t, i, false));
 }

@@ -192,6 +192,8 @@ void ns_stat(const struct inode *i, struct stat *ret);
 void ns_touch_times(struct vfs *v, struct txn *t, struct inode *i, bool modified);
 /** Ends an operation: commits if r >= 0, else takes back what it did in memory. Returns the result. */
 int ns_end(struct vfs *v, struct txn *t, int r);
+/** As ns_end(), for what need not survive a crash before the file's close: it waits for the next batch. */
+int ns_end_later(struct vfs *v, struct txn *t, int r);
 struct timespec ns_now(void);
 
 /* publish.c: when bytes become changes */

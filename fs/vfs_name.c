@@ -242,8 +242,11 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		*h = (struct vfs_handle){
 			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
 		*ret_handle = h;
+		i->lookups++;
+		ns_stat(i, ret);
 	}
-	r = finish_made(v, t, r, i, ret);
+	/* Its close will write it; what is opened to read tells no one of its close. */
+	r = (flags & O_ACCMODE) == O_RDONLY ? ns_end(v, t, r) : ns_end_later(v, t, r);
 	if (r < 0 && i) {
 		free(*ret_handle);
 		*ret_handle = NULL;
