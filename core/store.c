@@ -29,6 +29,8 @@
 #define UNSYNCED_BYTES_MAX (64u << 20)
 /** More deferred writes than this are written. */
 #define DEFERRED_MAX 256
+/** Memory of a batch that is kept for the next. */
+#define SPARE_BYTES_MAX (4u << 20)
 
 struct store {
 	char *dir; /**< holds store/ and ballast */
@@ -45,7 +47,9 @@ struct store {
 	leveldb_t *db;		/**< NULL when it could not be reopened */
 	int failure;		/**< the error that made the handle unwritable, or 0 */
 	bool low; /**< the ballast is given up: only what frees space may be written */
+	leveldb_writebatch_t *batch; /**< the one being written; kept, because growing it costs */
 	leveldb_writebatch_t *unsynced;
+	leveldb_writebatch_t *spare; /**< the next `unsynced`, empty, or NULL */
 	size_t unsynced_bytes;
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
 	struct store_txn *deferred;    /**< goes before the next batch, in the same; or NULL */
@@ -75,7 +79,7 @@ static void options_init(struct store *s)
 	s->cache = leveldb_cache_create_lru(8u << 20);
 	s->filter = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_paranoid_checks(s->options, 1);
-	leveldb_options_set_write_buffer_size(s->options, 4u << 20);
+	leveldb_options_set_write_buffer_size(s->options, 8u << 20);
 	leveldb_options_set_cache(s->options, s->cache);
 	leveldb_options_set_filter_policy(s->options, s->filter);
 	leveldb_options_set_compression(s->options, leveldb_snappy_compression);
@@ -96,6 +100,7 @@ static struct store *store_alloc(const char *dir)
 	options_init(s);
 	mutex_init(&s->sync_lock);
 	mutex_init(&s->lock);
+	s->batch = leveldb_writebatch_create();
 	s->unsynced = leveldb_writebatch_create();
 	s->known = store_cache_create();
 	return s;
@@ -111,7 +116,10 @@ void store_close(struct store *s)
 	}
 	store_abort(s->deferred);
 	store_cache_destroy(s->known);
+	leveldb_writebatch_destroy(s->batch);
 	leveldb_writebatch_destroy(s->unsynced);
+	if (s->spare)
+		leveldb_writebatch_destroy(s->spare);
 	leveldb_writeoptions_destroy(s->sync_options);
 	leveldb_writeoptions_destroy(s->write_options);
 	leveldb_readoptions_destroy(s->read_options);
@@ -325,12 +333,15 @@ static void learn(struct store_cache *known, const struct store_txn *t, bool wri
 /* One batch of what was deferred and of what t (or NULL) holds. */
 static int write_all_locked(struct store *s, const struct store_txn *t)
 {
-	leveldb_writebatch_t *batch = leveldb_writebatch_create();
-	size_t bytes = gather(batch, s->deferred, t);
+	leveldb_writebatch_clear(s->batch);
+	size_t bytes = gather(s->batch, s->deferred, t);
 
-	bytes += gather(batch, t, NULL);
-	int r = write_locked(s, batch, bytes, t && store_txn_frees(t));
-	leveldb_writebatch_destroy(batch);
+	bytes += gather(s->batch, t, NULL);
+	int r = write_locked(s, s->batch, bytes, t && store_txn_frees(t));
+	if (bytes > SPARE_BYTES_MAX) {
+		leveldb_writebatch_destroy(s->batch);
+		s->batch = leveldb_writebatch_create();
+	}
 	learn(s->known, s->deferred, r == 0);
 	learn(s->known, t, r == 0);
 	if (r == 0)
@@ -370,11 +381,13 @@ static int barrier(struct store *s)
 {
 	mutex_lock(&s->lock);
 	uint64_t upto = s->written;
+	size_t bytes = 0;
 	int r = s->failure ? heal_locked(s, NULL, false) : 0;
 	bool nothing = r < 0 || s->synced >= upto;
 	if (!nothing) {
 		s->syncing = s->unsynced;
-		s->unsynced = leveldb_writebatch_create();
+		bytes = s->unsynced_bytes;
+		s->unsynced = s->spare ? STEAL(s->spare) : leveldb_writebatch_create();
 		s->unsynced_bytes = 0;
 	}
 	mutex_unlock(&s->lock);
@@ -393,6 +406,9 @@ static int barrier(struct store *s)
 		leveldb_writebatch_append(s->syncing, s->unsynced);
 		leveldb_writebatch_destroy(s->unsynced);
 		s->unsynced = STEAL(s->syncing);
+	} else if (!s->spare && bytes <= SPARE_BYTES_MAX) {
+		leveldb_writebatch_clear(s->syncing);
+		s->spare = STEAL(s->syncing);
 	} else {
 		leveldb_writebatch_destroy(STEAL(s->syncing));
 	}
