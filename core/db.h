@@ -130,6 +130,8 @@ void db_abort(struct txn *t);
 uint64_t txn_now_ms(const struct txn *t);
 /** Whether a remote envelope is being applied (node_changed callbacks may ask). */
 bool txn_is_remote(const struct txn *t);
+/** No two transactions have the same. */
+uint64_t txn_number(const struct txn *t);
 
 /** -ENOENT when the node was never seen. Free with node_info_fini(). */
 int db_node(struct txn *t, const struct id *node, struct node_info *ret);

@@ -18,6 +18,7 @@ struct txn *db_begin(struct db *db)
 
 	db_lock(db);
 	t->db = db;
+	t->number = ++db->txn_count;
 	t->store = store_begin(db->store);
 	t->now_ms = db->env.now_ms(db->env.ctx);
 	t->hlc = db_tick(db, t->now_ms);
@@ -36,6 +37,11 @@ struct store_txn *db_store(struct txn *t)
 uint64_t txn_now_ms(const struct txn *t)
 {
 	return t->now_ms;
+}
+
+uint64_t txn_number(const struct txn *t)
+{
+	return t->number;
 }
 
 bool txn_is_remote(const struct txn *t)

@@ -134,26 +134,129 @@ struct inode *ns_cached(struct vfs *v, uint64_t ino)
 	return i;
 }
 
+/* ---- what is in memory -------------------------------------------------------------------------- */
+
+static void keep(struct vfs *v, struct inode *i)
+{
+	struct inode **slot = slot_of(v, i->ino);
+
+	i->next_in_slot = *slot;
+	*slot = i;
+	i->older = v->newest;
+	if (i->older)
+		i->older->newer = i;
+	else
+		v->oldest = i;
+	v->newest = i;
+	v->inode_count++;
+}
+
+static void unlist(struct vfs *v, struct inode *i)
+{
+	*(i->newer ? &i->newer->older : &v->newest) = i->older;
+	*(i->older ? &i->older->newer : &v->oldest) = i->newer;
+	i->newer = i->older = NULL;
+	v->inode_count--;
+}
+
+static void discard(struct vfs *v, struct inode *i)
+{
+	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
+		if (*p == i) {
+			*p = i->next_in_slot;
+			break;
+		}
+	}
+	unlist(v, i);
+	ns_free(i);
+}
+
+static bool is_in_use(const struct inode *i)
+{
+	return i->opens || i->unpublished || i->touched || i->notices || i->ino == VFS_ROOT_INO;
+}
+
+/*
+ * Whether memory knows more than the store: what it was renamed away from, which reading a file that is no
+ * record yet was made from, and everything of one that is gone.
+ */
+static bool is_unique(const struct inode *i)
+{
+	return i->gone || i->dirty || i->origin_parent || (i->writer && !i->bound);
+}
+
+/*
+ * Forgets the oldest that nobody needs. Only between operations: within one, pointers are held. Those that
+ * have to stay go to the other end, a few at a time.
+ */
+static void trim(struct vfs *v, const struct txn *t)
+{
+	if (v->operation == txn_number(t))
+		return;
+	v->operation = txn_number(t);
+	for (unsigned n = 0; n < 64 && v->inode_count > INODES_KEPT; n++) {
+		struct inode *i = v->oldest;
+
+		if (is_in_use(i) || (i->lookups && is_unique(i))) {
+			unlist(v, i);
+			v->newest->newer = i;
+			i->older = v->newest;
+			v->newest = i;
+			v->inode_count++;
+			continue;
+		}
+		if (i->lookups)
+			counts_put(&v->counts, i->ino,
+				   (struct count){.lookups = (uint32_t)i->lookups,
+						  .epoch = (uint32_t)i->epoch});
+		discard(v, i);
+	}
+}
+
+void ns_release(struct vfs *v, struct inode *i)
+{
+	if (!i->lookups && !is_in_use(i))
+		discard(v, i);
+}
+
+void ns_forget(struct vfs *v, uint64_t ino, uint64_t count)
+{
+	struct inode *i = ns_cached(v, ino);
+	struct count c;
+
+	if (i) {
+		i->lookups -= count < i->lookups ? count : i->lookups;
+		ns_release(v, i);
+	} else if (counts_take(&v->counts, ino, &c) && count < c.lookups) {
+		c.lookups -= (uint32_t)count;
+		counts_put(&v->counts, ino, c);
+	}
+}
+
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	struct inode **slot = slot_of(v, ino);
-	struct inode *cached = ns_cached(v, ino);
+	struct count c;
 
-	if (cached)
-		return cached;
+	trim(v, t);
+	struct inode *i = ns_cached(v, ino);
+	if (i)
+		return i;
 	if (store_get(db_store(t), ns_key(&key, 'i', ino), &value) < 0)
 		return NULL;
-	struct inode *i = xcalloc(1, sizeof(*i));
+	i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
 	i->epoch = v->epoch;
 	if (decode(buf_slice(&value), i) < 0) {
 		ns_free(i);
 		return NULL;
 	}
-	i->next_in_slot = *slot;
-	*slot = i;
+	if (counts_take(&v->counts, ino, &c)) {
+		i->lookups = c.lookups;
+		i->epoch = c.epoch;
+	}
+	keep(v, i);
 	return i;
 }
 
@@ -162,6 +265,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	AUTO(buf_fini) struct buf value = {0};
 	struct inode *i = xcalloc(1, sizeof(*i));
 
+	trim(v, t);
 	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
 	if (v->next_ino >= v->ino_limit) {
 		v->ino_limit = v->next_ino + INO_BLOCK;
@@ -174,9 +278,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	i->gid = v->gid;
 	i->atime = i->mtime = i->ctime = ns_now();
 	i->epoch = v->epoch;
-	struct inode **slot = slot_of(v, i->ino);
-	i->next_in_slot = *slot;
-	*slot = i;
+	keep(v, i);
 	return i;
 }
 
@@ -242,20 +344,6 @@ void ns_free(struct inode *i)
 	free(i->name);
 	free(i->origin_name);
 	free(i);
-}
-
-void ns_release(struct vfs *v, struct inode *i)
-{
-	if (i->lookups || i->opens || i->unpublished || i->touched || i->notices ||
-	    i->ino == VFS_ROOT_INO)
-		return;
-	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
-		if (*p == i) {
-			*p = i->next_in_slot;
-			break;
-		}
-	}
-	ns_free(i);
 }
 
 static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const char *name,

@@ -46,11 +46,9 @@ static void database_changed(void *ctx)
 
 static struct inode *due_inode(struct vfs *v, uint64_t now, bool all)
 {
-	for (struct inode *i = v->due; i; i = i->next_due) {
-		if (i->due_ms <= now || (all && i->due_ms != UINT64_MAX))
-			return i;
-	}
-	return NULL;
+	struct inode *i = due_first(&v->due);
+
+	return i && (i->due_ms <= now || (all && i->due_ms != UINT64_MAX)) ? i : NULL;
 }
 
 static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force)
@@ -77,7 +75,7 @@ static bool settle_one(struct vfs *v, bool all)
 	if (i) {
 		uint64_t ino = i->ino;
 
-		i->due_ms = now + RETRY_MS;
+		due_set(&v->due, i, now + RETRY_MS);
 		r = ns_end(v, t, publish_due(v, t, i, all));
 		if (r < 0)
 			log_warn("file %llu could not be published: %s; trying again",
@@ -102,8 +100,9 @@ static uint64_t next_due(struct vfs *v)
 	uint64_t next = UINT64_MAX;
 	struct txn *t = db_begin(v->db);
 
-	for (const struct inode *i = v->due; i; i = i->next_due)
-		next = i->due_ms < next ? i->due_ms : next;
+	const struct inode *first = due_first(&v->due);
+	if (first)
+		next = first->due_ms;
 	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
 		next = v->graves[v->grave_first].due_ms;
 	uint64_t held = shown_next_due(v);
@@ -254,7 +253,7 @@ void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *
 uint64_t vfs_held_count(struct vfs *v)
 {
 	struct txn *t = db_begin(v->db);
-	uint64_t n = v->grave_count + v->unpublished_count;
+	uint64_t n = v->grave_count + v->due.count;
 
 	db_abort(t);
 	return n;
@@ -333,6 +332,8 @@ static void free_memory(struct vfs *v)
 	for (size_t g = v->grave_first; g < v->grave_end; g++)
 		free(v->graves[g].name);
 	free(v->graves);
+	free(v->due.heap);
+	counts_fini(&v->counts);
 	free(v->touched);
 	for (size_t k = 0; k < v->notice_count; k++)
 		vfs_notice_fini(&v->notices[k]);

@@ -83,6 +83,11 @@ int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *re
 /** Looks up an inode by its number; one that has no name any more too, as long as somebody uses it. */
 int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count);
+struct vfs_forgotten {
+	uint64_t ino;
+	uint64_t count;
+};
+void vfs_forget_many(struct vfs *v, const struct vfs_forgotten *list, size_t count);
 int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
 	      mode_t mode, struct stat *ret);
 int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,

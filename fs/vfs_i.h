@@ -15,6 +15,7 @@
 #define BLAZE_FS_VFS_I_H
 
 #include "core/thread.h"
+#include "fs/counts.h"
 #include "fs/vfs.h"
 
 #include <time.h>
@@ -60,7 +61,8 @@ struct inode {
 	struct buf data;
 	bool dirty;	      /**< data is newer than what is stored */
 	bool unpublished;     /**< stored or not, it is not yet a change */
-	uint64_t due_ms;      /**< monotonic: publish at this time; 0 = not scheduled */
+	uint64_t due_ms;      /**< monotonic: publish at this time; UINT64_MAX = only when written again */
+	size_t due_index;     /**< in the queue, while unpublished */
 	uint64_t base_epoch;  /**< which content the first unpublished write was based on */
 	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
 	uint64_t replaced;    /**< bytes written without a gap from the start since then */
@@ -73,7 +75,8 @@ struct inode {
 	uint64_t held_epoch; /**< of that content */
 	struct inode *next_held;
 	struct inode *next_in_slot;
-	struct inode *next_due;
+	struct inode *newer; /**< in the order they came into memory */
+	struct inode *older;
 	bool touched; /**< written in the running operation */
 };
 
@@ -108,7 +111,16 @@ struct reading {
 	uint64_t epoch;
 };
 
+/** Inodes with something unpublished, the next one due on top. */
+struct due_queue {
+	struct inode **heap;
+	size_t count;
+	size_t cap;
+};
+
 #define INODE_SLOTS 65536
+/** Inodes that nobody uses and that are kept in memory all the same. */
+#define INODES_KEPT 8192
 #define READINGS 4096
 #define SNAPSHOTS 256
 #define SNAPSHOT_BYTES_MAX (64u << 20)
@@ -119,7 +131,12 @@ struct vfs {
 	gid_t gid;
 	uint64_t next_ino;
 	uint64_t ino_limit; /**< numbers below are taken in the store */
-	struct inode *slots[INODE_SLOTS];
+	struct inode *slots[INODE_SLOTS]; /**< what is in memory, */
+	struct inode *newest;		  /**< and a list of it */
+	struct inode *oldest;
+	size_t inode_count;
+	uint64_t operation;   /**< the transaction that used an inode last */
+	struct counts counts; /**< lookups of what is not in memory */
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
 	size_t touched_cap;
@@ -128,8 +145,7 @@ struct vfs {
 	size_t grave_end;
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
-	struct inode *due;    /**< list of inodes with something unpublished */
-	uint64_t unpublished_count;
+	struct due_queue due;
 	uint64_t epoch;	    /**< counts changes of content that came from elsewhere */
 	struct inode *held; /**< list of inodes whose readers are shown what was before */
 	struct shown_waiter *waiters;
@@ -167,8 +183,10 @@ void ns_put(struct vfs *v, struct txn *t, struct inode *i);
 /** Removes every trace; the memory stays while it is in use. */
 void ns_remove(struct vfs *v, struct txn *t, struct inode *i);
 void ns_free(struct inode *i);
-/** Frees the memory if nobody uses it. */
+/** Frees the memory if nobody uses it, and the kernel does not know it. */
 void ns_release(struct vfs *v, struct inode *i);
+/** The kernel forgets that many lookups. */
+void ns_forget(struct vfs *v, uint64_t ino, uint64_t count);
 /**
  * 0 and *ret_ino, -ENOENT. A record whose name has to be shown escaped is found by its own name too, for the
  * program that created it.
@@ -195,6 +213,13 @@ int ns_end(struct vfs *v, struct txn *t, int r);
 /** As ns_end(), for what need not survive a crash before the file's close: it waits for the next batch. */
 int ns_end_later(struct vfs *v, struct txn *t, int r);
 struct timespec ns_now(void);
+
+/* due.c */
+void due_add(struct due_queue *q, struct inode *i, uint64_t due_ms);
+void due_set(struct due_queue *q, struct inode *i, uint64_t due_ms);
+void due_remove(struct due_queue *q, struct inode *i);
+/** The one that is due first, or NULL. */
+struct inode *due_first(const struct due_queue *q);
 
 /* publish.c: when bytes become changes */
 /** Whether a name in this directory would be published. */
