@@ -43,6 +43,7 @@ struct store {
 	leveldb_cache_t *cache;
 	leveldb_filterpolicy_t *filter;
 	struct mutex sync_lock; /**< taken before lock: one barrier at a time */
+	uint64_t newest_file;	/**< whose name is flushed; protected by sync_lock */
 	struct mutex lock;	/**< protects everything below */
 	leveldb_t *db;		/**< NULL when it could not be reopened */
 	int failure;		/**< the error that made the handle unwritable, or 0 */
@@ -353,17 +354,20 @@ static int write_all_locked(struct store *s, const struct store_txn *t)
  * A record is in one of the log files or in a table. Tables are synced before their log is removed, so
  * flushing every log that exists now is a barrier; a log that vanishes meanwhile became a table.
  */
-static int flush_logs(const struct store *s)
+static int flush_logs(struct store *s)
 {
 	DIR *d = opendir(s->leveldb_dir);
 	struct dirent *e = NULL;
+	uint64_t newest = 0;
 	int r = 0;
 
 	if (!d)
 		return -errno;
 	while (r == 0 && (e = readdir(d))) {
 		size_t n = strlen(e->d_name);
+		uint64_t number = strtoull(e->d_name, NULL, 10);
 
+		newest = number > newest ? number : newest;
 		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
 			continue;
 		AUTO(close_fd) int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
@@ -371,8 +375,12 @@ static int flush_logs(const struct store *s)
 		if (!flushed)
 			r = -errno;
 	}
-	if (r == 0 && fsync(dirfd(d)) != 0)
-		r = -errno;
+	/* LevelDB numbers its files upwards: none newer, then all their names were flushed before. */
+	if (r == 0 && newest != s->newest_file) {
+		r = fsync(dirfd(d)) != 0 ? -errno : 0;
+		if (r == 0)
+			s->newest_file = newest;
+	}
 	(void)closedir(d);
 	return r == 0 || r == -ENOSPC ? r : -EIO;
 }

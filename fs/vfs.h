@@ -150,8 +150,10 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice data);
 /** close(2) of one descriptor: what was written becomes a change, and survives kill -9 from here on. */
 int vfs_flush(struct vfs *v, struct vfs_handle *h);
-/** As flush, and survives a power cut. h may be NULL (fsync of a directory). */
-int vfs_fsync(struct vfs *v, struct vfs_handle *h);
+/** As flush, of whatever anybody wrote to the file. */
+int vfs_store(struct vfs *v, struct vfs_handle *h);
+/** All that was stored, and every name, survives a power cut. */
+int vfs_sync(struct vfs *v);
 /** Last use of the handle; frees it. */
 void vfs_release(struct vfs *v, struct vfs_handle *h);
 /** mode as fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE; else -EOPNOTSUPP. */
@@ -176,6 +178,8 @@ int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret);
  * anew (rewinddir). The entry is borrowed until the next call on this directory.
  */
 int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dirent *ret);
+/** Looks up the index-th entry, from 2 on; it may be gone by now. */
+int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, struct stat *ret);
 void vfs_closedir(struct vfs *v, struct vfs_dir *d);
 
 /* ---- for commands --------------------------------------------------------------------------- */

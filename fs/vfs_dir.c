@@ -14,6 +14,7 @@ struct vfs_dir {
 	uint64_t ino;
 	uint64_t parent;
 	bool taken;
+	struct timespec changed; /**< the directory's ctime when the listing was taken */
 	struct buf names; /**< NUL-terminated, one after the other */
 	struct listed *entries;
 	size_t count;
@@ -62,6 +63,8 @@ static int take(struct vfs *v, struct vfs_dir *d)
 
 	buf_clear(&d->names);
 	d->count = 0;
+	const struct inode *dir = ns_get(v, t, d->ino);
+	d->changed = dir ? dir->ctime : (struct timespec){0};
 	int r = store_scan(db_store(t), ns_key(&key, 'd', d->ino), SLICE("", 0), add_entry, d);
 	db_abort(t);
 	d->taken = r == 0;
@@ -88,6 +91,33 @@ int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dir
 	*ret = (struct vfs_dirent){
 		.name = (const char *)d->names.data + e->name, .ino = e->ino, .type = e->type};
 	return 1;
+}
+
+/* The inode that the listing says, if no name in the directory changed since; else NULL. */
+static struct inode *listed_inode(struct vfs *v, struct txn *t, const struct vfs_dir *d,
+				  const struct listed *e)
+{
+	const struct inode *dir = ns_get(v, t, d->ino);
+	bool same = dir && !dir->gone && dir->ctime.tv_sec == d->changed.tv_sec &&
+		    dir->ctime.tv_nsec == d->changed.tv_nsec;
+
+	return same ? ns_get(v, t, e->ino) : NULL;
+}
+
+int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, struct stat *ret)
+{
+	if (index < 2 || index - 2 >= d->count)
+		return -ENOENT;
+	const struct listed *e = &d->entries[index - 2];
+	struct txn *t = db_begin(v->db);
+	struct inode *i = listed_inode(v, t, d, e);
+
+	if (i) {
+		i->lookups++;
+		ns_stat(i, ret);
+	}
+	db_abort(t);
+	return i ? 0 : vfs_lookup(v, d->ino, (const char *)d->names.data + e->name, ret);
 }
 
 void vfs_closedir(struct vfs *v, struct vfs_dir *d)

@@ -167,7 +167,7 @@ int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice
 	return 0;
 }
 
-static int store_file(struct vfs *v, struct vfs_handle *h)
+int vfs_store(struct vfs *v, struct vfs_handle *h)
 {
 	struct inode *i = h->inode;
 	struct txn *t = db_begin(v->db);
@@ -183,14 +183,12 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 
 int vfs_flush(struct vfs *v, struct vfs_handle *h)
 {
-	return writes(h->flags) ? store_file(v, h) : 0;
+	return writes(h->flags) ? vfs_store(v, h) : 0;
 }
 
-int vfs_fsync(struct vfs *v, struct vfs_handle *h)
+int vfs_sync(struct vfs *v)
 {
-	int r = h ? store_file(v, h) : 0;
-
-	return r < 0 ? r : db_sync(v->db);
+	return db_sync(v->db);
 }
 
 /* The handle is gone; whether anything of what it wrote still has to be stored. */

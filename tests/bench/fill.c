@@ -4,20 +4,12 @@
  *   fill HOME NAME RECORDS DIRECTORY_SIZE	adds RECORDS files of 200 bytes to the database NAME in HOME, so
  *						many to a directory: d0000/f0000000.json, ...
  *
- * Prints one JSON line. What it costs is the price of the database alone; perf finds it easily here.
+ * Prints one JSON line, records a second. What it costs is the price of the database alone: a place for perf.
  */
 #include "core/digest.h"
 #include "core/keys.h"
 #include "fs/vfs.h"
-
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#define FILE_BYTES 200
+#include "tests/bench/measure.h"
 
 static const struct vfs_caller caller = {.uid = 0, .gid = 0, .pid = 0, .umask = 022};
 
@@ -29,26 +21,14 @@ static void check(int r, const char *what, const struct why *why)
 	exit(1);
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void add_record(struct vfs *v, uint64_t dir, uint64_t i)
 {
 	struct vfs_handle *h = NULL;
 	struct stat st;
-	char name[32], content[FILE_BYTES];
+	char name[NAME_BYTES], content[FILE_BYTES];
 
-	(void)snprintf(name, sizeof(name), "f%07llu.json", (unsigned long long)i);
-	memset(content, 'x', sizeof(content));
-	int n = snprintf(content, sizeof(content), "{\"n\":%llu,\"text\":\"",
-			 (unsigned long long)i);
-	content[n] = 'x';
-	memcpy(content + FILE_BYTES - 3, "\"}\n", 3);
+	name_of(i, name);
+	content_of(i, content);
 	check(vfs_create_file(v, &caller, dir, name, 0644, O_WRONLY | O_CREAT | O_EXCL, &h, &st), name,
 	      NULL);
 	check(vfs_write(v, h, 0, SLICE(content, sizeof(content))), name, NULL);
@@ -98,11 +78,10 @@ int main(int argc, char **argv)
 	check(db_open(dir, keys, NULL, &db, &why), dir, &why);
 	const struct vfs_options options = {.db = db, .uid = getuid(), .gid = getgid()};
 	check(vfs_create(&options, &v, &why), dir, &why);
-	double start = now();
+	uint64_t start = now_ns();
 	add_records(v, count, per_directory);
-	double seconds = now() - start;
-	printf("{\"op\":\"fill\",\"records\":%llu,\"seconds\":%.3f,\"rate\":%.0f}\n",
-	       (unsigned long long)count, seconds, (double)count / seconds);
+	double per_second = rate(count, start);
+	print_rates("fill", &per_second, 1);
 	vfs_destroy(v);
 	db_close(db);
 	keys_destroy(keys);
