@@ -12,6 +12,7 @@ enum {
 	FLAG_BOUND = 1,
 	FLAG_LOCAL = 2,
 	FLAG_OWN_BYTES = 4,
+	FLAG_PLAIN = 8,
 	FLAG_NODE = 16,
 };
 
@@ -68,7 +69,8 @@ static void encode(const struct inode *i, struct buf *out)
 
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
-			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0)));
+			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
+			      (i->plain ? FLAG_PLAIN : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
@@ -94,6 +96,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->bound = flags & FLAG_BOUND;
 	i->local = flags & FLAG_LOCAL;
 	i->own_bytes = flags & FLAG_OWN_BYTES;
+	i->plain = flags & FLAG_PLAIN;
 	i->mode = (mode_t)reader_varint(&r);
 	i->nlink = (uint32_t)reader_varint(&r);
 	i->uid = (uid_t)reader_varint(&r);
@@ -278,6 +281,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	i->gid = v->gid;
 	i->atime = i->mtime = i->ctime = ns_now();
 	i->epoch = v->epoch;
+	i->plain = true;
 	keep(v, i);
 	return i;
 }
@@ -333,7 +337,8 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
 	if (i->own_bytes)
 		store_delete(k.t, ns_key(&key, 'b', i->ino));
-	(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
+	if (!i->plain)
+		(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
 	i->gone = true;
 	i->parent = 0;
 }

@@ -93,15 +93,20 @@ int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dir
 	return 1;
 }
 
-/* The inode that the listing says, if no name in the directory changed since; else NULL. */
-static struct inode *listed_inode(struct vfs *v, struct txn *t, const struct vfs_dir *d,
-				  const struct listed *e)
+/* Whether no name in the directory changed since the listing was taken. */
+static bool is_current(const struct vfs_dir *d, const struct inode *dir)
 {
-	const struct inode *dir = ns_get(v, t, d->ino);
-	bool same = dir && !dir->gone && dir->ctime.tv_sec == d->changed.tv_sec &&
-		    dir->ctime.tv_nsec == d->changed.tv_nsec;
+	return dir && !dir->gone && dir->ctime.tv_sec == d->changed.tv_sec &&
+	       dir->ctime.tv_nsec == d->changed.tv_nsec;
+}
 
-	return same ? ns_get(v, t, e->ino) : NULL;
+static bool take_listed(struct inode *i, struct stat *ret)
+{
+	if (!i)
+		return false;
+	i->lookups++;
+	ns_stat(i, ret);
+	return true;
 }
 
 int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, struct stat *ret)
@@ -109,15 +114,17 @@ int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, st
 	if (index < 2 || index - 2 >= d->count)
 		return -ENOENT;
 	const struct listed *e = &d->entries[index - 2];
-	struct txn *t = db_begin(v->db);
-	struct inode *i = listed_inode(v, t, d, e);
 
-	if (i) {
-		i->lookups++;
-		ns_stat(i, ret);
-	}
+	/* In memory as a rule: a transaction is begun only for what is not. */
+	db_enter(v->db);
+	bool found = is_current(d, ns_cached(v, d->ino)) && take_listed(ns_cached(v, e->ino), ret);
+	db_leave(v->db);
+	if (found)
+		return 0;
+	struct txn *t = db_begin(v->db);
+	found = is_current(d, ns_get(v, t, d->ino)) && take_listed(ns_get(v, t, e->ino), ret);
 	db_abort(t);
-	return i ? 0 : vfs_lookup(v, d->ino, (const char *)d->names.data + e->name, ret);
+	return found ? 0 : vfs_lookup(v, d->ino, (const char *)d->names.data + e->name, ret);
 }
 
 void vfs_closedir(struct vfs *v, struct vfs_dir *d)

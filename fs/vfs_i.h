@@ -48,6 +48,7 @@ struct inode {
 	bool bound;
 	bool local;	/**< never published: by its own name or that of a directory above */
 	bool own_bytes; /**< content is under 'b'; else it is the node's rendering */
+	bool plain;	/**< has never had an extended attribute */
 
 	/* In memory only. */
 	struct id origin; /**< the record it was, before it was renamed away from origin_name */
