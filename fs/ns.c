@@ -143,6 +143,7 @@ static void keep(struct vfs *v, struct inode *i)
 {
 	struct inode **slot = slot_of(v, i->ino);
 
+	i->names_changed_ms = monotonic_ms();
 	i->next_in_slot = *slot;
 	*slot = i;
 	i->older = v->newest;
@@ -176,7 +177,8 @@ static void discard(struct vfs *v, struct inode *i)
 
 static bool is_in_use(const struct inode *i)
 {
-	return i->opens || i->unpublished || i->touched || i->notices || i->ino == VFS_ROOT_INO;
+	return i->opens || i->unpublished || i->touched || i->notices || i->held_ms ||
+	       i->ino == VFS_ROOT_INO;
 }
 
 /*

@@ -37,8 +37,11 @@ void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (special)
 		ops_open(o, OPS_SPECIAL_DIR, special, fi);
-	else
+	else {
+		fi->cache_readdir = 1;
+		fi->keep_cache = vfs_dir_keep_cache(dir);
 		ops_open(o, OPS_DIR, dir, fi);
+	}
 	if (fuse_reply_open(req, fi) < 0)
 		ops_close(o, fi);
 }

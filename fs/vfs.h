@@ -173,6 +173,8 @@ struct vfs_dirent {
 };
 
 int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret);
+/** Whether the kernel may keep the listing it has of this directory. */
+bool vfs_dir_keep_cache(const struct vfs_dir *d);
 /**
  * The index-th entry; "." and ".." are 0 and 1. 1 = filled, 0 = past the end. Index 0 takes the listing
  * anew (rewinddir). The entry is borrowed until the next call on this directory.

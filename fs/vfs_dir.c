@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Far longer than an answer takes from here into the kernel's cache. */
+#define LISTING_SETTLES_MS 1000
+
 struct listed {
 	size_t name; /**< offset into names */
 	uint64_t ino;
@@ -13,6 +16,7 @@ struct listed {
 struct vfs_dir {
 	uint64_t ino;
 	uint64_t parent;
+	bool keep_cache;
 	bool taken;
 	struct timespec changed; /**< the directory's ctime when the listing was taken */
 	struct buf names; /**< NUL-terminated, one after the other */
@@ -21,16 +25,35 @@ struct vfs_dir {
 	size_t cap;
 };
 
+/*
+ * The kernel caches listings, and drops them when it is told that a name changed. But the answer to a READDIR
+ * can be older than that notice and be cached after it. So for a moment after such a change, and for one open
+ * after that, the cache is emptied at every open.
+ */
+static bool keep_listing(struct inode *dir)
+{
+	bool kept = dir->listing_kept;
+
+	dir->listing_kept = kept || monotonic_ms() >= dir->names_changed_ms + LISTING_SETTLES_MS;
+	return kept;
+}
+
+bool vfs_dir_keep_cache(const struct vfs_dir *d)
+{
+	return d->keep_cache;
+}
+
 int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret)
 {
 	struct txn *t = db_begin(v->db);
-	const struct inode *i = ns_get(v, t, ino);
+	struct inode *i = ns_get(v, t, ino);
 	int r = !i ? -ENOENT : !S_ISDIR(i->mode) ? -ENOTDIR : 0;
 
 	if (r == 0) {
 		struct vfs_dir *d = xcalloc(1, sizeof(*d));
 
 		d->ino = ino;
+		d->keep_cache = keep_listing(i);
 		d->parent = i->parent ? i->parent : VFS_ROOT_INO;
 		*ret = d;
 	}

@@ -70,6 +70,8 @@ struct inode {
 	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
+	bool listing_kept;    /**< of a directory: the kernel may keep the listing it has */
+	uint64_t names_changed_ms; /**< when they last did without the kernel, or it came into memory */
 	unsigned notices;     /**< NOTICE_MODIFY queued and not yet delivered */
 	uint64_t reader_ms;   /**< monotonic: when it was last opened to be read */
 	uint64_t held_ms; /**< monotonic: since when readers are shown what was before; 0 = they are not */

@@ -1,6 +1,6 @@
 /*
  * The yardstick: the least a FUSE file system has to do. All in memory, one lock, and the same promises
- * to the kernel as Blaze makes: entries, attributes and pages kept for a day, missing names too, no FLUSH
+ * to the kernel as Blaze makes: entries, attributes, pages and listings kept, missing names too, no FLUSH
  * for files opened to read, xattrs. What Blaze costs beyond it is the price of the database, not of FUSE.
  *
  *   memfs MOUNTPOINT	in the foreground; prints "ready" when the kernel has accepted it
@@ -516,6 +516,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		list_add(l, e->name, e->node);
 	pthread_mutex_unlock(&lock);
 	fi->fh = (uintptr_t)l;
+	fi->cache_readdir = fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }
 
