@@ -37,6 +37,7 @@
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device
+ *       counts.*         what the kernel knows       due.c          what waits to be published
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       bases.c          what a saving program had read
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one

@@ -296,7 +296,8 @@ static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t byt
 }
 
 /* Adds the pending writes of t, but those that `over` writes again. */
-static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t, const struct store_txn *over)
+static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
+		     const struct store_txn *over)
 {
 	const struct pending *p = NULL;
 	size_t bytes = 0;

@@ -155,8 +155,8 @@ struct range {
 };
 
 /* Adds the pending writes in range to the list, but those that `over` writes again. */
-static void add_in(const struct store_txn *t, const struct store_txn *over, const struct range *range,
-		   struct pending **list, size_t *count)
+static void add_in(const struct store_txn *t, const struct store_txn *over,
+		   const struct range *range, struct pending **list, size_t *count)
 {
 	for (size_t i = 0; t && i < t->count; i++) {
 		struct slice key = t->items[i].key;

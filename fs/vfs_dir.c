@@ -19,7 +19,7 @@ struct vfs_dir {
 	bool keep_cache;
 	bool taken;
 	struct timespec changed; /**< the directory's ctime when the listing was taken */
-	struct buf names; /**< NUL-terminated, one after the other */
+	struct buf names;	 /**< NUL-terminated, one after the other */
 	struct listed *entries;
 	size_t count;
 	size_t cap;

@@ -60,9 +60,9 @@ struct inode {
 	bool gone;   /**< not in the store any more: lives until it is closed */
 	bool loaded; /**< data holds the content */
 	struct buf data;
-	bool dirty;	      /**< data is newer than what is stored */
-	bool unpublished;     /**< stored or not, it is not yet a change */
-	uint64_t due_ms;      /**< monotonic: publish at this time; UINT64_MAX = only when written again */
+	bool dirty;	  /**< data is newer than what is stored */
+	bool unpublished; /**< stored or not, it is not yet a change */
+	uint64_t due_ms; /**< monotonic: publish at this time; UINT64_MAX = only when written again */
 	size_t due_index;     /**< in the queue, while unpublished */
 	uint64_t base_epoch;  /**< which content the first unpublished write was based on */
 	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
@@ -72,8 +72,8 @@ struct inode {
 	pid_t writer;	      /**< who opened it for writing last */
 	bool listing_kept;    /**< of a directory: the kernel may keep the listing it has */
 	uint64_t names_changed_ms; /**< when they last did without the kernel, or it came into memory */
-	unsigned notices;     /**< NOTICE_MODIFY queued and not yet delivered */
-	uint64_t reader_ms;   /**< monotonic: when it was last opened to be read */
+	unsigned notices;	   /**< NOTICE_MODIFY queued and not yet delivered */
+	uint64_t reader_ms;	   /**< monotonic: when it was last opened to be read */
 	uint64_t held_ms; /**< monotonic: since when readers are shown what was before; 0 = they are not */
 	uint64_t held_epoch; /**< of that content */
 	struct inode *next_held;
@@ -123,7 +123,7 @@ struct due_queue {
 
 #define INODE_SLOTS 65536
 /** Inodes that nobody uses and that are kept in memory all the same. */
-#define INODES_KEPT 8192
+#define INODES_KEPT 4096
 #define READINGS 4096
 #define SNAPSHOTS 256
 #define SNAPSHOT_BYTES_MAX (64u << 20)
@@ -133,13 +133,13 @@ struct vfs {
 	uid_t uid;
 	gid_t gid;
 	uint64_t next_ino;
-	uint64_t ino_limit; /**< numbers below are taken in the store */
+	uint64_t ino_limit;		  /**< numbers below are taken in the store */
 	struct inode *slots[INODE_SLOTS]; /**< what is in memory, */
 	struct inode *newest;		  /**< and a list of it */
 	struct inode *oldest;
 	size_t inode_count;
-	uint64_t operation;   /**< the transaction that used an inode last */
-	struct counts counts; /**< lookups of what is not in memory */
+	uint64_t operation;	/**< the transaction that used an inode last */
+	struct counts counts;	/**< lookups of what is not in memory */
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
 	size_t touched_cap;

@@ -121,9 +121,12 @@ static const struct load {
 	size_t batches;
 	bool warm_up;
 } loads[] = {
-	{"missing", stat_missing, BATCHES, true}, {"list", list_all, BATCHES, true},
-	{"cold", list_all, 1, false},		  {"replace", replace, BATCHES, true},
-	{"seqwrite", write_large, 3, false},	  {"seqread", read_large, 5, true},
+	{"missing", stat_missing, BATCHES, true},
+	{"list", list_all, BATCHES, true},
+	{"cold", list_all, 1, false},
+	{"replace", replace, BATCHES, true},
+	{"seqwrite", write_large, 3, false},
+	{"seqread", read_large, 5, true},
 };
 
 static void run_load(const struct load *l, const char *path, uint64_t n)

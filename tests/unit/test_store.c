@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define CHECK(x)                                                                      \
+	do {                                                                          \
+		if (!(x)) {                                                           \
+			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+			exit(1);                                                      \
+		}                                                                     \
 	} while (0)
 
 static bool add_value(void *ctx, struct slice key, struct slice value)
