@@ -39,7 +39,8 @@
  *       ns.c             the local namespace         localname.*    what never leaves the device
  *       counts.*         what the kernel knows       due.c          what waits to be published
  *       publish.c        when bytes become a change  project.c      changes coming down
- *       bases.c          what a saving program had read
+ *       bases.c          what a saving program had read  graves.c  records gone from their names
+ *       bytes.*          what is in the files        backing.*      large content, beside the store
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 forgets to tell the kernel

@@ -5,6 +5,7 @@
  *   format    "blaze database 1\n<database id>\n": says what this is before LevelDB touches anything
  *   lock      flock(2)ed by the process that has it open
  *   store/    LevelDB          ballast   see core/store.h
+ *   files/    large content of the local namespace, see fs/backing.h
  *
  * Store keys of its own: "m name", "m key" (the root key), "m counters", and 'S' + setting names.
  */

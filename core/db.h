@@ -25,7 +25,7 @@ struct db_env {
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/** The directory of a database: holds `format`, `store/`, `ballast`. Creates it; -EEXIST if there. */
+/** The directory of a database: holds `format`, `store/` and what db.c says. Creates it; -EEXIST if there. */
 int db_create(const char *dir, const char *name, const struct keys *keys, struct why *why);
 /** As db_create(), from what db_welcome() said on another device. */
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why);

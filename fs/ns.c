@@ -1,6 +1,6 @@
 /* The local namespace: inodes and names in the store, and their images in memory while in use. */
 #include "core/name.h"
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@ enum {
 	FLAG_OWN_BYTES = 4,
 	FLAG_PLAIN = 8,
 	FLAG_NODE = 16,
+	FLAG_FILE = 32,
 };
 
 struct slice ns_key(struct buf *key, char kind, uint64_t ino)
@@ -70,13 +71,13 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
 			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
-			      (i->plain ? FLAG_PLAIN : 0)));
+			      (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
 	buf_varint(out, i->gid);
 	buf_varint(out, i->rdev);
-	buf_varint(out, i->size);
+	buf_varint(out, i->stored_size);
 	time_write(out, i->atime);
 	time_write(out, i->mtime);
 	time_write(out, i->ctime);
@@ -84,6 +85,8 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_bytes(out, SLICE_STR(i->name ? i->name : ""));
 	if (node)
 		id_write(out, &i->node);
+	if (i->stored_file)
+		buf_varint(out, i->stored_file);
 }
 
 static int decode(struct slice bytes, struct inode *i)
@@ -102,7 +105,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->uid = (uid_t)reader_varint(&r);
 	i->gid = (gid_t)reader_varint(&r);
 	i->rdev = (dev_t)reader_varint(&r);
-	i->size = reader_varint(&r);
+	i->size = i->stored_size = reader_varint(&r);
 	i->atime = time_read(&r);
 	i->mtime = time_read(&r);
 	i->ctime = time_read(&r);
@@ -111,6 +114,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->node = (struct id){{0}};
 	if (flags & FLAG_NODE)
 		i->node = id_read(&r);
+	i->stored_file = flags & FLAG_FILE ? reader_varint(&r) : 0;
 	if (reader_finish(&r) < 0)
 		return -EIO;
 	free(i->name);
@@ -172,13 +176,14 @@ static void discard(struct vfs *v, struct inode *i)
 		}
 	}
 	unlist(v, i);
+	bytes_drop(v, i);
 	ns_free(i);
 }
 
 static bool is_in_use(const struct inode *i)
 {
-	return i->opens || i->unpublished || i->touched || i->notices || i->held_ms ||
-	       i->ino == VFS_ROOT_INO;
+	return i->opens || i->unpublished || i->waits || (i->dirty && !i->gone) || i->touched ||
+	       i->notices || i->held_ms || i->ino == VFS_ROOT_INO;
 }
 
 /*
@@ -262,13 +267,23 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 		i->epoch = c.epoch;
 	}
 	keep(v, i);
+	if (i->stored_file)
+		bytes_found(v, t, i);
 	return i;
 }
 
-struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
+int ns_exists(struct txn *t, uint64_t ino)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_get(db_store(t), ns_key(&key, 'i', ino), &value);
+
+	return r == -ENOENT ? 0 : r == 0 ? 1 : r;
+}
+
+uint64_t ns_number(struct vfs *v, struct txn *t)
 {
 	AUTO(buf_fini) struct buf value = {0};
-	struct inode *i = xcalloc(1, sizeof(*i));
 
 	trim(v, t);
 	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
@@ -277,7 +292,14 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 		buf_varint(&value, v->ino_limit);
 		store_put(db_store(t), SLICE_STR("Lm"), buf_slice(&value));
 	}
-	i->ino = v->next_ino++;
+	return v->next_ino++;
+}
+
+struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
+{
+	struct inode *i = xcalloc(1, sizeof(*i));
+
+	i->ino = ns_number(v, t);
 	i->mode = mode;
 	i->uid = v->uid;
 	i->gid = v->gid;
@@ -288,7 +310,7 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	return i;
 }
 
-static void touch(struct vfs *v, struct inode *i)
+void ns_touch(struct vfs *v, struct inode *i)
 {
 	if (i->touched)
 		return;
@@ -297,6 +319,7 @@ static void touch(struct vfs *v, struct inode *i)
 		v->touched = xreallocarray(v->touched, v->touched_cap, sizeof(struct inode *));
 	}
 	i->touched = true;
+	bytes_touched(i);
 	v->touched[v->touched_count++] = i;
 }
 
@@ -305,9 +328,11 @@ void ns_put(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
-	touch(v, i);
+	ns_touch(v, i);
 	if (i->gone)
 		return;
+	if (!i->dirty)
+		i->stored_size = i->size;
 	encode(i, &value);
 	store_put(db_store(t), ns_key(&key, 'i', i->ino), buf_slice(&value));
 }
@@ -330,15 +355,12 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	struct keys_found k = {.t = db_store(t)};
 
-	touch(v, i);
-	if (i->opens > 0 && S_ISREG(i->mode))
-		(void)ns_load_data(v, t, i);
+	ns_touch(v, i);
+	bytes_removed(v, t, i);
 	ns_unbind(v, t, i);
 	publish_unmark(v, t, i);
 	shown_forget(v, i);
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
-	if (i->own_bytes)
-		store_delete(k.t, ns_key(&key, 'b', i->ino));
 	if (!i->plain)
 		(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
 	i->gone = true;
@@ -347,7 +369,7 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 
 void ns_free(struct inode *i)
 {
-	buf_fini(&i->data);
+	bytes_fini(i);
 	free(i->name);
 	free(i->origin_name);
 	free(i);
@@ -501,47 +523,6 @@ uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
 	return reader_be64(&ino);
 }
 
-int ns_load_data(struct vfs *v, struct txn *t, struct inode *i)
-{
-	AUTO(buf_fini) struct buf key = {0};
-	int r = 0;
-
-	(void)v;
-	if (i->loaded)
-		return 0;
-	if (i->own_bytes)
-		r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &i->data);
-	else if (!id_is_zero(&i->node) && !S_ISDIR(i->mode))
-		r = db_read(t, &i->node, &i->data);
-	else
-		buf_clear(&i->data);
-	if (r == -ENOENT) {
-		buf_clear(&i->data);
-		r = 0;
-	}
-	i->loaded = r == 0;
-	return r;
-}
-
-void ns_store_data(struct vfs *v, struct txn *t, struct inode *i)
-{
-	AUTO(buf_fini) struct buf key = {0};
-
-	i->own_bytes = true;
-	i->size = i->data.len;
-	i->dirty = false;
-	store_put(db_store(t), ns_key(&key, 'b', i->ino), buf_slice(&i->data));
-	ns_put(v, t, i);
-}
-
-void ns_drop_data(struct inode *i)
-{
-	if (i->dirty || i->gone)
-		return;
-	buf_fini(&i->data);
-	i->loaded = false;
-}
-
 void ns_stat(const struct inode *i, struct stat *ret)
 {
 	*ret = (struct stat){
@@ -551,13 +532,13 @@ void ns_stat(const struct inode *i, struct stat *ret)
 		.st_uid = i->uid,
 		.st_gid = i->gid,
 		.st_rdev = i->rdev,
-		.st_size = (off_t)(i->loaded && (i->dirty || i->held_ms) ? i->data.len : i->size),
+		.st_size = (off_t)(i->loaded && i->held_ms ? i->data.len : i->size),
 		.st_blksize = 4096,
 		.st_atim = i->atime,
 		.st_mtim = i->mtime,
 		.st_ctim = i->ctime,
 	};
-	ret->st_blocks = (ret->st_size + 511) / 512;
+	ret->st_blocks = (blkcnt_t)bytes_blocks(i);
 }
 
 /* The store did not take it: memory goes back to what the store says. */
@@ -575,12 +556,13 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 			continue;
 		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
 			  decode(buf_slice(&value), i) < 0;
-		if (!i->dirty)
-			ns_drop_data(i);
+		bytes_undo(v, i);
 		publish_recheck(v, t, i);
 		ns_release(v, i);
 	}
-	(void)publish_load_graves(v, t);
+	if (count)
+		(void)graves_load(v, t);
+	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
 }
 
 /* Takes the list of inodes this operation wrote; they may be released from now on. */
@@ -610,18 +592,21 @@ static int end(struct vfs *v, struct txn *t, int r, bool later)
 		r = err < 0 ? err : r;
 	}
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
+	struct doomed *doomed = bytes_take_doomed(v);
 	if (r < 0) {
 		db_abort(t);
 	} else {
-		int err = later ? db_commit_later(t) : db_commit(t);
+		/* A file is removed only after what gave it up is written. */
+		int err = later && !doomed ? db_commit_later(t) : db_commit(t);
 
 		r = err < 0 ? err : r;
 	}
-	if (r < 0 && count) {
+	if (r < 0) {
 		t = db_begin(v->db);
 		reload(v, t, inos, count);
 		db_abort(t);
 	}
+	bytes_settle_doomed(doomed, r >= 0);
 	return r;
 }
 
@@ -643,8 +628,10 @@ void project_committed(void *ctx, int result)
 	size_t count = 0;
 	struct txn *t = db_begin(v->db);
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
+	struct doomed *doomed = bytes_take_doomed(v);
 
 	if (result < 0)
 		reload(v, t, inos, count);
 	db_abort(t);
+	bytes_settle_doomed(doomed, result >= 0);
 }

@@ -3,7 +3,7 @@
  * applies the change, and the kernel is told to forget what it knew.
  */
 #include "core/log.h"
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -194,7 +194,7 @@ static bool adopt(struct vfs *v, struct txn *t, struct inode *there, const struc
 		return false;
 	ns_bind(v, t, there, &n->id);
 	if (n->kind == NODE_RECORD) {
-		if (!there->dirty && !there->own_bytes && ns_load_data(v, t, there) == 0)
+		if (!there->dirty && !there->own_bytes && bytes_load(v, t, there) == 0)
 			there->dirty = true;
 		there->base_empty = true;
 		publish_mark(v, t, there, there->opens ? LONG_OPEN_MS : 0);

@@ -8,8 +8,8 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/name.h"
+#include "fs/bytes.h"
 #include "fs/localname.h"
-#include "fs/vfs_i.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,6 +42,16 @@ void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_
 	vfs_kick(v, i->due_ms);
 }
 
+void publish_written(struct vfs *v, struct txn *t, struct inode *i)
+{
+	if (i->gone)
+		return;
+	if (i->local)
+		bytes_wait(v, i);
+	else if (i->unpublished ? i->due_ms == UINT64_MAX : t != NULL)
+		publish_mark(v, t, i, LONG_OPEN_MS);
+}
+
 void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 {
 	AUTO(buf_fini) struct buf key = {0};
@@ -53,101 +63,7 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 	store_delete(db_store(t), ns_key(&key, 'h', i->ino));
 }
 
-/* ---- graves: records gone from their name, in their grace time ---------------------------------- */
-
-int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
-		  struct id *ret_node, enum node_kind *ret_kind)
-{
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf value = {0};
-
-	if (v->grave_count == 0)
-		return -ENOENT;
-	int r = store_get(db_store(t), ns_dentry_key(&key, 'g', parent, name), &value);
-	if (r < 0)
-		return r;
-	struct reader in = reader_init(buf_slice(&value));
-	*ret_node = id_read(&in);
-	*ret_kind = (enum node_kind)reader_u8(&in);
-	return in.bad ? -EIO : 0;
-}
-
-static void grave_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
-{
-	AUTO(buf_fini) struct buf key = {0};
-
-	assert(v->grave_count > 0);
-	v->grave_count--;
-	store_delete(db_store(t), ns_dentry_key(&key, 'g', parent, name));
-}
-
-static void grave_queue(struct vfs *v, const char *name, const struct grave *like)
-{
-	if (v->grave_end == v->grave_cap) {
-		size_t n = v->grave_end - v->grave_first;
-
-		if (n)
-			memmove(v->graves, v->graves + v->grave_first, n * sizeof(*v->graves));
-		v->grave_first = 0;
-		v->grave_end = n;
-		v->grave_cap = n < 32 ? 64 : n * 2;
-		v->graves = xreallocarray(v->graves, v->grave_cap, sizeof(*v->graves));
-	}
-	v->graves[v->grave_end] = *like;
-	v->graves[v->grave_end++].name = xstrdup(name);
-	v->grave_count++;
-	vfs_kick(v, like->due_ms);
-}
-
-bool publish_next_grave(struct vfs *v, uint64_t now_ms, struct grave *ret)
-{
-	if (v->grave_first == v->grave_end || v->graves[v->grave_first].due_ms > now_ms)
-		return false;
-	*ret = v->graves[v->grave_first++];
-	return true;
-}
-
-/* The grace is over: the record is deleted, unless it lives on, here or under another name. */
-void publish_bury(struct vfs *v, struct txn *t, const struct grave *g)
-{
-	struct id node;
-	enum node_kind kind;
-
-	if (publish_grave(v, t, g->parent, g->name, &node, &kind) < 0 || !id_eq(&node, &g->node))
-		return;
-	grave_forget(v, t, g->parent, g->name);
-	if (ns_ino_of(v, t, &node) != 0)
-		return;
-	int r = db_delete(t, &node);
-	if (r < 0 && r != -ENOENT)
-		log_warn("a deletion could not be stored: %s", strerror(-r));
-}
-
-/* Deletes at once whatever is buried at this name. */
-static void bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
-{
-	AUTO(free_ptr) char *copy = xstrdup(name);
-	struct grave g = {.parent = parent, .name = copy};
-	enum node_kind kind;
-
-	if (publish_grave(v, t, parent, name, &g.node, &kind) == 0)
-		publish_bury(v, t, &g);
-}
-
-static int grave_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
-		     const struct inode *was)
-{
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf value = {0};
-	struct grave g = {.parent = parent, .node = was->node, .due_ms = monotonic_ms() + GRACE_MS};
-
-	bury_now(v, t, parent, name);
-	id_write(&value, &g.node);
-	buf_u8(&value, S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD);
-	store_put(db_store(t), ns_dentry_key(&key, 'g', parent, name), buf_slice(&value));
-	grave_queue(v, name, &g);
-	return 0;
-}
+/* ---- names that vanish ---------------------------------------------------------------------------- */
 
 int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
 		 struct inode *i)
@@ -158,9 +74,9 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 		return 0;
 	if (S_ISDIR(i->mode))
 		return db_delete(t, &i->node);
-	int r = grave_dig(v, t, parent->ino, name, i);
+	int r = graves_dig(v, t, parent->ino, name, i);
 	if (r == 0 && i->opens > 0 && S_ISREG(i->mode))
-		r = ns_load_data(v, t, i);
+		r = bytes_load(v, t, i);
 	ns_unbind(v, t, i);
 	return r;
 }
@@ -199,12 +115,12 @@ static void node_for_name(struct vfs *v, struct txn *t, const struct inode *pare
 	const char *name = i->name;
 	enum node_kind kind = NODE_NONE;
 
-	if (publish_grave(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
+	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
 	    ns_ino_of(v, t, ret) == 0) {
-		grave_forget(v, t, parent->ino, name);
+		graves_forget(v, t, parent->ino, name);
 		return;
 	}
-	bury_now(v, t, parent->ino, name);
+	graves_bury_now(v, t, parent->ino, name);
 	(void)fresh_node(v, t, &m, ret);
 }
 
@@ -215,11 +131,11 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 	enum node_kind kind = NODE_NONE;
 
 	if (!i->origin_parent ||
-	    publish_grave(v, t, i->origin_parent, i->origin_name, ret, &kind) < 0 ||
+	    graves_find(v, t, i->origin_parent, i->origin_name, ret, &kind) < 0 ||
 	    !id_eq(ret, &i->origin) || !db_same_stream(t, &i->origin, &parent->node) ||
 	    ns_ino_of(v, t, ret) != 0) /* a change from elsewhere has brought it back meanwhile */
 		return false;
-	grave_forget(v, t, i->origin_parent, i->origin_name);
+	graves_forget(v, t, i->origin_parent, i->origin_name);
 	return true;
 }
 
@@ -239,34 +155,40 @@ static bool is_json_name(const char *name)
  * JSON that does not parse while someone still has it open is most likely half written; so is a file that
  * is empty: a shell's `>` truncates and closes a duplicate before the command writes a byte.
  */
-static bool is_half_written(const struct inode *i)
+static bool is_half_written(struct vfs *v, struct txn *t, struct inode *i)
 {
+	AUTO(buf_fini) struct buf room = {0};
+	struct slice now;
 	struct json j;
 
 	if (i->writers == 0)
 		return false;
-	if (i->data.len == 0)
+	if (i->size == 0)
 		return true;
-	if (!is_json_name(i->name))
+	if (!is_json_name(i->name) || bytes_whole(v, t, i, &room, &now) < 0)
 		return false;
-	int r = json_scan(buf_slice(&i->data), &j, NULL);
+	int r = json_scan(now, &j, NULL);
 	json_fini(&j);
 	return r < 0;
 }
 
 static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent)
 {
-	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf merged = {0};
+	AUTO(buf_fini) struct buf room = {0};
+	struct slice now;
+	int r = bytes_whole(v, t, i, &room, &now);
+
+	if (r < 0)
+		return r;
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
 	/* A part written in place changes what is there now; a whole new content, what was read before. */
-	bool whole = i->replaced > 0 && i->replaced >= i->data.len;
+	bool whole = i->replaced > 0 && i->replaced >= now.len;
 	const struct doc *base =
 		empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
-	int r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
-
+	r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
 	if (r == 0)
-		r = db_put_content(t, &i->node, base, buf_slice(&i->data));
+		r = db_put_content(t, &i->node, base, now);
 	doc_destroy(empty);
 	if (r >= 0)
 		r = db_put_exec(t, &i->node, i->mode & S_IXUSR);
@@ -274,19 +196,12 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 		r = db_read(t, &i->node, &merged);
 	if (r < 0)
 		return r;
-	if (i->own_bytes)
-		store_delete(db_store(t), ns_key(&key, 'b', i->ino));
-	i->own_bytes = false;
-	i->dirty = false;
 	i->base_empty = false;
 	i->replaced = 0;
-	if (!slice_eq(buf_slice(&merged), buf_slice(&i->data))) {
-		buf_fini(&i->data);
-		i->data = merged;
-		merged = (struct buf){0};
+	bool same = slice_eq(buf_slice(&merged), now);
+	bytes_published(v, t, i, &merged);
+	if (!same)
 		project_modified(v, t, i);
-	}
-	i->size = i->data.len;
 	ns_put(v, t, i);
 	publish_unmark(v, t, i);
 	return 0;
@@ -296,27 +211,33 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
  * Too large to travel. The other devices keep the last version that did, and it goes on counting as
  * unpublished, so that nobody is told it is synced.
  */
-static void stay_here(struct vfs *v, struct txn *t, struct inode *i)
+static int stay_here(struct vfs *v, struct txn *t, struct inode *i)
 {
-	if (i->dirty || !i->own_bytes)
-		ns_store_data(v, t, i);
-	if (!i->unpublished || i->due_ms != UINT64_MAX)
+	int r = i->dirty || !i->own_bytes ? bytes_store(v, t, i) : 0;
+
+	if (r < 0)
+		return r;
+	if (!i->told_large)
 		log_warn("a file above %u MiB stays on this device", RECORD_BYTES_MAX >> 20);
+	i->told_large = true;
 	publish_mark(v, t, i, HOLD_MS);
 	due_set(&v->due, i, UINT64_MAX); /* until it is written again */
+	return 0;
 }
 
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 {
 	struct id node;
 	struct inode *parent = i->parent && !i->gone ? ns_get(v, t, i->parent) : NULL;
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	if (r < 0)
 		return r;
 	if (!parent) { /* nothing leads to it any more, or only a hard link does */
 		if (i->dirty && !i->gone && i->nlink > 0)
-			ns_store_data(v, t, i);
+			r = bytes_store(v, t, i);
+		if (r < 0)
+			return r;
 		i->dirty = false;
 		publish_unmark(v, t, i);
 		return 0;
@@ -326,13 +247,13 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	if (r < 0)
 		return r;
 	bool wanted = !i->local && publish_wants(parent, i->name);
-	if (wanted && i->data.len > RECORD_BYTES_MAX) {
-		stay_here(v, t, i);
-		return 0;
-	}
-	if (!wanted || (!force && (must_hold(i) || is_half_written(i)))) {
+	if (wanted && i->size > RECORD_BYTES_MAX)
+		return stay_here(v, t, i);
+	if (!wanted || (!force && (must_hold(i) || is_half_written(v, t, i)))) {
 		if (i->dirty || !i->own_bytes)
-			ns_store_data(v, t, i);
+			r = bytes_store(v, t, i);
+		if (r < 0)
+			return r;
 		if (wanted)
 			publish_mark(v, t, i, i->bound ? LONG_OPEN_MS : HOLD_MS);
 		else
@@ -382,7 +303,7 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 
 	if (dir->local || !publish_wants(parent, dir->name))
 		return 0;
-	bury_now(v, t, parent->ino, dir->name);
+	graves_bury_now(v, t, parent->ino, dir->name);
 	/* A directory of that name may be here, shown under another until the record's grace is over. */
 	const struct making m = {parent, dir, NODE_DIR};
 	if (fresh_node(v, t, &m, &node))
@@ -430,7 +351,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	AUTO(buf_fini) struct buf key = {0};
 	struct id node;
 	struct inode *parent = ns_get(v, t, i->parent);
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	publish_unmark(v, t, i);
 	if (r < 0 || !parent || i->local || localname_is_local(i->name) ||
@@ -439,7 +360,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 	r = publish_revive(v, t, parent);
 	if (r < 0 || !publish_wants(parent, i->name))
 		return r;
-	bury_now(v, t, parent->ino, i->name);
+	graves_bury_now(v, t, parent->ino, i->name);
 	const struct making m = {parent, i, NODE_SYMLINK};
 	(void)fresh_node(v, t, &m, &node);
 	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, i->name);
@@ -460,7 +381,7 @@ int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const struct id *over,
 			  const struct vfs_caller *c)
 {
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	if (r < 0)
 		return r;
@@ -477,7 +398,7 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_parent,
 		  const char *old_name)
 {
-	int r = ns_load_data(v, t, i);
+	int r = bytes_own(v, t, i);
 
 	if (r < 0)
 		return r;
@@ -486,7 +407,6 @@ static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_pa
 	i->origin_parent = old_parent;
 	free(i->origin_name);
 	i->origin_name = xstrdup(old_name);
-	ns_store_data(v, t, i);
 	return 0;
 }
 
@@ -496,14 +416,14 @@ static int renamed_record(struct vfs *v, struct txn *t, struct inode *i, struct 
 	bool wanted = publish_wants(parent, i->name);
 	enum node_kind kind = NODE_NONE;
 	struct id buried;
-	bool g = publish_grave(v, t, parent->ino, i->name, &buried, &kind) == 0;
+	bool g = graves_find(v, t, parent->ino, i->name, &buried, &kind) == 0;
 	bool variant = parent == old_parent && localname_is_variant(i->name, old_name);
 
 	if (wanted && !g && !localname_is_temporary(i->name) && !variant &&
 	    db_same_stream(t, &i->node, &parent->node))
 		return db_put_node(t, &i->node, S_ISLNK(i->mode) ? NODE_SYMLINK : NODE_RECORD,
 				   &parent->node, i->name);
-	int r = grave_dig(v, t, old_parent->ino, old_name, i);
+	int r = graves_dig(v, t, old_parent->ino, old_name, i);
 	if (r == 0)
 		r = detach(v, t, i, old_parent->ino, old_name);
 	i->local = !wanted;
@@ -525,7 +445,7 @@ static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, st
 	int r = 0;
 
 	if (wanted)
-		bury_now(v, t, parent->ino, dir->name);
+		graves_bury_now(v, t, parent->ino, dir->name);
 	if (dir->bound && wanted && db_same_stream(t, &dir->node, &parent->node))
 		return db_put_node(t, &dir->node, NODE_DIR, &parent->node, dir->name);
 	if (dir->bound)
@@ -546,9 +466,9 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	bool wanted = publish_wants(parent, i->name);
 	if (from->over && wanted && S_ISREG(i->mode)) {
 		if (i->bound) {
-			int r = grave_dig(v, t, from->parent->ino, from->name, i);
+			int r = graves_dig(v, t, from->parent->ino, from->name, i);
 
-			r = r == 0 ? ns_load_data(v, t, i) : r;
+			r = r == 0 ? bytes_load(v, t, i) : r;
 			if (r < 0)
 				return r;
 		}
@@ -641,11 +561,8 @@ static int withdraw_one(struct vfs *v, struct txn *t, struct inode *i)
 
 	if (!i->bound)
 		return 0;
-	if (!S_ISDIR(i->mode)) {
-		r = ns_load_data(v, t, i);
-		if (r == 0)
-			ns_store_data(v, t, i);
-	}
+	if (!S_ISDIR(i->mode))
+		r = bytes_own(v, t, i);
 	ns_unbind(v, t, i);
 	i->node = (struct id){{0}};
 	ns_put(v, t, i);
@@ -663,33 +580,6 @@ int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir)
 }
 
 /* ---- after a restart ----------------------------------------------------------------------------- */
-
-static bool load_grave(void *ctx, struct slice key, struct slice value)
-{
-	struct vfs *v = ctx;
-	struct reader k = reader_init(key);
-	struct reader r = reader_init(value);
-	struct grave g = {0};
-
-	(void)reader_take(&k, 2);
-	g.parent = reader_be64(&k);
-	g.node = id_read(&r);
-	AUTO(free_ptr) char *name = xmalloc(reader_left(&k) + 1);
-	size_t n = reader_left(&k);
-	reader_copy(&k, name, n);
-	name[n] = 0;
-	if (!r.bad)
-		grave_queue(v, name, &g);
-	return true;
-}
-
-int publish_load_graves(struct vfs *v, struct txn *t)
-{
-	while (v->grave_first < v->grave_end)
-		free(v->graves[v->grave_first++].name);
-	v->grave_count = 0;
-	return store_scan(db_store(t), SLICE_STR("Lg"), SLICE("", 0), load_grave, v);
-}
 
 void publish_recheck(struct vfs *v, struct txn *t, struct inode *i)
 {
@@ -723,7 +613,7 @@ static bool load_held(void *ctx, struct slice key, struct slice value)
 int publish_load(struct vfs *v, struct txn *t)
 {
 	struct held h = {0};
-	int r = publish_load_graves(v, t);
+	int r = graves_load(v, t);
 
 	if (r == 0)
 		r = store_scan(db_store(t), SLICE_STR("Lh"), SLICE("", 0), load_held, &h);

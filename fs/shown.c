@@ -7,7 +7,7 @@
  * version and the kernel's word that the old pages are gone. Both wait for a fraction of a second at most: who
  * keeps a file open for longer sees its changes, as on a local disk.
  */
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <stdlib.h>
 
@@ -26,9 +26,9 @@ bool shown_hold(struct vfs *v, struct txn *t, struct inode *i, uint64_t new_size
 		return true;
 	if (i->opens == 0 || now > i->reader_ms + YOUNG_MS || (i->size == 0 && new_size == 0))
 		return false;
-	if (!i->loaded && db_old_read(t, &i->node, &i->data) < 0)
+	if (!i->file && !i->loaded && db_old_read(t, &i->node, &i->data) < 0)
 		return false;
-	i->loaded = true;
+	i->loaded = !i->file;
 	i->held_ms = now;
 	i->held_epoch = v->epoch - 1; /* bases_keep() has counted the change already */
 	i->next_held = v->held;
@@ -53,7 +53,7 @@ void shown_forget(struct vfs *v, struct inode *i)
 void shown_switch(struct vfs *v, struct txn *t, struct inode *i)
 {
 	shown_forget(v, i);
-	ns_drop_data(i);
+	bytes_drop(v, i);
 	project_modified(v, t, i);
 }
 

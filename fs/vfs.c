@@ -3,7 +3,7 @@
  * due and delivers notices to the kernel; the syncer makes things durable in the background.
  */
 #include "core/log.h"
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,31 +62,71 @@ static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force
 	return publish_file(v, t, i, force || i->writers == 0);
 }
 
+static void set_due(struct vfs *v, struct inode *i, uint64_t due_ms)
+{
+	i->store_due_ms = due_ms;
+	if (i->unpublished)
+		due_set(&v->due, i, due_ms);
+}
+
+/*
+ * A file that has to be durable before it is stored: that is waited for without the lock. Ends the
+ * transaction; false if it failed.
+ */
+static bool sync_first(struct vfs *v, struct txn *t, struct inode *i, uint64_t now)
+{
+	struct backing *b = bytes_pin(i);
+	uint64_t ino = i->ino;
+
+	set_due(v, i, now + RETRY_MS);
+	db_abort(t);
+	int r = bytes_sync(v, b);
+	bytes_unpin(v, b);
+	db_enter(v->db);
+	i = ns_cached(v, ino);
+	if (i && r == 0)
+		set_due(v, i, now);
+	db_leave(v->db);
+	return r == 0;
+}
+
+/* Stores or publishes a file. Ends the transaction; false if it failed. */
+static bool settle_inode(struct vfs *v, struct txn *t, struct inode *i, bool force)
+{
+	uint64_t ino = i->ino;
+
+	set_due(v, i, monotonic_ms() + RETRY_MS);
+	int r = publish_due(v, t, i, force);
+	if (r == 0)
+		ns_release(v, i);
+	r = ns_end(v, t, r);
+	if (r < 0)
+		log_warn("file %llu could not be published: %s; trying again",
+			 (unsigned long long)ino, strerror(-r));
+	return r == 0;
+}
+
 /* Settles one thing that is due; false when nothing is. */
 static bool settle_one(struct vfs *v, bool all)
 {
 	uint64_t now = monotonic_ms();
 	struct txn *t = db_begin(v->db);
 	struct inode *i = due_inode(v, now, all);
-	int r = 0;
+	struct inode *stays = i ? NULL : bytes_next_due(v, all ? UINT64_MAX : now);
 
+	i = i ? i : stays;
+	if (i && bytes_is_unsafe(i))
+		return sync_first(v, t, i, now);
 	shown_settle(v, t, now);
-
-	if (i) {
-		uint64_t ino = i->ino;
-
-		due_set(&v->due, i, now + RETRY_MS);
-		r = ns_end(v, t, publish_due(v, t, i, all));
-		if (r < 0)
-			log_warn("file %llu could not be published: %s; trying again",
-				 (unsigned long long)ino, strerror(-r));
-		return r == 0;
-	}
+	if (stays)
+		bytes_stop_waiting(v, stays);
+	if (i)
+		return settle_inode(v, t, i, all);
 	struct grave g;
 	unsigned count = 0;
 	store_frees_space(db_store(t));
-	while (count < BURIALS_MAX && publish_next_grave(v, all ? UINT64_MAX : now, &g)) {
-		publish_bury(v, t, &g);
+	while (count < BURIALS_MAX && graves_next(v, all ? UINT64_MAX : now, &g)) {
+		graves_bury(v, t, &g);
 		free(g.name);
 		count++;
 	}
@@ -103,6 +143,8 @@ static uint64_t next_due(struct vfs *v)
 	const struct inode *first = due_first(&v->due);
 	if (first)
 		next = first->due_ms;
+	if (v->waiting && v->waiting->store_due_ms < next)
+		next = v->waiting->store_due_ms;
 	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
 		next = v->graves[v->grave_first].due_ms;
 	uint64_t held = shown_next_due(v);
@@ -211,6 +253,7 @@ static void *syncer_run(void *arg)
 {
 	struct vfs *v = arg;
 
+	bytes_sweep(v);
 	mutex_lock(&v->queue_lock);
 	while (!v->stop) {
 		if (!v->sync_soon && !v->sync_later) {

@@ -1,5 +1,5 @@
 /* Attributes and extended attributes. */
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -61,15 +61,13 @@ static void begin_write(struct vfs *v, struct inode *i, const struct vfs_handle 
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
 	       const struct vfs_handle *h, pid_t pid)
 {
-	int r = size > FILE_BYTES_MAX ? -EFBIG : 0;
+	int r = size > INT64_MAX ? -EFBIG : 0;
 
-	if (r == 0 && size > 0)
-		r = ns_load_data(v, t, i);
+	if (r == 0)
+		r = bytes_resize(v, t, i, size);
 	if (r < 0)
 		return r;
 	begin_write(v, i, h, pid, size == 0);
-	i->loaded = true;
-	buf_resize(&i->data, (size_t)size);
 	i->dirty = true;
 	i->size = size;
 	i->mtime = i->ctime = ns_now();
@@ -89,8 +87,8 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 				      : vfs_resize(v, t, i, (uint64_t)to->st_size, h, c->pid);
 		if (r == 0 && !h && i->writers == 0)
 			r = publish_file(v, t, i, false); /* truncate(2): no close will come */
-		else if (r == 0 && !i->gone)
-			publish_mark(v, t, i, LONG_OPEN_MS);
+		else if (r == 0)
+			publish_written(v, t, i);
 	}
 	if (r == 0) {
 		if (set & VFS_SET_MODE)
@@ -109,7 +107,8 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 	if (r >= 0)
 		ns_stat(i, ret);
 	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */
-	bool later = i && ((i->writers > 0 && i->unpublished) || (set & ~TIMES) == 0);
+	bool later = i && !i->file && !i->stored_file &&
+		     ((i->writers > 0 && i->unpublished) || (set & ~TIMES) == 0);
 	return later ? ns_end_later(v, t, r < 0 ? r : 0) : ns_end(v, t, r < 0 ? r : 0);
 }
 
@@ -117,7 +116,7 @@ int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)
 {
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
-	int r = !i ? -ENOENT : !S_ISLNK(i->mode) ? -EINVAL : ns_load_data(v, t, i);
+	int r = !i ? -ENOENT : !S_ISLNK(i->mode) ? -EINVAL : bytes_load(v, t, i);
 	const struct inode *parent = r == 0 ? ns_get(v, t, i->parent) : NULL;
 
 	buf_clear(ret);
@@ -126,7 +125,7 @@ int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)
 		r = -EACCES;
 	if (r == 0) {
 		buf_slice_append(ret, buf_slice(&i->data));
-		ns_drop_data(i);
+		bytes_drop(v, i);
 	}
 	(void)buf_str(ret);
 	db_abort(t);

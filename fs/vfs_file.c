@@ -1,8 +1,8 @@
 /*
- * Open files. While a file is written its whole content is in memory; every close stores it, and makes it a
- * change unless it has to wait (publish.c).
+ * Open files. Small content is in memory while it is written, large content in a file that is read and written
+ * without the lock (bytes.h); every close stores it, and makes it a change unless it has to wait (publish.c).
  */
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -85,8 +85,8 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 		r = vfs_resize(v, t, i, 0, NULL, c->pid);
 	else if (!writes(flags))
 		bases_read(v, c->pid, i);
-	if (truncate && r == 0 && !i->gone)
-		publish_mark(v, t, i, LONG_OPEN_MS);
+	if (truncate && r == 0)
+		publish_written(v, t, i);
 	if (r == 0)
 		*ret = new_handle(v, i, c, flags);
 	if (truncate)
@@ -108,73 +108,171 @@ uint64_t vfs_handle_ino(const struct vfs_handle *h)
 int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret)
 {
 	struct inode *i = h->inode;
+	struct backing *b = NULL;
 	struct txn *t = db_begin(v->db);
-	int r = ns_load_data(v, t, i);
+	int r = bytes_load(v, t, i);
 
 	buf_clear(ret);
 	if (r == 0 && offset == 0)
 		bases_read(v, h->pid, i);
-	if (r == 0 && offset < i->data.len) {
+	if (r == 0 && i->file) {
+		b = bytes_pin(i);
+	} else if (r == 0 && offset < i->data.len) {
 		size_t left = i->data.len - (size_t)offset;
 
 		buf_append(ret, i->data.data + offset, size < left ? size : left);
 	}
 	db_abort(t);
+	if (b)
+		r = backing_read(b, offset, size, ret);
+	bytes_unpin(v, b);
 	return r;
+}
+
+/* What the first write since the last publication is based on: see bases.c. */
+static void note_base(struct vfs *v, struct inode *i, const struct vfs_handle *h)
+{
+	if (i->dirty || i->unpublished)
+		return;
+	i->base_epoch = shown_epoch(v, i);
+	i->whole_epoch =
+		i->bound ? bases_epoch(v, h->pid, &i->node, vfs_handle_epoch(v, h)) : v->epoch;
+	i->replaced = 0;
+	shown_forget(v, i);
+}
+
+/* Of what is at hand: what a reader is shown may be another version's. */
+static uint64_t size_of(const struct inode *i)
+{
+	return i->file ? i->size : i->data.len;
+}
+
+static void wrote(struct inode *i, uint64_t offset, uint64_t end)
+{
+	if (offset <= i->replaced && end > i->replaced)
+		i->replaced = end;
+	if (end > i->size)
+		i->size = end;
+	i->dirty = true;
+	i->mtime = i->ctime = ns_now();
+}
+
+/* New content that stays on the device is named by the store as soon as it is in a file. */
+static int name_file(struct vfs *v, struct txn *t, struct inode *i)
+{
+	bool named = !i->file || i->file == i->stored_file;
+
+	return named || !i->local || i->gone || bytes_is_unsafe(i) ? 0 : bytes_store(v, t, i);
+}
+
+/* Ends a transaction that prepared a change of content. What is not in a file promises nothing yet. */
+static int end_prepared(struct vfs *v, struct txn *t, const struct inode *i, int r)
+{
+	if (r < 0 || store_is_dirty(db_store(t)))
+		return i->file || i->stored_file ? ns_end(v, t, r) : ns_end_later(v, t, r);
+	db_abort(t);
+	return 0;
+}
+
+/* A change of these bytes was made to the pinned file: in vain if content has left it meanwhile. Unpins. */
+static bool end_pinned(struct vfs *v, struct inode *i, struct backing *b, uint64_t offset,
+		       uint64_t end)
+{
+	struct stat st;
+
+	db_enter(v->db);
+	bool moved = i->backing != b;
+	if (!moved) {
+		wrote(i, offset, end);
+		if (fstat(b->fd, &st) == 0)
+			i->size = (uint64_t)st.st_size;
+		publish_written(v, NULL, i);
+	}
+	int fd = backing_unref(b);
+	db_leave(v->db);
+	close_fd(&fd);
+	return moved;
+}
+
+struct writing {
+	uint64_t offset;
+	uint64_t end;
+	struct slice data;
+	bool append;
+};
+
+/* Does it, if content is in memory; else *ret is the file to write to. */
+static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
+			 struct backing **ret)
+{
+	struct inode *i = h->inode;
+	struct txn *t = db_begin(v->db);
+	int r = store_writable(db_store(t));
+
+	if (r == 0)
+		r = bytes_load(v, t, i);
+	if (w->append)
+		w->offset = size_of(i);
+	w->append = false;
+	if (__builtin_add_overflow(w->offset, w->data.len, &w->end) || w->end > INT64_MAX)
+		r = r < 0 ? r : -EFBIG;
+	if (r == 0) {
+		note_base(v, i, h);
+		r = bytes_room(v, t, i, w->end);
+	}
+	if (r == 0)
+		r = name_file(v, t, i);
+	if (r == 0) {
+		wrote(i, i->file ? 0 : w->offset, i->file ? 0 : w->end);
+		publish_written(v, t, i);
+		*ret = bytes_pin(i);
+		if (!*ret && w->data.len)
+			memcpy(i->data.data + w->offset, w->data.data, w->data.len);
+	}
+	return end_prepared(v, t, i, r);
 }
 
 int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice data)
 {
 	struct inode *i = h->inode;
-	uint64_t end = 0;
+	struct writing w = {.offset = offset, .data = data, .append = h->flags & O_APPEND};
 
-	if (__builtin_add_overflow(offset, data.len, &end) || end > FILE_BYTES_MAX)
-		return -EFBIG;
-	struct txn *t = db_begin(v->db);
-	int r = store_writable(db_store(t));
-	if (r == 0)
-		r = ns_load_data(v, t, i);
-	if (r < 0) {
-		db_abort(t);
-		return r;
+	for (;;) {
+		struct backing *b = NULL;
+		int r = write_prepare(v, h, &w, &b);
+
+		if (r < 0 || !b) {
+			bytes_unpin(v, b);
+			return r;
+		}
+		r = backing_write(b, w.offset, data);
+		if (!end_pinned(v, i, b, r < 0 ? 0 : w.offset, r < 0 ? 0 : w.end) || r < 0)
+			return r;
 	}
-	if (h->flags & O_APPEND) {
-		offset = i->data.len;
-		end = offset + data.len;
-	}
-	if (!i->dirty && !i->unpublished) {
-		i->base_epoch = shown_epoch(v, i);
-		i->whole_epoch = i->bound ? bases_epoch(v, h->pid, &i->node, vfs_handle_epoch(v, h))
-					  : v->epoch;
-		i->replaced = 0;
-		shown_forget(v, i);
-	}
-	if (offset <= i->replaced && end > i->replaced)
-		i->replaced = end;
-	if (end > i->data.len)
-		buf_resize(&i->data, (size_t)end);
-	if (data.len)
-		memcpy(i->data.data + offset, data.data, data.len);
-	bool first = !i->unpublished && !i->gone && !i->local;
-	i->dirty = true;
-	i->size = i->data.len;
-	i->mtime = i->ctime = ns_now();
-	if (first) {
-		publish_mark(v, t, i, LONG_OPEN_MS);
-		return ns_end_later(v, t, 0);
-	}
-	db_abort(t);
-	return 0;
 }
 
-int vfs_store(struct vfs *v, struct vfs_handle *h)
+/* Content that has to be durable before the store names it is made so without the lock. */
+static int sync_first(struct vfs *v, const struct inode *i)
+{
+	db_enter(v->db);
+	struct backing *b = bytes_is_unsafe(i) ? bytes_pin(i) : NULL;
+	db_leave(v->db);
+	int r = b ? bytes_sync(v, b) : 0;
+	bytes_unpin(v, b);
+	return r;
+}
+
+static int store_file(struct vfs *v, struct vfs_handle *h)
 {
 	struct inode *i = h->inode;
+	int r = sync_first(v, i);
 	struct txn *t = db_begin(v->db);
+	/* A large file that was only synced is published when it is closed. */
+	bool unpublished = i->file && i->unpublished && i->due_ms != UINT64_MAX;
 
-	if (!i->dirty || i->gone) {
-		int r = store_settle(db_store(t)); /* its name may have waited for this */
-
+	if (r == 0 && !i->gone && !(i->dirty || unpublished))
+		r = store_settle(db_store(t)); /* its name may have waited for this */
+	if (r < 0 || i->gone || !(i->dirty || unpublished)) {
 		db_abort(t);
 		return r;
 	}
@@ -183,7 +281,38 @@ int vfs_store(struct vfs *v, struct vfs_handle *h)
 
 int vfs_flush(struct vfs *v, struct vfs_handle *h)
 {
-	return writes(h->flags) ? vfs_store(v, h) : 0;
+	return writes(h->flags) ? store_file(v, h) : 0;
+}
+
+/*
+ * A large file that is open for writing is made durable as it is, and published when its time comes: a
+ * database that syncs after every transaction would else be read, compared and stored as a whole each time.
+ */
+static int sync_large(struct vfs *v, struct inode *i)
+{
+	db_enter(v->db);
+	struct backing *b = bytes_pin(i);
+	db_leave(v->db);
+	if (!b)
+		return 0;
+	int r = bytes_sync(v, b);
+	struct txn *t = db_begin(v->db);
+	if (r < 0 || i->gone || !i->dirty || i->backing != b)
+		db_abort(t);
+	else
+		r = ns_end(v, t, bytes_store(v, t, i));
+	bytes_unpin(v, b);
+	return r;
+}
+
+int vfs_store(struct vfs *v, struct vfs_handle *h)
+{
+	db_enter(v->db);
+	bool large = h->inode->file && h->inode->writers > 0;
+	db_leave(v->db);
+	int r = large ? 0 : store_file(v, h);
+
+	return r < 0 ? r : sync_large(v, h->inode);
 }
 
 int vfs_sync(struct vfs *v)
@@ -214,69 +343,123 @@ void vfs_release(struct vfs *v, struct vfs_handle *h)
 	bool held = i->held_ms && i->opens == 0;
 	free(h);
 	if (!unstored && !held) {
-		if (i->opens == 0)
-			ns_drop_data(i);
+		int fd = i->opens == 0 ? bytes_close(v, i) : -1;
+
 		ns_release(v, i);
 		db_leave(v->db);
+		close_fd(&fd);
 		return;
 	}
 	i->opens++; /* pinned until it is stored */
 	db_leave(v->db);
 
 	/* Half-written JSON waited for this; what only looks temporary goes on waiting. */
+	int r = sync_first(v, i);
 	struct txn *t = db_begin(v->db);
-	int r = unstored && i->writers == 0 && !i->gone ? publish_file(v, t, i, false) : 0;
-	i->opens--;
-	if (i->opens == 0 && i->held_ms)
+	if (r == 0 && unstored && i->writers == 0 && !i->gone)
+		r = publish_file(v, t, i, false);
+	if (i->opens == 1 && i->held_ms)
 		shown_switch(v, t, i);
-	if (i->opens == 0 && r == 0)
-		ns_drop_data(i);
+	r = ns_end(v, t, r); /* on failure the publisher tries again */
+	db_enter(v->db);
+	i->opens--;
+	int fd = i->opens == 0 && (r == 0 || i->gone) ? bytes_close(v, i) : -1;
 	ns_release(v, i);
-	(void)ns_end(v, t, r); /* on failure the publisher tries again */
+	db_leave(v->db);
+	close_fd(&fd);
+}
+
+/* ---- holes and room ------------------------------------------------------------------------------ */
+
+struct range {
+	int mode;
+	uint64_t offset;
+	uint64_t end;
+};
+
+/* Does it, if content is in memory; else *ret is the file to do it to. */
+static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct range *a,
+			    struct backing **ret)
+{
+	struct inode *i = h->inode;
+	bool keep = a->mode & FALLOC_FL_KEEP_SIZE;
+	bool zero = a->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	struct txn *t = db_begin(v->db);
+	int r = store_writable(db_store(t));
+
+	if (r == 0)
+		r = bytes_load(v, t, i);
+	if (r == 0 && a->mode == FALLOC_FL_KEEP_SIZE && bytes_fits(i, a->end)) {
+		db_abort(t); /* room for a few more bytes: nothing to reserve */
+		return 0;
+	}
+	uint64_t size = !keep && a->end > size_of(i) ? a->end : size_of(i);
+	if (r == 0) {
+		note_base(v, i, h);
+		r = bytes_room(v, t, i, a->mode == FALLOC_FL_KEEP_SIZE ? a->end : size);
+	}
+	if (r == 0)
+		r = name_file(v, t, i);
+	if (r == 0) {
+		if (!i->file)
+			i->size = size;
+		if (!i->file && zero && a->offset < size) {
+			uint64_t stop = a->end < size ? a->end : size;
+
+			memset(i->data.data + a->offset, 0, (size_t)(stop - a->offset));
+		}
+		wrote(i, 0, 0);
+		publish_written(v, t, i);
+		*ret = bytes_pin(i);
+	}
+	return end_prepared(v, t, i, r);
 }
 
 int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length)
 {
-	struct inode *i = h->inode;
 	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 	bool zero = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
-	uint64_t end = 0;
+	struct range a = {.mode = mode, .offset = offset};
 
 	if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE && !punch && !zero)
 		return -EOPNOTSUPP;
-	if (__builtin_add_overflow(offset, length, &end) || end > FILE_BYTES_MAX)
+	if (__builtin_add_overflow(offset, length, &a.end) || a.end > INT64_MAX)
 		return -EFBIG;
-	struct txn *t = db_begin(v->db);
-	int r = ns_load_data(v, t, i);
-	if (r < 0 || mode == FALLOC_FL_KEEP_SIZE) { /* room beyond the end: nothing to reserve here */
-		db_abort(t);
-		return r;
-	}
-	uint64_t size = i->data.len;
-	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
-		size = end;
-	r = vfs_resize(v, t, i, size, h, h->pid);
-	if (r == 0 && (punch || zero) && offset < i->data.len) {
-		uint64_t stop = end < i->data.len ? end : i->data.len;
+	for (;;) {
+		struct backing *b = NULL;
+		int r = allocate_prepare(v, h, &a, &b);
 
-		memset(i->data.data + offset, 0, (size_t)(stop - offset));
+		if (r < 0 || !b) {
+			bytes_unpin(v, b);
+			return r;
+		}
+		r = backing_allocate(b, mode, offset, length);
+		if (!end_pinned(v, h->inode, b, 0, 0) || r < 0)
+			return r;
 	}
-	if (r == 0 && !i->gone && !i->local)
-		publish_mark(v, t, i, LONG_OPEN_MS);
-	return ns_end(v, t, r);
 }
 
 int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, uint64_t *ret)
 {
-	struct stat st;
+	struct inode *i = h->inode;
 	struct txn *t = db_begin(v->db);
+	int r = bytes_load(v, t, i);
+	uint64_t size = size_of(i);
+	struct backing *b = r == 0 ? bytes_pin(i) : NULL;
 
-	ns_stat(h->inode, &st);
 	db_abort(t);
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
-		return -EINVAL;
-	if (offset >= (uint64_t)st.st_size)
-		return -ENXIO;
-	*ret = whence == SEEK_DATA ? offset : (uint64_t)st.st_size;
-	return 0;
+		r = -EINVAL;
+	else if (r == 0 && offset >= size)
+		r = -ENXIO;
+	if (r == 0 && b) {
+		off_t to = lseek(b->fd, (off_t)offset, whence);
+
+		r = to < 0 ? -errno : 0;
+		*ret = to < 0 ? 0 : (uint64_t)to;
+	} else if (r == 0) {
+		*ret = whence == SEEK_DATA ? offset : size;
+	}
+	bytes_unpin(v, b);
+	return r;
 }

@@ -5,7 +5,7 @@
  * notices has a lock of its own, so that the publisher can wait without holding the database.
  *
  * Store keys, all under 'L':
- *   i ino8               inode           d parent8 name   ino8, u32 type    b ino8   unpublished bytes
+ *   i ino8               inode           d parent8 name   ino8, u32 type    b ino8   own bytes, if few (bytes.h)
  *   n node16             ino8            x ino8 name      extended attribute
  *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
  *   h ino8               a file that still has to be published                m        next ino
@@ -47,8 +47,10 @@ struct inode {
 	struct id node; /**< the node shown here, if bound; else the one whose content it still reads */
 	bool bound;
 	bool local;	/**< never published: by its own name or that of a directory above */
-	bool own_bytes; /**< content is under 'b'; else it is the node's rendering */
+	bool own_bytes; /**< stored content is the inode's own; else it is the node's rendering */
 	bool plain;	/**< has never had an extended attribute */
+	uint64_t stored_file; /**< the number of the file it is in; 0 = it is under 'b' */
+	uint64_t stored_size;
 
 	/* In memory only. */
 	struct id origin; /**< the record it was, before it was renamed away from origin_name */
@@ -57,10 +59,18 @@ struct inode {
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
-	bool gone;   /**< not in the store any more: lives until it is closed */
-	bool loaded; /**< data holds the content */
+	bool gone;     /**< not in the store any more: lives until it is closed */
+	uint64_t file; /**< the number of the file that holds the content; 0 = none does */
+	struct backing *backing; /**< that file, if open */
+	uint64_t blocks;	 /**< what it takes of the disk, if not */
+	bool loaded;		 /**< there is no file, and data holds the content */
 	struct buf data;
-	bool dirty;	  /**< data is newer than what is stored */
+	bool dirty;	       /**< content is newer than what is stored */
+	bool emptied;	       /**< it was truncated to nothing since it was stored */
+	bool waits;	       /**< in the list of what is dirty and stays on the device */
+	uint64_t store_due_ms; /**< monotonic: when that is stored */
+	struct inode *wait_prev;
+	struct inode *wait_next;
 	bool unpublished; /**< stored or not, it is not yet a change */
 	uint64_t due_ms; /**< monotonic: publish at this time; UINT64_MAX = only when written again */
 	size_t due_index;     /**< in the queue, while unpublished */
@@ -80,7 +90,11 @@ struct inode {
 	struct inode *next_in_slot;
 	struct inode *newer; /**< in the order they came into memory */
 	struct inode *older;
-	bool touched; /**< written in the running operation */
+	bool touched; /**< written in the running operation; before which it was: */
+	bool was_dirty;
+	uint64_t was_file;
+	uint64_t was_size;
+	bool told_large; /**< somebody was told that it is too large to travel */
 };
 
 struct vfs_handle {
@@ -149,8 +163,11 @@ struct vfs {
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
 	struct due_queue due;
-	uint64_t epoch;	    /**< counts changes of content that came from elsewhere */
-	struct inode *held; /**< list of inodes whose readers are shown what was before */
+	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
+	struct inode *waiting_last;
+	struct doomed *doomed; /**< files that the running operation gives up */
+	uint64_t epoch;	       /**< counts changes of content that came from elsewhere */
+	struct inode *held;    /**< list of inodes whose readers are shown what was before */
 	struct shown_waiter *waiters;
 	bool is_mounted;		      /**< somebody takes notices */
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
@@ -180,7 +197,13 @@ struct vfs {
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino);
 /** Only if it is in memory. */
 struct inode *ns_cached(struct vfs *v, uint64_t ino);
+/** 1 if the store has an inode of this number, 0 if not, or an error. */
+int ns_exists(struct txn *t, uint64_t ino);
 struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode);
+/** A number that nothing else has, an inode's or a file's. */
+uint64_t ns_number(struct vfs *v, struct txn *t);
+/** The running operation writes the inode: should it fail, memory goes back to what the store says. */
+void ns_touch(struct vfs *v, struct inode *i);
 /** Stages the inode's record. */
 void ns_put(struct vfs *v, struct txn *t, struct inode *i);
 /** Removes every trace; the memory stays while it is in use. */
@@ -204,9 +227,6 @@ void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *nod
 void ns_unbind(struct vfs *v, struct txn *t, struct inode *i);
 /** The inode that shows this node; 0 = none. */
 uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node);
-int ns_load_data(struct vfs *v, struct txn *t, struct inode *i);
-void ns_store_data(struct vfs *v, struct txn *t, struct inode *i);
-void ns_drop_data(struct inode *i);
 struct slice ns_key(struct buf *key, char kind, uint64_t ino);
 struct slice ns_dentry_key(struct buf *key, char kind, uint64_t parent, const char *name);
 void ns_stat(const struct inode *i, struct stat *ret);
@@ -244,24 +264,34 @@ struct rename_from {
 /** After `i` was linked at its new name. */
 int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct rename_from *from);
 void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_ms);
+/** After a write: sees to it that it is stored and published in time. t NULL: when it was marked before. */
+void publish_written(struct vfs *v, struct txn *t, struct inode *i);
 void publish_unmark(struct vfs *v, struct txn *t, struct inode *i);
 /** Publishes a directory's contents, or takes them out again. */
 int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
 bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
 			 struct slice target);
-/** graves */
-/** 0 and what is buried there, or -ENOENT. */
-int publish_grave(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
-		  struct id *ret_node, enum node_kind *ret_kind);
-/** Deletes the record whose grace is over. */
-void publish_bury(struct vfs *v, struct txn *t, const struct grave *g);
-/** The oldest grave if it is due at now_ms; takes it out of the queue. */
-bool publish_next_grave(struct vfs *v, uint64_t now_ms, struct grave *ret);
 int publish_load(struct vfs *v, struct txn *t);
-/** After a failed operation: what waits is what the store says. */
-int publish_load_graves(struct vfs *v, struct txn *t);
 void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
+
+/* graves.c: records gone from their names, which may yet come back */
+/** 0 and what is buried there, or -ENOENT. */
+int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		struct id *ret_node, enum node_kind *ret_kind);
+/** Buries the record that `was` is bound to; what was in a grave of that name is deleted. */
+int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+	       const struct inode *was);
+/** The record of this name is taken over. */
+void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The grace is over: the record is deleted, unless it lives on, here or under another name. */
+void graves_bury(struct vfs *v, struct txn *t, const struct grave *g);
+/** Deletes at once whatever is buried at this name. */
+void graves_bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The oldest grave if it is due at now_ms; takes it out of the queue. */
+bool graves_next(struct vfs *v, uint64_t now_ms, struct grave *ret);
+/** At the start, and after a failed operation: the graves are those in the store. */
+int graves_load(struct vfs *v, struct txn *t);
 
 /* project.c: changes from elsewhere */
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
@@ -313,8 +343,6 @@ void bases_fini(struct vfs *v);
 void vfs_kick(struct vfs *v, uint64_t due_ms);
 
 /* vfs_attr.c */
-/** The largest file a mount can hold: it is whole in memory while it is written. */
-#define FILE_BYTES_MAX (1ull << 32)
 /** h: the handle it came through, or NULL; pid: who asks. */
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
 	       const struct vfs_handle *h, pid_t pid);

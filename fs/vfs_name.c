@@ -1,7 +1,7 @@
 /* Operations on names: the local namespace's side first, then what it means for records. */
 #include "core/name.h"
+#include "fs/bytes.h"
 #include "fs/localname.h"
-#include "fs/vfs_i.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -184,7 +184,7 @@ int vfs_symlink(struct vfs *v, const struct vfs_caller *c, const char *target, u
 	if (r == 0) {
 		buf_append(&i->data, target, strlen(target));
 		i->loaded = true;
-		ns_store_data(v, t, i);
+		r = bytes_store(v, t, i);
 		if (!i->local)
 			publish_mark(v, t, i, HOLD_SYMLINK_MS);
 	}
@@ -271,7 +271,7 @@ static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const cha
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
 
 	if (last && i->opens && S_ISREG(i->mode))
-		(void)ns_load_data(v, t, i);
+		(void)bytes_load(v, t, i);
 	ns_unlink(v, t, dir, name, i);
 	if (last)
 		ns_remove(v, t, i);
@@ -409,10 +409,10 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 {
 	struct id x = a->node;
 	struct id y = b->node;
-	int r = ns_load_data(v, t, a);
+	int r = bytes_load(v, t, a);
 
 	if (r == 0)
-		r = ns_load_data(v, t, b);
+		r = bytes_load(v, t, b);
 	if (r < 0)
 		return r;
 	ns_unbind(v, t, a);
@@ -421,10 +421,10 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 	a->dirty = b->dirty = true;
 	a->base_epoch = b->base_epoch = v->epoch;
 	r = publish_file(v, t, a, true);
-	if (r == 0) { /* a change of its own: both together could be more than can be sent */
-		ns_store_data(v, t, b);
+	if (r == 0) /* a change of its own: both together could be more than can be sent */
+		r = bytes_store(v, t, b);
+	if (r == 0)
 		publish_mark(v, t, b, 0);
-	}
 	return r;
 }
 
@@ -433,14 +433,15 @@ static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, st
 {
 	struct inode *parent = ns_get(v, t, record->parent);
 	struct id node = record->node;
-	int r = parent ? ns_load_data(v, t, record) : -EIO;
+	int r = parent ? bytes_load(v, t, record) : -EIO;
 
 	if (r == 0)
-		r = ns_load_data(v, t, plain);
+		r = bytes_load(v, t, plain);
+	if (r == 0)
+		r = bytes_store(v, t, record);
 	if (r < 0)
 		return r;
 	ns_unbind(v, t, record);
-	ns_store_data(v, t, record);
 	ns_bind(v, t, plain, &node);
 	plain->local = false;
 	plain->dirty = true;

@@ -98,10 +98,7 @@ def test_nothing_closed_is_lost_or_torn_by_kill_9(node):
         for w in writers:
             w.start()
         pause(rnd.uniform(0.005, 0.25))
-        node.kill9()
-        for w in writers:
-            w.join(10)
-        node.mount()
+        node.kill9(writers).mount()
         before += writers
         for w in before[-6:]:
             w.check()

@@ -41,11 +41,10 @@ def small_disk(directory, request):
 def fill(node, leave=0):
     """A filler file beside the database takes all the room but `leave` bytes."""
     filler = node.home / 'filler'
-    with open(filler, 'wb') as f:
+    with open(filler, 'wb', buffering=0) as f:
         try:
             while True:
                 f.write(bytes(1 << 16))
-                f.flush()
         except OSError:
             pass
     if leave:
@@ -75,6 +74,30 @@ def test_writes_resume_when_there_is_room_again(small_disk):
     eventually(lambda: try_write(node, 'after.json', '{}') is None, 5, 'writes resume')
     node.remount()
     assert node.text('after.json') == '{}' and all(node.read(f'{i}.bin') == data for i in kept)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize('size', [40_000, 600_000])
+def test_large_file_meets_a_full_disk(small_disk, size):
+    """In its file already, and on the way from memory into one."""
+    node = small_disk
+    node.path('.git').mkdir()
+    node.write('.git/f', b'x' * size)
+    filler = fill(node)
+    with open(node.path('.git/f'), 'r+b', buffering=0) as f:
+        with pytest.raises(OSError) as e:
+            os.posix_fallocate(f.fileno(), size, 20 << 20)
+        assert e.value.errno == errno.ENOSPC
+        f.seek(size)
+        with pytest.raises(OSError) as e:
+            while True:
+                f.write(bytes(1 << 20))
+        assert e.value.errno == errno.ENOSPC
+        f.truncate(size)
+        assert os.pread(f.fileno(), size + 1, 0) == b'x' * size
+        filler.unlink()
+        eventually(lambda: os.pwrite(f.fileno(), b'y' * (2 << 20), size), 5, 'writes resume')
+    assert node.remount().read('.git/f') == b'x' * size + b'y' * (2 << 20)
 
 
 @pytest.mark.root
@@ -158,6 +181,44 @@ def test_failed_write_is_reported_and_healed(faulty, rule):
     eventually(lambda: try_write(node, 'after.json', '{"n":3}') is None, 5, 'writes resume')
     node.kill9().mount()
     assert node.text('before.json') == '{"n":1}' and node.text('after.json') == '{"n":3}'
+
+
+@pytest.mark.parametrize('call', ['pwrite', 'fdatasync'])
+def test_failing_file_of_large_content_is_reported(faulty, call):
+    node, switch = faulty
+    node.path('.git').mkdir()
+    with open(node.path('.git/f'), 'wb', buffering=0) as f:
+        f.write(bytes(1 << 20))
+        switch(f'{call} {errno.EIO} /files/')
+        with pytest.raises(OSError) as e:
+            f.write(b'more')
+            os.fsync(f.fileno())
+        assert e.value.errno == errno.EIO
+        switch(None)
+        f.write(b'end')
+        os.fsync(f.fileno())
+    node.kill9().mount()
+    assert node.read('.git/f').endswith(b'end')
+
+
+@pytest.mark.parametrize('name', ['.git/f', 'r.bin'])
+def test_large_file_survives_a_store_that_fails_at_close(faulty, name):
+    """The close says so; what was written stays, and is stored when that works again."""
+    node, switch = faulty
+    node.path('.git').mkdir()
+    node.write(name, b'old' * 500_000)
+    f = open(node.path(name), 'r+b', buffering=0)
+    f.write(b'new')
+    switch(f'write {errno.EIO} .log')
+    with pytest.raises(OSError):
+        f.write(b'NEW')
+        os.close(os.dup(f.fileno()))
+        os.fsync(f.fileno())
+    switch(None)
+    f.close()
+    assert node.read(name)[:3] == b'new' and len(node.read(name)) == 1_500_000
+    eventually(lambda: try_write(node, 'after.json', '{}') is None, 5, 'writes resume')
+    assert node.remount().read(name)[:3] == b'new'
 
 
 def test_acknowledged_after_a_failed_write_is_not_lost(faulty):

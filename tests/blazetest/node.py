@@ -124,11 +124,13 @@ class Node:
         self.judge()
         return done
 
-    def kill9(self):
-        """SIGKILL, then takes the dead mount away."""
+    def kill9(self, writers=()):
+        """SIGKILL, then takes the dead mount away, once the threads that write to it have noticed."""
         process, self.process = self.process, None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for writer in writers:
+            writer.join(10)
         self.detach()
         return self
 

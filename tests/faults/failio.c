@@ -1,8 +1,8 @@
 /*
  * Makes a program's writes to disk fail while it runs: LD_PRELOAD=failio.so FAILIO_RULE=FILE.
  *
- * As long as FILE exists, it holds one rule, "CALL ERRNO SUFFIX", such as "write 5 .log": every CALL (write,
- * fsync, fdatasync) on a descriptor whose path ends in SUFFIX fails with ERRNO. Without FILE all goes
+ * As long as FILE exists, it holds one rule, "CALL ERRNO PART", such as "write 5 .log": every CALL (write,
+ * pwrite, fsync, fdatasync) on a descriptor whose path contains PART fails with ERRNO. Without FILE all goes
  * through. The rule is read anew at each call, so a test turns the fault on and off at any moment.
  */
 #include <errno.h>
@@ -16,7 +16,7 @@
 struct rule {
 	char call[16];
 	int error;
-	char suffix[32];
+	char part[32];
 };
 
 /* By system call, so that reading the rule never comes through the functions below. */
@@ -30,7 +30,7 @@ static int rule_read(struct rule *rule)
 		return 0;
 	long n = syscall(SYS_read, fd, text, sizeof(text) - 1);
 	(void)syscall(SYS_close, fd);
-	return n > 0 && sscanf(text, "%15s %d %31s", rule->call, &rule->error, rule->suffix) == 3;
+	return n > 0 && sscanf(text, "%15s %d %31s", rule->call, &rule->error, rule->part) == 3;
 }
 
 static int fails(const char *call, int fd)
@@ -45,11 +45,11 @@ static int fails(const char *call, int fd)
 		return 0;
 	}
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	long n = readlink(link, path, sizeof(path));
-	long suffix = (long)strlen(rule.suffix);
+	long n = readlink(link, path, sizeof(path) - 1);
 
 	errno = before;
-	if (n < suffix || memcmp(path + n - suffix, rule.suffix, (size_t)suffix) != 0)
+	path[n > 0 ? n : 0] = 0;
+	if (!strstr(path, rule.part))
 		return 0;
 	errno = rule.error;
 	return 1;
@@ -58,6 +58,16 @@ static int fails(const char *call, int fd)
 ssize_t write(int fd, const void *data, size_t len)
 {
 	return fails("write", fd) ? -1 : syscall(SYS_write, fd, data, len);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+	return fails("pwrite", fd) ? -1 : syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t at)
+{
+	return fails("pwrite", fd) ? -1 : syscall(SYS_pwrite64, fd, data, len, at);
 }
 
 int fsync(int fd)

@@ -1,0 +1,129 @@
+/*
+ * Graves: records gone from their names, in their grace time. Whoever takes the name over meanwhile takes
+ * the record out of its grave; what is still in it when the time is over is deleted.
+ */
+#include "core/log.h"
+#include "fs/vfs_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		struct id *ret_node, enum node_kind *ret_kind)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	if (v->grave_count == 0)
+		return -ENOENT;
+	int r = store_get(db_store(t), ns_dentry_key(&key, 'g', parent, name), &value);
+	if (r < 0)
+		return r;
+	struct reader in = reader_init(buf_slice(&value));
+	*ret_node = id_read(&in);
+	*ret_kind = (enum node_kind)reader_u8(&in);
+	return in.bad ? -EIO : 0;
+}
+
+void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	assert(v->grave_count > 0);
+	v->grave_count--;
+	store_delete(db_store(t), ns_dentry_key(&key, 'g', parent, name));
+}
+
+static void queue(struct vfs *v, const char *name, const struct grave *like)
+{
+	if (v->grave_end == v->grave_cap) {
+		size_t n = v->grave_end - v->grave_first;
+
+		if (n)
+			memmove(v->graves, v->graves + v->grave_first, n * sizeof(*v->graves));
+		v->grave_first = 0;
+		v->grave_end = n;
+		v->grave_cap = n < 32 ? 64 : n * 2;
+		v->graves = xreallocarray(v->graves, v->grave_cap, sizeof(*v->graves));
+	}
+	v->graves[v->grave_end] = *like;
+	v->graves[v->grave_end++].name = xstrdup(name);
+	v->grave_count++;
+	vfs_kick(v, like->due_ms);
+}
+
+bool graves_next(struct vfs *v, uint64_t now_ms, struct grave *ret)
+{
+	if (v->grave_first == v->grave_end || v->graves[v->grave_first].due_ms > now_ms)
+		return false;
+	*ret = v->graves[v->grave_first++];
+	return true;
+}
+
+/* The grace is over: the record is deleted, unless it lives on, here or under another name. */
+void graves_bury(struct vfs *v, struct txn *t, const struct grave *g)
+{
+	struct id node;
+	enum node_kind kind;
+
+	if (graves_find(v, t, g->parent, g->name, &node, &kind) < 0 || !id_eq(&node, &g->node))
+		return;
+	graves_forget(v, t, g->parent, g->name);
+	if (ns_ino_of(v, t, &node) != 0)
+		return;
+	int r = db_delete(t, &node);
+	if (r < 0 && r != -ENOENT)
+		log_warn("a deletion could not be stored: %s", strerror(-r));
+}
+
+void graves_bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
+{
+	AUTO(free_ptr) char *copy = xstrdup(name);
+	struct grave g = {.parent = parent, .name = copy};
+	enum node_kind kind;
+
+	if (graves_find(v, t, parent, name, &g.node, &kind) == 0)
+		graves_bury(v, t, &g);
+}
+
+int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+	       const struct inode *was)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct grave g = {.parent = parent, .node = was->node, .due_ms = monotonic_ms() + GRACE_MS};
+
+	graves_bury_now(v, t, parent, name);
+	id_write(&value, &g.node);
+	buf_u8(&value, S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD);
+	store_put(db_store(t), ns_dentry_key(&key, 'g', parent, name), buf_slice(&value));
+	queue(v, name, &g);
+	return 0;
+}
+
+static bool load_grave(void *ctx, struct slice key, struct slice value)
+{
+	struct vfs *v = ctx;
+	struct reader k = reader_init(key);
+	struct reader r = reader_init(value);
+	struct grave g = {0};
+
+	(void)reader_take(&k, 2);
+	g.parent = reader_be64(&k);
+	g.node = id_read(&r);
+	AUTO(free_ptr) char *name = xmalloc(reader_left(&k) + 1);
+	size_t n = reader_left(&k);
+	reader_copy(&k, name, n);
+	name[n] = 0;
+	if (!r.bad)
+		queue(v, name, &g);
+	return true;
+}
+
+int graves_load(struct vfs *v, struct txn *t)
+{
+	while (v->grave_first < v->grave_end)
+		free(v->graves[v->grave_first++].name);
+	v->grave_count = 0;
+	return store_scan(db_store(t), SLICE_STR("Lg"), SLICE("", 0), load_grave, v);
+}
