@@ -6,6 +6,7 @@
 #include "cli/mountpoint.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "core/platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +41,9 @@ int client_connect(const char *home, const char *name)
 
 	if (r < 0)
 		return r;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = platform_socket(AF_UNIX, SOCK_STREAM, false);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		r = -errno;
 		(void)close(fd);
@@ -247,8 +248,8 @@ static int not_found(const struct target *t, const char *operand, const char *pa
 {
 	AUTO(free_ptr) char *shown = show_text(operand);
 
-	if (path && mountpoint_is_blaze(path)) {
-		if (mountpoint_is_dead(path))
+	if (path && platform_is_blaze(path)) {
+		if (platform_is_dead(path))
 			return out_error(
 				out, CODE_FAILED,
 				"%s: the mount's process has died: run blaze umount %s, then mount it "

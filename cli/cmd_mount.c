@@ -58,14 +58,15 @@ static const struct option_row mount_rows[] = {
 static bool is_for_others(const char *option)
 {
 	static const char *const names[] = {
-		"_netdev",	 "atime",      "async",	 "auto",	"defaults",
-		"dev",		 "diratime",   "exec",	 "group",	"iversion",
-		"lazytime",	 "loud",       "mand",	 "noatime",	"noauto",
-		"nodev",	 "nodiratime", "noexec", "nofail",	"nogroup",
-		"noiversion",	 "nolazytime", "nomand", "noowner",	"norelatime",
-		"nostrictatime", "nosuid",     "nouser", "nousers",	"owner",
-		"relatime",	 "rw",	       "silent", "strictatime", "suid",
-		"sync",		 "users",      "user",	 "dirsync",
+		"_netdev",  "atime",	"auto",	       "default_permissions",
+		"defaults", "dev",	"diratime",    "group",
+		"iversion", "lazytime", "loud",	       "mand",
+		"noatime",  "noauto",	"nodev",       "nodiratime",
+		"nofail",   "nogroup",	"noiversion",  "nolazytime",
+		"nomand",   "noowner",	"norelatime",  "nostrictatime",
+		"nosuid",   "nouser",	"nousers",     "owner",
+		"relatime", "silent",	"strictatime", "suid",
+		"users",    "user",	"dirsync",
 	};
 	static const char *const prefixes[] = {
 		"x-", "X-", "comment=", "fsname=", "subtype=", "helper="};
@@ -81,17 +82,39 @@ static bool is_for_others(const char *option)
 	return false;
 }
 
+/* Pairs of which mount(8) passes both on, so the last one counts. */
+static bool apply_pair(struct cmd_mount_options *options, const char *option)
+{
+	const struct {
+		const char *name;
+		bool *field;
+		bool value;
+	} pairs[] = {
+		{"ro", &options->read_only, true},  {"rw", &options->read_only, false},
+		{"noexec", &options->noexec, true}, {"exec", &options->noexec, false},
+		{"sync", &options->sync, true},	    {"async", &options->sync, false},
+	};
+
+	for (size_t i = 0; i < countof(pairs); i++) {
+		if (strcmp(option, pairs[i].name) == 0) {
+			*pairs[i].field = pairs[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
 static int apply_one(struct cmd_mount_options *options, char *option, bool sloppy, struct out *out)
 {
 	static const char setuid_prefix[] = "setuid=";
 	AUTO(free_ptr) char *shown = show_text(option);
 
-	if (!option[0] || is_for_others(option))
+	if (!option[0] || is_for_others(option) || apply_pair(options, option))
 		return CODE_OK;
-	if (strcmp(option, "ro") == 0) {
-		options->read_only = true;
-		return CODE_OK;
-	}
+	if (strcmp(option, "auto_unmount") == 0)
+		return out_error(out, CODE_USAGE,
+				 "mount: no -o auto_unmount: programs would write into the directory "
+				 "below; blaze mount takes a dead mount away");
 	if (strncmp(option, setuid_prefix, strlen(setuid_prefix)) == 0) {
 		options->user = option + strlen(setuid_prefix);
 		return CODE_OK;
@@ -158,25 +181,38 @@ static int wants_echo(const struct cmd_mount_options *o, bool *ret, struct out *
 	return CODE_OK;
 }
 
-/* A name, or the path of a database's directory, which says where home is as well. */
-static int locate(const char *spec, const char *datadir, char **ret_home, char **ret_name,
-		  struct out *out)
+/* The path of a database's directory, which says where home is as well. */
+static bool locate_path(const char *spec, char **ret_home, char **ret_name)
 {
 	const char *slash = strrchr(spec, '/');
+
+	if (!slash || !slash[1])
+		return false;
+	AUTO(free_ptr)
+	char *above = slash == spec ? xstrdup("/") : strndup(spec, (size_t)(slash - spec));
+	*ret_home = above ? realpath(above, NULL) : NULL;
+	*ret_name = xstrdup(slash + 1);
+	return true;
+}
+
+static int locate(const char *spec, const struct cmd_mount_options *o, char **ret_home,
+		  char **ret_name, struct out *out)
+{
+	bool is_path = locate_path(spec, ret_home, ret_name);
 	struct why why = {""};
 
-	if (slash && slash[1]) {
-		AUTO(free_ptr)
-		char *above = slash == spec ? xstrdup("/") : strndup(spec, (size_t)(slash - spec));
-
-		*ret_home = above ? realpath(above, NULL) : NULL;
-		*ret_name = xstrdup(slash + 1);
-	} else if (datadir) {
-		*ret_home = realpath(datadir, NULL);
-		*ret_name = xstrdup(spec);
-	} else if (home_find(ret_home, &why) < 0) {
-		return out_error(out, CODE_FAILED, "%s", why.text);
-	} else {
+	if (is_path && o->spec_may_be_path &&
+	    !(*ret_home && home_has_database(*ret_home, *ret_name))) {
+		free(STEAL(*ret_home));
+		free(STEAL(*ret_name));
+		spec = strrchr(spec, '/') + 1;
+		is_path = false;
+	}
+	if (!is_path) {
+		if (o->datadir)
+			*ret_home = realpath(o->datadir, NULL);
+		else if (home_find(ret_home, &why) < 0)
+			return out_error(out, CODE_FAILED, "%s", why.text);
 		*ret_name = xstrdup(spec);
 	}
 	if (*ret_home && home_has_database(*ret_home, *ret_name))
@@ -211,8 +247,9 @@ static int check_free(const char *home, const char *name, struct out *out)
 
 static char *fuse_options(const struct cmd_mount_options *o)
 {
-	return xasprintf("%s%s%s", o->allow_other ? "allow_other" : "",
-			 o->allow_other && o->read_only ? "," : "", o->read_only ? "ro" : "");
+	return xasprintf("%s%s%s%s", o->read_only ? "ro" : "rw",
+			 o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "",
+			 o->sync ? ",sync" : "");
 }
 
 static int become(const struct cmd_mount_options *o, const char *db_dir, struct out *out)
@@ -241,7 +278,7 @@ int cmd_mount_at(const char *spec, const char *dir, const struct cmd_mount_optio
 	if (code == CODE_OK)
 		code = become(options, NULL, out);
 	if (code == CODE_OK)
-		code = locate(spec, options->datadir, &home, &name, out);
+		code = locate(spec, options, &home, &name, out);
 	if (code != CODE_OK)
 		return code;
 	AUTO(free_ptr) char *db_dir = home_database(home, name);

@@ -9,7 +9,10 @@ struct cmd_mount_options {
 	bool allow_other;
 	bool read_only;
 	bool nonempty;
+	bool noexec;
+	bool sync;
 	bool quiet;
+	bool spec_may_be_path; /**< mount(8) makes a path of a name if there is such a file */
 	const char *listen;
 	const char *datadir; /**< another BLAZE_HOME */
 	const char *user;    /**< run as; root only */

@@ -5,6 +5,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "cli/wait.h"
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <inttypes.h>
@@ -61,7 +62,7 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 	}
 	int r = s->unmount(s, &why);
 	/* Somebody else may have been quicker: then it is gone all the same. */
-	if (r < 0 && mountpoint_is_blaze(s->mountpoint))
+	if (r < 0 && platform_is_blaze(s->mountpoint))
 		return out_error(out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "%s", why.text);
 	/* From here on the service is being closed by its daemon, and not ours to use. */
 	control_park(s, out, &unsent);
@@ -85,9 +86,9 @@ static int unmount_here(const char *operand, struct out *out)
 	AUTO(free_ptr) char *dir = mountpoint_absolute(operand);
 	AUTO(free_ptr) char *shown = show_text(operand);
 	struct why why = {""};
-	bool dead = dir && mountpoint_is_dead(dir);
+	bool dead = dir && platform_is_dead(dir);
 
-	if (!dir || !mountpoint_is_blaze(dir))
+	if (!dir || !platform_is_blaze(dir))
 		return out_error(out, CODE_FAILED,
 				 "umount: %s is not mounted: see blaze mount for what is mounted",
 				 shown);
@@ -115,6 +116,11 @@ static int umount_run(const struct command *c, struct out *out, int argc, char *
 	out_init(&unsaid);
 	code = client_find(c, argv[first], &t, &unsaid);
 	out_fini(&unsaid);
+	if (code == CODE_OK && t.path && t.path[0])
+		return out_error(
+			out, CODE_FAILED,
+			"umount: nothing is mounted at %s: it is inside the mounted database %s",
+			argv[first], t.name);
 	if (code == CODE_OK && t.fd >= 0)
 		return client_call(t.fd, out, first, argv);
 	return unmount_here(argv[first], out);

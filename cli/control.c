@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -24,7 +24,7 @@ struct control {
 	struct service *service;
 	struct thread thread;
 	int listen_fd;
-	int stop_fd; /* eventfd */
+	int stop_fd; /* readable = stop */
 	struct mutex lock;
 	struct cond changed;
 	/* The rest is protected by lock. */
@@ -48,18 +48,8 @@ struct conn {
 int control_address(const char *dir, struct sockaddr_un *ret, int *ret_dir_fd)
 {
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-	*ret_dir_fd = -1;
-	if (strlen(dir) + sizeof("/" CONTROL_NAME) <= sizeof(ret->sun_path)) {
-		(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/" CONTROL_NAME, dir);
-		return 0;
-	}
-	/* A socket's address has 108 bytes; a path may have more. */
-	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/" CONTROL_NAME, fd);
-	*ret_dir_fd = fd;
-	return 0;
+	return platform_socket_path(dir, CONTROL_NAME, ret->sun_path, sizeof(ret->sun_path),
+				    ret_dir_fd);
 }
 
 /* ---- one client ----------------------------------------------------------------------------- */
@@ -179,11 +169,9 @@ void control_park(struct service *s, struct out *out, uint64_t *ret_unsent)
 
 static bool is_allowed(int fd)
 {
-	struct ucred cred = {0};
-	socklen_t len = sizeof(cred);
+	uid_t uid;
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
-	       (cred.uid == geteuid() || cred.uid == 0);
+	return platform_peer_uid(fd, &uid) == 0 && (uid == geteuid() || uid == 0);
 }
 
 /* NULL when there is no room. */
@@ -215,13 +203,13 @@ static struct conn *add_conn(struct control *c, int fd)
 
 static void accept_one(struct control *c)
 {
-	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = platform_accept(c->listen_fd, false);
 	struct timeval receive = {.tv_sec = REQUEST_TIMEOUT_S};
 	struct timeval transmit = {.tv_sec = SEND_TIMEOUT_S};
 
 	if (fd < 0) {
 		/* Out of descriptors: the queue stays, so wait a little instead of spinning. */
-		if (errno == EMFILE || errno == ENFILE)
+		if (fd == -EMFILE || fd == -ENFILE)
 			(void)poll(NULL, 0, 100);
 		return;
 	}
@@ -264,9 +252,9 @@ static int open_socket(const char *dir)
 
 	if (r < 0)
 		return r;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = platform_socket(AF_UNIX, SOCK_STREAM, false);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	(void)unlink(address.sun_path);
 	r = listen_at(fd, &address);
 	if (r < 0)
@@ -282,9 +270,9 @@ int control_start(struct service *s, struct why *why)
 	if (r < 0)
 		return why_set(why, r, "cannot open the control socket %s/" CONTROL_NAME ": %s",
 			       s->dir, strerror(-r));
-	int stop_fd = eventfd(0, EFD_CLOEXEC);
+	int stop_fd = platform_event_create();
 	if (stop_fd < 0) {
-		r = -errno;
+		r = stop_fd;
 		(void)close(fd);
 		return why_set(why, r, "cannot open an event descriptor: %s", strerror(-r));
 	}
@@ -302,14 +290,12 @@ int control_start(struct service *s, struct why *why)
 
 void control_stop(struct control *c)
 {
-	uint64_t one = 1;
-
 	if (!c)
 		return;
 	mutex_lock(&c->lock);
 	c->stopping = true;
 	mutex_unlock(&c->lock);
-	(void)!write(c->stop_fd, &one, sizeof(one));
+	platform_event_set(c->stop_fd);
 	thread_join(&c->thread);
 
 	struct sockaddr_un address;

@@ -9,6 +9,7 @@
 #include "cli/show.h"
 #include "cli/version.h"
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 #include "fs/echo.h"
 #include "fs/session.h"
@@ -16,15 +17,12 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,21 +42,23 @@ struct daemon {
 	struct session *session;
 	struct echo_helper echo;
 	struct thread signals;
-	int stop_fd; /* eventfd: the mount is gone, no signal needs waiting for any more */
-	int log_fd;  /* -1: standard error is the log */
+	atomic_bool ended; /* the mount is gone: the signal that comes now is our own */
+	int log_fd;	   /* -1: standard error is the log */
 };
 
 /* ---- this process --------------------------------------------------------------------------- */
 
-/* The signals that end a mount. */
+/* The signals that end a mount; not a hangup that nohup(1) wants ignored. */
 static sigset_t end_signals(void)
 {
+	struct sigaction hangup;
 	sigset_t set;
 
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
+	if (sigaction(SIGHUP, NULL, &hangup) < 0 || hangup.sa_handler != SIG_IGN)
+		(void)sigaddset(&set, SIGHUP);
 	return set;
 }
 
@@ -80,7 +80,7 @@ static void harden(void)
 	struct rlimit none = {0, 0};
 
 	if (!UNDER_ASAN)
-		(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		platform_hide_memory();
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
@@ -110,9 +110,10 @@ static void tell_systemd(const char *text)
 	memcpy(address.sun_path, path, n);
 	if (path[0] == '@')
 		address.sun_path[0] = 0;
-	AUTO(close_fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	AUTO(close_fd) int fd = platform_socket(AF_UNIX, SOCK_DGRAM, false);
 	if (fd >= 0)
-		(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		(void)sendto(fd, text, strlen(text), PLATFORM_SEND_FLAGS,
+			     (struct sockaddr *)&address,
 			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 }
 
@@ -155,19 +156,21 @@ static void on_ready(void *ctx)
 	struct daemon *d = ctx;
 	char listen[ENDPOINT_BYTES_MAX + 1];
 	AUTO(buf_fini) struct buf dir = {0};
-	AUTO(buf_fini) struct buf pid = {0};
+	AUTO(buf_fini) struct buf state = {0};
 
 	net_endpoint(d->service.net, listen);
 	log_info("mounted %s at %s, listening on %s", d->service.name, d->service.mountpoint,
 		 listen[0] ? listen : "nothing");
 	show_path(&dir, d->service.mountpoint);
+	AUTO(free_ptr) char *shown = show_text(d->service.mountpoint);
 	if (!d->options->quiet)
 		out_printf(d->out, "Mounted \"%s\" at %s  (unmount with: blaze umount %s)\n",
-			   d->service.name, d->service.mountpoint, buf_str(&dir));
+			   d->service.name, shown, buf_str(&dir));
 	detach(d);
 	write_ready_line(d, listen);
-	buf_printf(&pid, "READY=1\nMAINPID=%ld\n", (long)getpid());
-	tell_systemd(buf_str(&pid));
+	buf_printf(&state, "READY=1\nMAINPID=%ld\nSTATUS=Mounted %s at %s, listening on %s\n",
+		   (long)getpid(), d->service.name, shown, listen[0] ? listen : "nothing");
+	tell_systemd(buf_str(&state));
 	out_exit(d->out, CODE_OK);
 	if (d->out->fd >= 0) {
 		(void)close(d->out->fd);
@@ -182,17 +185,11 @@ static void *signal_thread(void *arg)
 {
 	struct daemon *d = arg;
 	sigset_t set = end_signals();
-	AUTO(close_fd) int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
-	struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
-			       {.fd = d->stop_fd, .events = POLLIN}};
-	struct signalfd_siginfo info = {0};
+	int sig = 0;
 
-	assert(signal_fd >= 0);
-	while (poll(fds, countof(fds), -1) <= 0) {
-		/* EINTR */
-	}
-	if ((fds[0].revents & POLLIN) && read(signal_fd, &info, sizeof(info)) == sizeof(info))
-		log_info("unmounting after %s", strsignal((int)info.ssi_signo));
+	(void)sigwait(&set, &sig);
+	if (!atomic_load(&d->ended))
+		log_info("unmounting after %s", strsignal(sig));
 	session_stop(d->session);
 	return NULL;
 }
@@ -208,7 +205,7 @@ static void finish(struct daemon *d)
 	struct control *control = s->control;
 	uint64_t unsent = 0;
 
-	tell_systemd("STOPPING=1\n");
+	tell_systemd("STOPPING=1\nSTATUS=Publishing what was held back\n");
 	/* Before the mount is taken away: a program that watches it may then ask at once. */
 	session_destroy(STEAL(d->session));
 	echo_reap(&d->echo);
@@ -293,7 +290,6 @@ static void start_echo(struct daemon *d)
 /* The whole life of the process: returns its exit code. */
 static int live(struct daemon *d)
 {
-	const uint64_t one = 1;
 	sigset_t set = end_signals();
 
 	/* Before any thread: all of them inherit it, and the signals wait for signal_thread(). */
@@ -303,8 +299,6 @@ static int live(struct daemon *d)
 	start_echo(d);
 	int code = open_all(d);
 
-	d->stop_fd = eventfd(0, EFD_CLOEXEC);
-	assert(d->stop_fd >= 0);
 	if (code == CODE_OK) {
 		thread_start(&d->signals, "blaze-signals", signal_thread, d);
 		int r = session_run(d->session);
@@ -313,10 +307,10 @@ static int live(struct daemon *d)
 			log_warn("the mount broke: %s", strerror(-r));
 			code = CODE_FAILED;
 		}
-		(void)!write(d->stop_fd, &one, sizeof(one));
+		atomic_store(&d->ended, true);
+		(void)kill(getpid(), SIGTERM);
 		thread_join(&d->signals);
 	}
-	close_fd(&d->stop_fd);
 	finish(d);
 	return code;
 }
@@ -355,8 +349,8 @@ static int run_background(const struct daemon_options *o, struct out *out)
 {
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return out_error(out, CODE_FAILED, "mount: %s", strerror(errno));
+	if (platform_socketpair(SOCK_STREAM, pair) < 0)
+		return out_error(out, CODE_FAILED, "mount: out of file descriptors");
 	out_flush(out);
 	pid_t child = fork();
 	if (child < 0)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define NAMES_MAX 1024
+#define HOST_BYTES_MAX 255
 #define JOINING ".joining-"
 
 static const char *env(const char *name)
@@ -130,7 +131,7 @@ void home_names_free(char **names, size_t count)
 /* The host's name up to the first dot: what people call the machine. */
 static void default_device_name(char out[DEVICE_NAME_BYTES_MAX + 1])
 {
-	char host[HOST_NAME_MAX + 1] = "";
+	char host[HOST_BYTES_MAX + 1] = "";
 
 	(void)gethostname(host, sizeof(host) - 1);
 	host[strcspn(host, ".")] = 0;
@@ -157,11 +158,11 @@ int home_keys(const char *home, const char *device_name, struct keys **ret, stru
 	return r == -EEXIST ? keys_load(path, ret, why) : r;
 }
 
+/* Called by root only, whose setgid() and setuid() change the saved ids, too. */
 static int become(const struct passwd *pw, struct why *why)
 {
-	if (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
-	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+	if (initgroups(pw->pw_name, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
+	    setuid(pw->pw_uid) < 0)
 		return why_set(why, -errno, "cannot become user %s: %s", pw->pw_name,
 			       strerror(errno));
 	return 0;
@@ -177,8 +178,7 @@ int home_become_owner(const char *dir, struct why *why)
 	if (pw)
 		return become(pw, why);
 	/* A user without a name, as in a container: its group alone. */
-	if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
-	    setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+	if (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)
 		return why_set(why, -errno, "cannot become uid %u: %s", (unsigned)st.st_uid,
 			       strerror(errno));
 	return 0;

@@ -10,6 +10,7 @@
 #include "cli/home.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <fcntl.h>
@@ -170,8 +171,9 @@ static int give_name(struct join *j)
 	AUTO(free_ptr) char *dir = home_database(j->home, j->name);
 	AUTO(close_fd) int home_fd = open(j->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (renameat2(AT_FDCWD, j->joining, AT_FDCWD, dir, RENAME_NOREPLACE) < 0)
-		return out_error(j->out, CODE_FAILED, "cannot create %s: %s", dir, strerror(errno));
+	int r = platform_rename_new(j->joining, dir);
+	if (r < 0)
+		return out_error(j->out, CODE_FAILED, "cannot create %s: %s", dir, strerror(-r));
 	free(STEAL(j->joining));
 	if (home_fd >= 0)
 		(void)fsync(home_fd);

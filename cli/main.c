@@ -28,6 +28,7 @@
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
+ *     platform*.*        what Linux and macOS do differently
  *     base bytes arena id log why thread             the ground everything stands on
  *   net/     moves messages between databases
  *     net.*              the thread; start and stop  peer.*         members: who is dialled when
@@ -39,11 +40,13 @@
  *       ns.c             the local namespace         localname.*    what never leaves the device
  *       counts.*         what the kernel knows       due.c          what waits to be published
  *       publish.c        when bytes become a change  project.c      changes coming down
- *       bases.c          what a saving program had read  graves.c  records gone from their names
+ *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
+ *       bases.c          what a saving program had read
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 forgets to tell the kernel
+ *     refusal.*          why fusermount3 will not mount
  *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
  *
  * Dependencies run cli → fs → core ← net ← cli.

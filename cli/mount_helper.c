@@ -9,9 +9,9 @@
 #include "cli/cmd_mount.h"
 #include "cli/command.h"
 #include "core/log.h"
+#include "core/platform.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +53,11 @@ static const struct usage helper_usage = {
 
 static int enter_namespace(const char *ns, struct out *out)
 {
-	AUTO(free_ptr)
-	char *path =
-		ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns) : xstrdup(ns);
-	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = platform_enter_namespace(ns);
 
-	if (fd < 0 || setns(fd, CLONE_NEWNS) < 0)
-		return out_error(out, CODE_MOUNT_FAILED,
-				 "mount.blaze: cannot enter the namespace %s: %s", ns,
-				 strerror(errno));
-	return CODE_OK;
+	return r < 0 ? out_error(out, CODE_MOUNT_FAILED,
+				 "mount.blaze: cannot enter the namespace %s: %s", ns, strerror(-r))
+		     : CODE_OK;
 }
 
 static int help_or_mount(int argc, char **argv, struct out *out)
@@ -78,6 +73,7 @@ static int help_or_mount(int argc, char **argv, struct out *out)
 			out, CODE_HELPER_USAGE,
 			"mount.blaze: usage: mount.blaze SPEC DIR [-sfnv] [-N ns] [-t type] [-o options]");
 	o.m.quiet = !o.verbose;
+	o.m.spec_may_be_path = true;
 	if (cmd_mount_apply(&o.m, o.sloppy, out) != CODE_OK)
 		code = CODE_HELPER_USAGE;
 	else if ((o.namespace && enter_namespace(o.namespace, out) != CODE_OK) ||

@@ -1,23 +1,22 @@
-/* Mountpoints, through /proc/self/mountinfo, which can be read even when a mount does not answer. */
+/* Mountpoints. What is mounted is asked of the kernel, which knows even when a mount does not answer. */
 #include "cli/mountpoint.h"
 
 #include "core/bytes.h"
+#include "core/platform.h"
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* One dead mount may hide another. */
 #define DEAD_MAX 8
+
+extern char **environ;
 
 char *mountpoint_absolute(const char *dir)
 {
@@ -44,58 +43,6 @@ char *mountpoint_absolute(const char *dir)
 	return xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base);
 }
 
-/* mountinfo writes space, tab, newline and backslash as \ooo. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		unsigned v = 0;
-
-		if (s[0] == '\\' && sscanf(s + 1, "%3o", &v) == 1) {
-			*to++ = (char)v;
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = 0;
-}
-
-bool mountpoint_is_blaze(const char *dir)
-{
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	AUTO(free_ptr) char *line = NULL;
-	size_t cap = 0;
-	bool found = false;
-
-	/* "36 35 98:0 / /mnt rw,noatime shared:1 - fuse.blaze work rw": the last match is on top. */
-	while (f && getline(&line, &cap, f) > 0) {
-		const char *type = strstr(line, " - ");
-		char *save = NULL;
-		char *field = type ? strtok_r(line, " ", &save) : NULL;
-
-		for (int i = 0; field && i < 4; i++)
-			field = strtok_r(NULL, " ", &save);
-		if (!field)
-			continue;
-		unescape(field);
-		if (strcmp(field, dir) == 0)
-			found = strncmp(type + 3, MOUNTPOINT_TYPE " ", sizeof(MOUNTPOINT_TYPE)) == 0;
-	}
-	if (f)
-		(void)fclose(f);
-	return found;
-}
-
-bool mountpoint_is_dead(const char *dir)
-{
-	struct statfs fs;
-
-	/* Not stat(2): the kernel answers that from its cache long after the daemon has died. */
-	return statfs(dir, &fs) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
-}
-
 static bool is_empty(const char *dir)
 {
 	DIR *d = opendir(dir);
@@ -114,12 +61,11 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 	struct stat st;
 
 	*ret_was_dead = false;
-	for (int i = 0; i < DEAD_MAX && mountpoint_is_dead(dir); i++) {
+	for (int i = 0; i < DEAD_MAX && platform_is_dead(dir); i++) {
 		AUTO(free_ptr) char *path = mountpoint_absolute(dir);
 		struct why reason = {""};
 
-		if (!path || !mountpoint_is_blaze(path) ||
-		    mountpoint_unmount(path, true, &reason) < 0)
+		if (!path || !platform_is_blaze(path) || mountpoint_unmount(path, true, &reason) < 0)
 			return why_set(
 				why, -ENOTCONN,
 				"the process behind what is mounted at %s has died: unmount it with "
@@ -135,7 +81,7 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 		return why_set(why, -ENOTDIR, "%s is not a directory: mount on an empty directory",
 			       dir);
 	AUTO(free_ptr) char *path = mountpoint_absolute(dir);
-	if (path && mountpoint_is_blaze(path))
+	if (path && platform_is_blaze(path))
 		return why_set(why, -EBUSY,
 			       "%s is a mounted database already: unmount it with blaze umount %s",
 			       dir, dir);
@@ -148,10 +94,10 @@ int mountpoint_prepare(const char *dir, bool nonempty, bool *ret_was_dead, struc
 	return 0;
 }
 
-static int run_fusermount(const char *dir, bool lazy, struct why *why)
+static int run_helper(const char *helper, const char *dir, bool lazy, struct why *why)
 {
-	static char name[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z",
-		    end[] = "--";
+	static char unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
+	AUTO(free_ptr) char *name = xstrdup(helper);
 	AUTO(free_ptr) char *path = xstrdup(dir);
 	char *argv[7] = {name, unmount, quiet};
 	size_t n = 3;
@@ -164,29 +110,28 @@ static int run_fusermount(const char *dir, bool lazy, struct why *why)
 	argv[n] = path;
 	int r = posix_spawnp(&pid, name, NULL, NULL, argv, environ);
 	if (r)
-		return why_set(why, -r, "cannot run fusermount3: %s: install the package fuse3",
+		return why_set(why, -r, "cannot run %s: %s: install the package fuse3", name,
 			       strerror(r));
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
 		/* again */
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	/* fusermount3 says why in prose only; nearly always a program works in there. */
-	return why_set(why, -EBUSY,
-		       "%s is in use: close what is open in it (fuser -vm %s), then try again", dir,
-		       dir);
+	/* It says why in prose only; nearly always a program works in there. */
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
 int mountpoint_unmount(const char *dir, bool lazy, struct why *why)
 {
-	if (geteuid() != 0)
-		return run_fusermount(dir, lazy, why);
-	if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
-		return 0;
-	if (errno == EBUSY)
+	const char *helper = platform_unmount_helper();
+	int r = platform_unmount(dir, lazy);
+
+	if (r == -EPERM && helper)
+		r = run_helper(helper, dir, lazy, why);
+	if (r == -EBUSY)
 		return why_set(
 			why, -EBUSY,
 			"%s is in use: close what is open in it (fuser -vm %s), then try again",
 			dir, dir);
-	return why_set(why, -errno, "cannot unmount %s: %s", dir, strerror(errno));
+	if (r < 0 && !why->text[0])
+		return why_set(why, r, "cannot unmount %s: %s", dir, strerror(-r));
+	return r;
 }

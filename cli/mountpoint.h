@@ -4,18 +4,11 @@
 
 #include "core/why.h"
 
-/** What /proc/mounts calls our file systems. */
-#define MOUNTPOINT_TYPE "fuse.blaze"
-
 /**
  * Absolute and without symbolic links, but for the last component not looked at: works for a mountpoint
  * whose process has died. Caller frees; NULL when the directory above it does not exist.
  */
 char *mountpoint_absolute(const char *dir);
-/** Whether a Blaze is mounted exactly at this absolute path. Asks the kernel, not the mount. */
-bool mountpoint_is_blaze(const char *dir);
-/** Whether the process behind the mount is gone ("Transport endpoint is not connected"). */
-bool mountpoint_is_dead(const char *dir);
 /**
  * Readies a directory for a mount: it must exist and be an empty directory (or any, when nonempty), with
  * no Blaze on it. What a dead process left mounted is taken away first, and *ret_was_dead says so.

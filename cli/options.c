@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <getopt.h>
@@ -173,7 +174,7 @@ static int parse_locked(const struct usage *u, void *options, int argc, char **a
 	int c = 0;
 
 	make_tables(u, &t);
-	optind = 0; /* glibc: forget everything of the last parse */
+	platform_reset_getopt();
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, t.letters, t.longs, NULL)) != -1) {
 		if (c == 'h' && !find_row(u, 'h')) {

@@ -1,6 +1,9 @@
 /* Output as frames: collected by commands, sent to a client, copied by the client to its streams. */
 #include "cli/out.h"
 
+#include "cli/show.h"
+#include "core/platform.h"
+
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -81,7 +84,8 @@ int out_error(struct out *o, int code, const char *format, ...)
 	va_start(args, format);
 	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	AUTO(free_ptr) char *line = xasprintf("blaze: %s\n", text);
+	AUTO(free_ptr) char *safe = show_text(text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: %s\n", safe);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 	return code;
 }
@@ -93,7 +97,8 @@ void out_warn(struct out *o, const char *format, ...)
 	va_start(args, format);
 	AUTO(free_ptr) char *text = format_text(format, args);
 	va_end(args);
-	AUTO(free_ptr) char *line = xasprintf("blaze: warning: %s\n", text);
+	AUTO(free_ptr) char *safe = show_text(text);
+	AUTO(free_ptr) char *line = xasprintf("blaze: warning: %s\n", safe);
 	add_frame(o, FRAME_STDERR, SLICE_STR(line));
 }
 
@@ -102,7 +107,7 @@ int out_write_all(int fd, struct slice data)
 	struct reader r = reader_init(data);
 
 	while (reader_left(&r)) {
-		ssize_t n = send(fd, r.p, reader_left(&r), MSG_NOSIGNAL);
+		ssize_t n = send(fd, r.p, reader_left(&r), PLATFORM_SEND_FLAGS);
 
 		if (n < 0 && errno == ENOTSOCK)
 			n = write(fd, r.p, reader_left(&r));
@@ -172,11 +177,12 @@ void out_exit(struct out *o, int code)
 
 bool out_is_cancelled(struct out *o)
 {
-	struct pollfd p = {.fd = o->fd, .events = POLLRDHUP};
+	struct pollfd p = {.fd = o->fd, .events = PLATFORM_POLLRDHUP};
 
 	if (atomic_load(&o->cancelled) || o->gone)
 		return true;
-	if (o->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+	if (o->fd >= 0 && poll(&p, 1, 0) > 0 &&
+	    (p.revents & (PLATFORM_POLLRDHUP | POLLHUP | POLLERR)))
 		o->gone = true;
 	return o->gone;
 }

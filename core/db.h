@@ -90,8 +90,11 @@ void node_info_fini(struct node_info *n);
 struct db_view {
 	void (*node_changed)(void *ctx, struct txn *t, const struct node_info *n,
 			     bool content_changed);
-	/** After unlock of a remote transaction in which node_changed was called: 0, or why it was not written. */
-	void (*committed)(void *ctx, int result);
+	/**
+	 * Under the lock, at the end of a remote transaction in which node_changed was called: 0, or why it was
+	 * not written; then t reads what is in the store.
+	 */
+	void (*committed)(void *ctx, struct txn *t, int result);
 	void *ctx;
 };
 
@@ -123,9 +126,16 @@ int db_prepare(struct txn *t);
  * done, the caller must undo what it keeps in memory. Always ends the transaction.
  */
 int db_commit(struct txn *t);
-/** As db_commit(), but what is no change may wait for the next batch or db_sync(): see store_defer(). */
-int db_commit_later(struct txn *t);
 void db_abort(struct txn *t);
+/**
+ * For who keeps something in memory that goes with the store: takes back all that the transaction did. It goes on
+ * as a new one, and nobody has come in between.
+ */
+void db_restart(struct txn *t);
+/** db_commit(), but a failure is a db_restart(); db_abort() is still to be called then. */
+int db_try_commit(struct txn *t);
+/** The same, but what is no change may wait for the next batch or db_sync(): see store_defer(). */
+int db_try_commit_later(struct txn *t);
 /** Wall clock of the transaction, ms. */
 uint64_t txn_now_ms(const struct txn *t);
 /** Whether a remote envelope is being applied (node_changed callbacks may ask). */

@@ -6,6 +6,8 @@
  */
 #include "core/keys.h"
 
+#include "core/platform.h"
+
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -185,8 +187,8 @@ static int write_new(const char *path, const char *dir, struct slice content)
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, content);
-	if (r >= 0 && renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
-		r = -errno;
+	if (r >= 0)
+		r = platform_rename_new(tmp, path);
 	if (r < 0) {
 		(void)unlink(tmp);
 		return r;

@@ -1,4 +1,7 @@
-/* Log lines: one write(2) each, so that lines of several threads never mix. */
+/*
+ * Log lines: one write(2) each, so that lines of several threads never mix; and one line each, whatever
+ * the names in it are.
+ */
 #include "core/log.h"
 
 #include "core/bytes.h"
@@ -37,6 +40,8 @@ void log_line(enum log_level level, const char *format, ...)
 	va_end(args);
 	if (r > 0)
 		n += (size_t)r < sizeof(line) - n - 2 ? (size_t)r : sizeof(line) - n - 2;
+	for (size_t i = 0; i < n; i++)
+		line[i] = (unsigned char)line[i] < 0x20 ? '?' : line[i];
 	line[n++] = '\n';
 	(void)!write(STDERR_FILENO, line, n);
 }

@@ -529,6 +529,16 @@ void report_verdict(const struct report_source *src, struct buf *out)
 	put_verdict(src, &f, out);
 }
 
+/* A directory may have any name, and a line stays one line. */
+static void put_line(struct buf *out, const char *text)
+{
+	for (; *text; text++) {
+		bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
+
+		buf_printf(out, control ? "\\x%02x" : "%c", (unsigned char)*text);
+	}
+}
+
 void report_text(const struct report_source *src, struct buf *out)
 {
 	AUTO(facts_fini) struct facts f;
@@ -539,7 +549,8 @@ void report_text(const struct report_source *src, struct buf *out)
 	if (src->mountpoint && src->mountpoint[0]) {
 		size_t w = text_width((const char *)out->data + start, out->len - start);
 
-		buf_printf(out, "%*s  %s", w < 62 ? (int)(62 - w) : 0, "", src->mountpoint);
+		buf_printf(out, "%*s  ", w < 62 ? (int)(62 - w) : 0, "");
+		put_line(out, src->mountpoint);
 	}
 	buf_printf(out, "\n");
 	put_problems(&f, out);

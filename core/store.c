@@ -8,6 +8,7 @@
  */
 #include "core/store.h"
 
+#include "core/platform.h"
 #include "core/store_cache.h"
 #include "core/store_txn.h"
 #include "core/thread.h"
@@ -142,7 +143,7 @@ static void ballast_make(const struct store *s)
 
 	if (fd < 0)
 		return;
-	if (posix_fallocate(fd, 0, BALLAST_BYTES) != 0)
+	if (platform_reserve(fd, BALLAST_BYTES) < 0)
 		(void)unlink(s->ballast);
 }
 
@@ -372,7 +373,7 @@ static int flush_logs(struct store *s)
 		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
 			continue;
 		AUTO(close_fd) int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
-		bool flushed = fd < 0 ? errno == ENOENT : fdatasync(fd) == 0;
+		bool flushed = fd < 0 ? errno == ENOENT : platform_sync_data(fd) == 0;
 		if (!flushed)
 			r = -errno;
 	}

@@ -1,5 +1,7 @@
-/* The only user of pthread.h. */
+/* The only user of pthread.h, but for what the platforms do differently. */
 #include "core/thread.h"
+
+#include "core/platform.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -37,12 +39,7 @@ void mutex_unlock(struct mutex *m)
 
 void cond_init(struct cond *c)
 {
-	pthread_condattr_t attr;
-
-	must(pthread_condattr_init(&attr), "condattr_init");
-	must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC), "condattr_setclock");
-	must(pthread_cond_init(&c->c, &attr), "cond_init");
-	must(pthread_condattr_destroy(&attr), "condattr_destroy");
+	must(platform_cond_init(c), "cond_init");
 }
 
 void cond_fini(struct cond *c)
@@ -57,11 +54,7 @@ void cond_wait(struct cond *c, struct mutex *m)
 
 bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms)
 {
-	struct timespec at = {
-		.tv_sec = (time_t)(deadline_ms / 1000),
-		.tv_nsec = (long)(deadline_ms % 1000) * 1000000,
-	};
-	int r = pthread_cond_timedwait(&c->c, &m->m, &at);
+	int r = platform_cond_wait_until(c, m, deadline_ms);
 
 	if (r == ETIMEDOUT)
 		return false;
@@ -83,7 +76,7 @@ void thread_start(struct thread *t, const char *name, void *(*run)(void *arg), v
 	must(pthread_sigmask(SIG_SETMASK, &all, &old), "sigmask");
 	must(pthread_create(&t->t, NULL, run, arg), "thread_start");
 	must(pthread_sigmask(SIG_SETMASK, &old, NULL), "sigmask");
-	(void)pthread_setname_np(t->t, name);
+	platform_name_thread(t, name);
 	t->running = true;
 }
 
@@ -100,6 +93,16 @@ void thread_detach(const char *name, void *(*run)(void *arg), void *arg)
 
 	thread_start(&t, name, run, arg);
 	must(pthread_detach(t.t), "thread_detach");
+}
+
+struct thread thread_self(void)
+{
+	return (struct thread){.t = pthread_self(), .running = true};
+}
+
+void thread_interrupt(const struct thread *t, int sig)
+{
+	must(pthread_kill(t->t, sig), "thread_interrupt");
 }
 
 uint64_t monotonic_ms(void)

@@ -37,6 +37,11 @@ void thread_join(struct thread *t);
 /** As thread_start, but nobody joins it. */
 void thread_detach(const char *name, void *(*run)(void *arg), void *arg);
 
+/** The calling thread, for thread_interrupt(); not to be joined. */
+struct thread thread_self(void);
+/** Sends a signal to a thread that has not ended. */
+void thread_interrupt(const struct thread *t, int sig);
+
 /** Milliseconds of the monotonic clock. */
 uint64_t monotonic_ms(void);
 

@@ -12,11 +12,9 @@ struct slice key_node(struct buf *key, uint8_t prefix, const struct id *node)
 	return buf_slice(key);
 }
 
-struct txn *db_begin(struct db *db)
+/* The lock is held. */
+static void txn_init(struct txn *t, struct db *db)
 {
-	struct txn *t = xcalloc(1, sizeof(*t));
-
-	db_lock(db);
 	t->db = db;
 	t->number = ++db->txn_count;
 	t->store = store_begin(db->store);
@@ -26,6 +24,14 @@ struct txn *db_begin(struct db *db)
 	t->arrival = db->arrival;
 	t->record_count = db->record_count;
 	t->last = &t->first;
+}
+
+struct txn *db_begin(struct db *db)
+{
+	struct txn *t = xcalloc(1, sizeof(*t));
+
+	db_lock(db);
+	txn_init(t, db);
 	return t;
 }
 
@@ -294,7 +300,7 @@ static void write_counters(struct txn *t)
 	store_put(t->store, SLICE_STR("m counters"), buf_slice(&value));
 }
 
-static void txn_free(struct txn *t)
+static void txn_fini(struct txn *t)
 {
 	for (struct txn_node *tn = t->first; tn;) {
 		struct txn_node *next = tn->next;
@@ -314,7 +320,16 @@ static void txn_free(struct txn *t)
 	free(t->feeds);
 	free(t->members);
 	arena_fini(&t->arena);
-	free(t);
+	store_abort(t->store);
+}
+
+void db_restart(struct txn *t)
+{
+	struct db *db = t->db;
+
+	txn_fini(t);
+	*t = (struct txn){0};
+	txn_init(t, db);
 }
 
 int db_prepare(struct txn *t)
@@ -345,39 +360,48 @@ int db_prepare(struct txn *t)
 	return 0;
 }
 
+/* Writes the batch; t is an empty transaction afterwards, and the lock still held, unless it was written. */
 static int commit(struct txn *t, bool news, bool later)
 {
 	struct db *db = t->db;
 	int r = db_prepare(t);
-
 	bool tell_view = t->remote && t->view_called && db->view.committed;
-	struct db_view view = db->view;
+
+	if (r == 0)
+		r = later ? store_defer(STEAL(t->store)) : store_commit(STEAL(t->store));
 	if (r < 0) {
-		db_abort(t);
+		db_restart(t);
 		if (tell_view)
-			view.committed(view.ctx, r);
+			db->view.committed(db->view.ctx, t, r);
 		return r;
 	}
-	r = later ? store_defer(STEAL(t->store)) : store_commit(STEAL(t->store));
-	if (r == 0) {
-		db->lamport = t->lamport;
-		db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
-		db->arrival = t->arrival;
-		db->record_count = t->record_count;
-		feed_publish(t);
-		member_publish(t);
-	}
-	txn_free(t);
-	if (r == 0 && news)
+	db->lamport = t->lamport;
+	db->hlc = t->hlc > db->hlc ? t->hlc : db->hlc;
+	db->arrival = t->arrival;
+	db->record_count = t->record_count;
+	feed_publish(t);
+	member_publish(t);
+	if (tell_view)
+		db->view.committed(db->view.ctx, NULL, 0);
+	txn_fini(t);
+	free(t);
+	if (news)
 		db_unlock_changed(db);
 	else
 		mutex_unlock(&db->lock);
-	if (tell_view)
-		view.committed(view.ctx, r);
+	return 0;
+}
+
+static int commit_or_abort(struct txn *t, bool news)
+{
+	int r = commit(t, news, false);
+
+	if (r < 0)
+		db_abort(t);
 	return r;
 }
 
-static bool is_news(const struct txn *t)
+static bool has_news(const struct txn *t)
 {
 	bool news = t->remote || t->member_count > 0;
 
@@ -386,33 +410,38 @@ static bool is_news(const struct txn *t)
 	return news;
 }
 
-int db_commit(struct txn *t)
+int db_try_commit(struct txn *t)
 {
-	return commit(t, is_news(t), false);
+	return commit(t, has_news(t), false);
 }
 
-int db_commit_later(struct txn *t)
+int db_try_commit_later(struct txn *t)
 {
-	bool news = is_news(t);
+	bool news = has_news(t);
 
 	return commit(t, news, !news);
 }
 
+int db_commit(struct txn *t)
+{
+	return commit_or_abort(t, has_news(t));
+}
+
 int db_commit_quiet(struct txn *t)
 {
-	return commit(t, false, false);
+	return commit_or_abort(t, false);
 }
 
 int db_commit_changed(struct txn *t)
 {
-	return commit(t, true, false);
+	return commit_or_abort(t, true);
 }
 
 void db_abort(struct txn *t)
 {
 	struct db *db = t->db;
 
-	store_abort(t->store);
-	txn_free(t);
+	txn_fini(t);
+	free(t);
 	mutex_unlock(&db->lock);
 }

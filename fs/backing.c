@@ -1,6 +1,8 @@
 /* Files beside the store: names, opening, whole reads and writes, making them durable. */
 #include "fs/backing.h"
 
+#include "core/platform.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -127,9 +129,11 @@ static int zero_range(const struct backing *b, int mode, uint64_t offset, uint64
 {
 	struct stat st;
 
-	if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-		      (off_t)length) != 0 ||
-	    fstat(b->fd, &st) != 0)
+	int r = platform_allocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+
+	if (r < 0)
+		return r;
+	if (fstat(b->fd, &st) != 0)
 		return -errno;
 	bool grows = !(mode & FALLOC_FL_KEEP_SIZE) && (uint64_t)st.st_size < offset + length;
 	return grows && ftruncate(b->fd, (off_t)(offset + length)) != 0 ? -errno : 0;
@@ -137,11 +141,11 @@ static int zero_range(const struct backing *b, int mode, uint64_t offset, uint64
 
 int backing_allocate(const struct backing *b, int mode, uint64_t offset, uint64_t length)
 {
-	if (fallocate(b->fd, mode, (off_t)offset, (off_t)length) == 0)
-		return 0;
-	if (errno == EOPNOTSUPP && (mode & FALLOC_FL_ZERO_RANGE))
-		return zero_range(b, mode, offset, length);
-	return -errno;
+	int r = platform_allocate(b->fd, mode, offset, length);
+
+	return r == -EOPNOTSUPP && (mode & FALLOC_FL_ZERO_RANGE)
+		       ? zero_range(b, mode, offset, length)
+		       : r;
 }
 
 static int sync_directory(const char *path)
@@ -156,9 +160,9 @@ int backing_sync(const struct backing *b, bool with_name)
 	AUTO(free_ptr) char *all = path_of(&b->name, PART_ALL);
 	AUTO(free_ptr) char *group = path_of(&b->name, PART_GROUP);
 
-	if (fdatasync(b->fd) != 0)
-		return -errno;
-	int r = with_name ? sync_directory(group) : 0;
+	int r = platform_sync_data(b->fd);
+	if (r == 0 && with_name)
+		r = sync_directory(group);
 	if (r == 0 && with_name)
 		r = sync_directory(all);
 	return r == 0 && with_name ? sync_directory(b->name.dir) : r;

@@ -8,9 +8,13 @@
  */
 #include "fs/vfs_i.h"
 
+#include "core/platform.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+/** A file with more names than that does not get the whole table. */
+#define NAMES_MAX 64
 
 static size_t reading_slot(pid_t pid, const struct id *node)
 {
@@ -19,10 +23,17 @@ static size_t reading_slot(pid_t pid, const struct id *node)
 
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
 {
-	if (pid == 0 || !i->bound)
+	uint64_t epoch = shown_epoch(v, i);
+
+	if (pid == 0)
 		return;
-	v->readings[reading_slot(pid, &i->node)] =
-		(struct reading){.node = i->node, .pid = pid, .epoch = shown_epoch(v, i)};
+	for (size_t k = 0; k <= i->link_count && k < NAMES_MAX; k++) {
+		const struct link l = links_at(i, k);
+
+		if (l.bound)
+			v->readings[reading_slot(pid, &l.node)] =
+				(struct reading){.node = l.node, .pid = pid, .epoch = epoch};
+	}
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)
@@ -32,13 +43,6 @@ static bool has_snapshot(const struct vfs *v, const struct id *node)
 			return true;
 	}
 	return false;
-}
-
-static bool same_process(pid_t pid, pid_t other)
-{
-	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
-
-	return access(path, F_OK) == 0;
 }
 
 uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise)
@@ -54,7 +58,7 @@ uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint
 	for (size_t k = 0; k < READINGS; k++) {
 		const struct reading *r = &v->readings[k];
 
-		if (r->pid == 0 || !id_eq(&r->node, node) || !same_process(pid, r->pid))
+		if (r->pid == 0 || !id_eq(&r->node, node) || !platform_same_process(pid, r->pid))
 			continue;
 		found = any && found > r->epoch ? found : r->epoch;
 		any = true;

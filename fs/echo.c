@@ -2,6 +2,7 @@
 #include "fs/echo.h"
 
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 #include "fs/echo_wire.h"
 
@@ -44,12 +45,7 @@ static _Noreturn void be_helper(int fd, struct echo_shared *shared)
 	if (dup2(fd, STDIN_FILENO) < 0)
 		_exit(1);
 	(void)close(STDOUT_FILENO);
-#if HAVE_CLOSE_RANGE
-	(void)close_range(STDERR_FILENO, ~0u, 0);
-#else
-	for (int k = STDERR_FILENO; k < 1024; k++)
-		(void)close(k);
-#endif
+	platform_close_from(STDERR_FILENO);
 	echo_helper_run(STDIN_FILENO, shared);
 }
 
@@ -62,11 +58,10 @@ int echo_spawn(struct echo_helper *ret, struct why *why)
 	*ret = (struct echo_helper){.socket = -1};
 	if (shared == MAP_FAILED)
 		return why_set(why, -errno, "cannot start the echo helper: %s", strerror(errno));
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		int r = why_set(why, -errno, "cannot start the echo helper: %s", strerror(errno));
-
+	int r = platform_socketpair(SOCK_SEQPACKET, pair);
+	if (r < 0) {
 		(void)munmap(shared, sizeof(struct echo_shared));
-		return r;
+		return why_set(why, r, "cannot start the echo helper: %s", strerror(-r));
 	}
 	pid_t pid = fork();
 	if (pid == 0)
@@ -75,7 +70,7 @@ int echo_spawn(struct echo_helper *ret, struct why *why)
 	*ret = (struct echo_helper){.pid = pid, .socket = pair[0], .shared = shared};
 	if (pid > 0)
 		return 0;
-	int r = why_set(why, -errno, "cannot start the echo helper: %s", strerror(errno));
+	r = why_set(why, -errno, "cannot start the echo helper: %s", strerror(errno));
 	ret->pid = 0;
 	echo_reap(ret);
 	return r;
@@ -125,7 +120,7 @@ static int put_path(const char *dir, const char *name, char ret[PATH_MAX])
 
 static int send_request(const struct echo *e, const struct echo_request *q)
 {
-	ssize_t n = send(e->options.helper->socket, q, sizeof(*q), MSG_NOSIGNAL);
+	ssize_t n = send(e->options.helper->socket, q, sizeof(*q), PLATFORM_SEND_FLAGS);
 
 	return n == (ssize_t)sizeof(*q) ? 0 : -EPIPE;
 }

@@ -6,6 +6,7 @@
  * daemon from ending, and with it the mount from failing. It holds nothing open in the mount between two
  * batches: the mount can be taken away at any time.
  */
+#include "core/platform.h"
 #include "fs/echo_wire.h"
 
 #include <fcntl.h>
@@ -13,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,7 +43,7 @@ static int open_root(struct helper *h)
 
 	if (h->root >= 0)
 		return 0;
-	h->root = open(h->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	h->root = open(h->mountpoint, PLATFORM_O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (h->root < 0 || fstat(h->root, &st) < 0)
 		return -errno;
 	if (h->dev == 0)
@@ -105,7 +105,7 @@ static void finish_batch(struct helper *h)
 	atomic_store(&h->shared->current, 0);
 	close_fd(&h->root);
 	h->root = -1;
-	if (send(h->socket, "", 1, MSG_NOSIGNAL) < 0)
+	if (send(h->socket, "", 1, PLATFORM_SEND_FLAGS) < 0)
 		_exit(0);
 }
 
@@ -133,8 +133,7 @@ void echo_helper_run(int fd, struct echo_shared *shared)
 	static struct echo_request q;
 	struct helper h = {.socket = fd, .shared = shared, .root = -1};
 
-	(void)prctl(PR_SET_NAME, "blaze-echo");
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	platform_follow_parent("blaze-echo");
 	/* It ends with the daemon, which a Ctrl-C at the terminal tells by itself. */
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);

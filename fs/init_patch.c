@@ -1,12 +1,28 @@
 /* Our own read and writev on /dev/fuse, of which the first writev sees the reply to FUSE_INIT. */
 #include "fs/init_patch.h"
 
-#include "core/base.h"
+#include "core/platform.h"
 
 #include <fuse_lowlevel.h>
-#include <linux/fuse.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#define PROTOCOL_MAJOR 7
+
+/** What every reply and notification begins with. */
+struct out_header {
+	uint32_t len;
+	int32_t error;
+	uint64_t unique; /**< of the request; a notification has none */
+};
+
+/** What the reply to FUSE_INIT begins with. */
+struct init_out {
+	uint32_t major;
+	uint32_t minor;
+	uint32_t max_readahead;
+	uint32_t flags;
+};
 
 static ssize_t device_read(int fd, void *data, size_t size, void *userdata)
 {
@@ -16,20 +32,19 @@ static ssize_t device_read(int fd, void *data, size_t size, void *userdata)
 
 static bool is_init_reply(const struct iovec *iov, int count)
 {
-	const struct fuse_out_header *header = iov[0].iov_base;
+	const struct out_header *header = iov[0].iov_base;
 
 	return count == 2 && iov[0].iov_len == sizeof(*header) && header->error == 0 &&
-	       iov[1].iov_len == sizeof(struct fuse_init_out);
+	       header->unique != 0 && iov[1].iov_len > sizeof(struct init_out);
 }
 
 /** libfuse builds the reply in memory of its own, so it may be changed in place. */
 static void patch(const struct iovec *iov)
 {
-	struct fuse_init_out *out = iov[1].iov_base;
+	struct init_out *out = iov[1].iov_base;
 
-	/* Older kernels than 4.7 ignore flags they do not know. */
-	if (out->major == FUSE_KERNEL_VERSION)
-		out->flags |= FUSE_PARALLEL_DIROPS;
+	if (out->major == PROTOCOL_MAJOR)
+		out->flags |= PLATFORM_INIT_FLAGS;
 }
 
 static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)

@@ -74,7 +74,9 @@ static int drop_entry(struct fuse_session *se, uint64_t parent, const char *name
  */
 static int drop_deleted(struct fuse_session *se, const struct vfs_notice *n)
 {
-	int r = fuse_lowlevel_notify_delete(se, n->parent, n->ino, n->name, strlen(n->name));
+	int r = n->linked ? -EBUSY
+			  : fuse_lowlevel_notify_delete(se, n->parent, n->ino, n->name,
+							strlen(n->name));
 
 	return r < 0 ? drop_entry(se, n->parent, n->name) : r;
 }

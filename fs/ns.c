@@ -195,11 +195,8 @@ static bool is_unique(const struct inode *i)
 	return i->gone || i->dirty || i->origin_parent || (i->writer && !i->bound);
 }
 
-/*
- * Forgets the oldest that nobody needs. Only between operations: within one, pointers are held. Those that
- * have to stay go to the other end, a few at a time.
- */
-static void trim(struct vfs *v, const struct txn *t)
+/* Forgets the oldest that nobody needs. Those that have to stay go to the other end, a few at a time. */
+void ns_begin(struct vfs *v, const struct txn *t)
 {
 	if (v->operation == txn_number(t))
 		return;
@@ -249,7 +246,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 	AUTO(buf_fini) struct buf value = {0};
 	struct count c;
 
-	trim(v, t);
+	ns_begin(v, t);
 	struct inode *i = ns_cached(v, ino);
 	if (i)
 		return i;
@@ -258,7 +255,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 	i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
 	i->epoch = v->epoch;
-	if (decode(buf_slice(&value), i) < 0) {
+	if (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0) {
 		ns_free(i);
 		return NULL;
 	}
@@ -285,7 +282,7 @@ uint64_t ns_number(struct vfs *v, struct txn *t)
 {
 	AUTO(buf_fini) struct buf value = {0};
 
-	trim(v, t);
+	ns_begin(v, t);
 	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
 	if (v->next_ino >= v->ino_limit) {
 		v->ino_limit = v->next_ino + INO_BLOCK;
@@ -370,6 +367,7 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 void ns_free(struct inode *i)
 {
 	bytes_fini(i);
+	links_fini(i);
 	free(i->name);
 	free(i->origin_name);
 	free(i);
@@ -386,8 +384,12 @@ static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const cha
 		(void)db_new_id(t, &dir->node, name, kinds[k], 0, &node);
 		*ret_ino = ns_ino_of(v, t, &node);
 		const struct inode *i = *ret_ino ? ns_get(v, t, *ret_ino) : NULL;
-		if (i && i->parent == parent)
-			return 0;
+		for (size_t l = 0; i && l <= i->link_count; l++) {
+			const struct link at = links_at(i, l);
+
+			if (at.parent == parent && at.bound && id_eq(&at.node, &node))
+				return 0;
+		}
 	}
 	return -ENOENT;
 }
@@ -423,8 +425,9 @@ void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *nam
 	buf_be64(&value, i->ino);
 	buf_be32(&value, i->mode & S_IFMT);
 	store_put(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name), buf_slice(&value));
-	if (i->nlink == 0 || i->parent == 0 ||
-	    S_ISDIR(i->mode)) { /* a further hard link leaves the first name in charge */
+	if (i->parent && !S_ISDIR(i->mode)) {
+		links_add(t, i, parent->ino, name);
+	} else {
 		char *copy = xstrdup(name); /* name may be i->name */
 
 		i->parent = parent->ino;
@@ -450,10 +453,9 @@ void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *n
 	if (S_ISDIR(i->mode)) {
 		parent->nlink--;
 	} else {
+		assert(i->parent == parent->ino && strcmp(i->name, name) == 0);
 		i->nlink--;
-		if (i->nlink > 0 && i->parent == parent->ino && strcmp(i->name, name) == 0)
-			i->parent =
-				0; /* its other names are not remembered: the next one given is */
+		i->parent = 0;
 	}
 	i->ctime = ns_now();
 	ns_put(v, t, i);
@@ -478,20 +480,25 @@ bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir)
 	return !found;
 }
 
-void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node)
+void ns_put_node(struct vfs *v, struct txn *t, const struct id *node, uint64_t ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
+	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
+	buf_be64(&value, ino);
+	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
+}
+
+void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node)
+{
 	if (i->bound && id_eq(&i->node, node))
 		return;
 	ns_unbind(v, t, i);
-	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
+	ns_put_node(v, t, node, i->ino);
 	i->node = *node;
 	i->bound = true;
 	i->origin_parent = 0;
-	buf_be64(&value, i->ino);
-	store_put(db_store(t), node_key(&key, node), buf_slice(&value));
 	ns_put(v, t, i);
 }
 
@@ -541,12 +548,15 @@ void ns_stat(const struct inode *i, struct stat *ret)
 	ret->st_blocks = (blkcnt_t)bytes_blocks(i);
 }
 
-/* The store did not take it: memory goes back to what the store says. */
-static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
+/* The store did not take it: memory goes back to what the store says, before anybody else looks at it. */
+static void take_back(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
+	ns_begin(v, t);
+	/* Numbers that it took would be given out after the next start again: others are taken anew. */
+	v->ino_limit = v->next_ino;
 	for (size_t k = 0; k < count; k++) {
 		struct inode *i = *slot_of(v, inos[k]);
 
@@ -554,15 +564,16 @@ static void reload(struct vfs *v, struct txn *t, const uint64_t *inos, size_t co
 			i = i->next_in_slot;
 		if (!i)
 			continue;
-		i->gone = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value) < 0 ||
-			  decode(buf_slice(&value), i) < 0;
+		int r = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value);
+		i->gone = r == -ENOENT;
+		if (r == 0 && (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0))
+			i->gone = true;
 		bytes_undo(v, i);
 		publish_recheck(v, t, i);
 		ns_release(v, i);
 	}
 	if (count)
 		(void)graves_load(v, t);
-	v->ino_limit = v->next_ino; /* the block may not have been taken after all */
 }
 
 /* Takes the list of inodes this operation wrote; they may be released from now on. */
@@ -594,16 +605,15 @@ static int end(struct vfs *v, struct txn *t, int r, bool later)
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, r >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 	if (r < 0) {
-		db_abort(t);
+		db_restart(t);
 	} else {
 		/* A file is removed only after what gave it up is written. */
-		int err = later && !doomed ? db_commit_later(t) : db_commit(t);
+		int err = later && !doomed ? db_try_commit_later(t) : db_try_commit(t);
 
 		r = err < 0 ? err : r;
 	}
 	if (r < 0) {
-		t = db_begin(v->db);
-		reload(v, t, inos, count);
+		take_back(v, t, inos, count);
 		db_abort(t);
 	}
 	bytes_settle_doomed(doomed, r >= 0);
@@ -622,16 +632,14 @@ int ns_end_later(struct vfs *v, struct txn *t, int r)
 	return end(v, t, r, true);
 }
 
-void project_committed(void *ctx, int result)
+void project_committed(void *ctx, struct txn *t, int result)
 {
 	struct vfs *v = ctx;
 	size_t count = 0;
-	struct txn *t = db_begin(v->db);
 	AUTO(free_ptr) uint64_t *inos = take_touched(v, &count, result >= 0);
 	struct doomed *doomed = bytes_take_doomed(v);
 
 	if (result < 0)
-		reload(v, t, inos, count);
-	db_abort(t);
+		take_back(v, t, inos, count);
 	bytes_settle_doomed(doomed, result >= 0);
 }

@@ -8,6 +8,8 @@
  */
 #include "fs/ops.h"
 
+#include "core/platform.h"
+
 #include <stdlib.h>
 
 /** Seconds; a day stands for ever, because every change from elsewhere is notified. */
@@ -44,6 +46,8 @@ int ops_errno(int r)
 	case -EBADMSG:
 	case -EPROTO:
 		return EIO;
+	case -ENODATA:
+		return PLATFORM_NO_ATTRIBUTE;
 	case -ENOSYS:
 		/* The kernel would take it for "never ask again", for every file. */
 		return EOPNOTSUPP;

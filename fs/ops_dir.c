@@ -6,10 +6,11 @@
  */
 #include "fs/ops.h"
 
-#include <linux/fuse.h>
 #include <string.h>
 
 #define LISTING_BYTES_MAX ((size_t)1 << 20)
+/** No entry of a readdirplus is shorter: its attributes alone are longer. */
+#define ENTRY_BYTES_MIN 88
 
 /** A listing in the making. */
 struct listing {
@@ -21,6 +22,8 @@ struct listing {
 	char *bytes;
 	size_t len;
 	size_t cap;
+	uint64_t *counted; /**< inodes whose lookup count the kernel will know about */
+	size_t counted_len;
 };
 
 void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -99,13 +102,17 @@ static int add_plus(struct listing *l, const struct vfs_dirent *d, uint64_t next
 	}
 	size_t n = fuse_add_direntry_plus(l->req, l->bytes + l->len, l->cap - l->len, d->name, &e,
 					  (off_t)next);
-	if (n <= l->cap - l->len) {
+	bool fits = n <= l->cap - l->len;
+	bool counts = !dot && !special_owns(st.st_ino);
+
+	if (fits) {
 		l->len += n;
-		return 1;
-	}
-	if (!dot && !special_owns(st.st_ino))
+		if (counts)
+			l->counted[l->counted_len++] = st.st_ino;
+	} else if (counts) {
 		vfs_forget(l->ops->vfs, st.st_ino, 1);
-	return 0;
+	}
+	return fits;
 }
 
 static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *fi)
@@ -125,14 +132,8 @@ static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *
 /** Nobody received the listing: gives back every count it would have carried. */
 static void take_back(const struct listing *l)
 {
-	for (size_t at = 0; at < l->len;) {
-		const struct fuse_direntplus *d = (const void *)(l->bytes + at);
-
-		/* "." and ".." have no node id. */
-		if (d->entry_out.nodeid && !special_owns(d->entry_out.nodeid))
-			vfs_forget(l->ops->vfs, d->entry_out.nodeid, 1);
-		at += FUSE_DIRENTPLUS_SIZE(d);
-	}
+	for (size_t i = 0; i < l->counted_len; i++)
+		vfs_forget(l->ops->vfs, l->counted[i], 1);
 }
 
 static void list(struct listing *l, size_t size, off_t off, const struct fuse_file_info *fi)
@@ -141,6 +142,8 @@ static void list(struct listing *l, size_t size, off_t off, const struct fuse_fi
 	l->dir = special_owns(l->ino) ? NULL : ops_handle(fi);
 	l->cap = size < LISTING_BYTES_MAX ? size : LISTING_BYTES_MAX;
 	l->bytes = xmalloc(l->cap);
+	if (l->plus)
+		l->counted = xreallocarray(NULL, l->cap / ENTRY_BYTES_MIN + 1, sizeof(*l->counted));
 
 	int r = fill(l, (uint64_t)off, fi);
 	/* What was found before an error is worth more than the error, which comes back next time. */
@@ -149,6 +152,7 @@ static void list(struct listing *l, size_t size, off_t off, const struct fuse_fi
 	else if (fuse_reply_buf(l->req, l->bytes, l->len) < 0 && l->plus)
 		take_back(l);
 	free_ptr(&l->bytes);
+	free_ptr(&l->counted);
 }
 
 void ops_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

@@ -50,6 +50,9 @@ static bool find(const struct act *a, bool keep, struct fuse_entry_param *ret)
 
 	if (!alive)
 		st = (struct stat){.st_ino = a->n.ino, .st_mode = a->n.mode, .st_nlink = 1};
+	/* The kernel will count the name that it removes. */
+	if (alive && a->n.kind == NOTICE_DELETE && !S_ISDIR(st.st_mode))
+		st.st_nlink++;
 	ops_entry(&st, ret);
 	if (!alive || !keep)
 		ret->entry_timeout = ret->attr_timeout = 0;

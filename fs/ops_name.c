@@ -1,6 +1,8 @@
 /* Names: looking up, making, moving and removing them, and the lookup counts that go with them. */
 #include "fs/ops.h"
 
+#include "core/platform.h"
+
 #include <string.h>
 
 #define NAME_BYTES_MAX 255
@@ -174,6 +176,7 @@ void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name
 	if (ops_echo_remove(req, old_parent, old_name))
 		return;
 	if (!r)
-		r = vfs_rename(o->vfs, &c, old_parent, old_name, new_parent, new_name, flags);
+		r = vfs_rename(o->vfs, &c, old_parent, old_name, new_parent, new_name,
+			       platform_rename_flags(flags));
 	ops_reply(req, r);
 }

@@ -128,13 +128,33 @@ static void behind_the_kernel(struct inode *dir)
 
 static void take_out_leftover(struct vfs *v, struct txn *t, struct inode *dir);
 
-/* Takes the name away; what is open stays readable, what is local in a directory stays in it. */
+/* The primary name leaves an inode that has others. */
+static void split_off(struct vfs *v, struct txn *t, struct inode *i, struct inode *parent)
+{
+	AUTO(free_ptr) char *name = xstrdup(i->name);
+
+	ns_unlink(v, t, parent, name, i);
+	(void)links_promote(v, t, i);
+	notice_entry(
+		v, t,
+		&(struct vfs_notice){
+			.kind = NOTICE_DELETE, .parent = parent->ino, .name = name, .linked = true},
+		i);
+	notice_inode(v, t, NOTICE_ATTR, i);
+	take_out_leftover(v, t, parent);
+}
+
+/* Takes the primary name away; what is open stays readable, what is local in a directory stays in it. */
 static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 {
 	struct inode *parent = i->parent ? ns_get(v, t, i->parent) : NULL;
 
 	if (S_ISDIR(i->mode) && !ns_is_empty(v, t, i->ino)) {
 		ns_unbind(v, t, i); /* publish_revive() brings it back when something is put in */
+		return;
+	}
+	if (parent && i->link_count > 0) {
+		split_off(v, t, i, parent);
 		return;
 	}
 	if (parent) {
@@ -267,19 +287,45 @@ static struct inode *show(struct vfs *v, struct txn *t, const struct node_info *
 			  struct inode *parent)
 {
 	uint64_t occupant = 0;
+	bool is_there = i && i->parent == parent->ino && strcmp(i->name, n->name) == 0;
 
-	if (ns_find(v, t, parent->ino, n->name, &occupant) == 0 && (!i || occupant != i->ino)) {
+	if (!is_there && ns_find(v, t, parent->ino, n->name, &occupant) == 0) {
 		struct inode *there = ns_get(v, t, occupant);
 
+		if (there && links_select(v, t, there, parent, n->name) < 0)
+			there = NULL;
 		if (there && !i && adopt(v, t, there, n))
 			return NULL;
 		if (there)
 			put_aside(v, t, parent, there);
+		if (there == i && i) /* it was another name of the same file */
+			(void)links_select_node(v, t, i, &n->id);
 	}
 	if (!i)
 		i = make_inode(v, t, n);
 	put_in(v, t, i, parent, n->name);
 	return i;
+}
+
+/* A save here is under way: it will be merged with what came from elsewhere, and brings back what was deleted. */
+static bool is_being_written(const struct inode *i)
+{
+	return i->dirty || (i->own_bytes && i->unpublished);
+}
+
+/* A name of several whose record is no longer the same as the others' (links.c). */
+static bool must_split(struct txn *t, const struct inode *i, const struct node_info *n,
+		       bool content_changed)
+{
+	AUTO(buf_fini) struct buf old = {0};
+	AUTO(buf_fini) struct buf now = {0};
+
+	if (i->link_count == 0 || !txn_is_remote(t) || is_being_written(i))
+		return false;
+	if (S_ISREG(i->mode) && n->exec != !!(i->mode & S_IXUSR))
+		return true;
+	return content_changed && (db_old_read(t, &n->id, &old) < 0 || db_read(t, &n->id, &now) < 0 ||
+				   !slice_eq(buf_slice(&old), buf_slice(&now)));
 }
 
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed)
@@ -289,8 +335,9 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 	struct inode *i = ino ? ns_get(v, t, ino) : NULL;
 	uint64_t up = ns_ino_of(v, t, &n->parent);
 	struct inode *parent = up ? ns_get(v, t, up) : NULL;
-	bool fresh = !i;
 
+	if (i && links_select_node(v, t, i, &n->id) < 0)
+		log_warn("the content of a linked file could not be read");
 	if (txn_is_remote(t)) {
 		mutex_lock(&v->queue_lock);
 		if (!v->sync_soon)
@@ -301,12 +348,17 @@ void project_node(void *ctx, struct txn *t, const struct node_info *n, bool cont
 	if (!n->visible || !parent) {
 		if (!i)
 			return;
-		if (!i->dirty && !(i->own_bytes && i->unpublished))
+		if (!is_being_written(i))
 			take_out(v, t, i);
 		else /* being written here: the save brings the record back, unless a crash prevents it */
 			store_put(db_store(t), SLICE_STR("Lu"), SLICE("", 0));
 		return;
 	}
+	if (i && must_split(t, i, n, content_changed)) {
+		take_out(v, t, i);
+		i = NULL;
+	}
+	bool fresh = !i;
 	i = show(v, t, n, i, parent);
 	if (!i)
 		return;
@@ -335,9 +387,15 @@ static void show_child(void *ctx, const struct node_info *n)
 {
 	struct dirs *d = ctx;
 
-	project_node(d->v, d->t, n, false);
 	uint64_t ino = ns_ino_of(d->v, d->t, &n->id);
 	struct inode *i = ino ? ns_get(d->v, d->t, ino) : NULL;
+
+	if (i && i->link_count > 0 && !is_being_written(i) && links_differ(d->t, i, &n->id) &&
+	    links_select_node(d->v, d->t, i, &n->id) == 0)
+		take_out(d->v, d->t, i);
+	project_node(d->v, d->t, n, false);
+	ino = ns_ino_of(d->v, d->t, &n->id);
+	i = ino ? ns_get(d->v, d->t, ino) : NULL;
 	if (i && S_ISREG(i->mode) && !i->dirty && !i->own_bytes && i->size != n->size) {
 		i->size = n->size;
 		ns_put(d->v, d->t, i);

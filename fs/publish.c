@@ -46,7 +46,7 @@ void publish_written(struct vfs *v, struct txn *t, struct inode *i)
 {
 	if (i->gone)
 		return;
-	if (i->local)
+	if (i->local && i->link_count == 0) /* another name of it may travel */
 		bytes_wait(v, i);
 	else if (i->unpublished ? i->due_ms == UINT64_MAX : t != NULL)
 		publish_mark(v, t, i, LONG_OPEN_MS);
@@ -68,9 +68,7 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
 		 struct inode *i)
 {
-	bool this_name = i->parent == parent->ino && i->name && strcmp(i->name, name) == 0;
-
-	if (!i->bound || !this_name)
+	if (!i->bound)
 		return 0;
 	if (S_ISDIR(i->mode))
 		return db_delete(t, &i->node);
@@ -86,12 +84,12 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 /** A node to be created for an inode. */
 struct making {
 	const struct inode *parent;
-	const struct inode *self;
+	const char *name;
 	enum node_kind kind;
 };
 
 /*
- * An id that no other inode here is bound to. True if it had to pass one: a node of this very name, shown
+ * An id that nothing here is bound to. True if it had to pass one: a node of this very name, shown
  * under another because somebody else's came first.
  */
 static bool fresh_node(struct vfs *v, struct txn *t, const struct making *m, struct id *ret)
@@ -99,20 +97,18 @@ static bool fresh_node(struct vfs *v, struct txn *t, const struct making *m, str
 	unsigned from = 0;
 
 	for (bool passed = false;; passed = true) {
-		from = db_new_id(t, &m->parent->node, m->self->name, m->kind, from, ret);
-		uint64_t ino = ns_ino_of(v, t, ret);
-		if (ino == 0 || ino == m->self->ino || from > 1000)
+		from = db_new_id(t, &m->parent->node, m->name, m->kind, from, ret);
+		if (ns_ino_of(v, t, ret) == 0 || from > 1000)
 			return passed;
 		from++;
 	}
 }
 
-/* Takes the node that the file's name stands for, out of its grave if there is one. */
+/* Takes the node that the name stands for, out of its grave if there is one. */
 static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent,
-			  const struct inode *i, struct id *ret)
+			  const char *name, struct id *ret)
 {
-	const struct making m = {parent, i, NODE_RECORD};
-	const char *name = i->name;
+	const struct making m = {parent, name, NODE_RECORD};
 	enum node_kind kind = NODE_NONE;
 
 	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
@@ -139,6 +135,17 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 	return true;
 }
 
+void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
+		      const char *name, struct id *ret)
+{
+	enum node_kind kind = NODE_NONE;
+
+	/* A record that is gone from this name goes before the one the file was elsewhere. */
+	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 ||
+	    !take_origin(v, t, i, parent, ret))
+		node_for_name(v, t, parent, name, ret);
+}
+
 static bool must_hold(const struct inode *i)
 {
 	return !i->bound && localname_is_temporary(i->name);
@@ -155,7 +162,7 @@ static bool is_json_name(const char *name)
  * JSON that does not parse while someone still has it open is most likely half written; so is a file that
  * is empty: a shell's `>` truncates and closes a duplicate before the command writes a byte.
  */
-static bool is_half_written(struct vfs *v, struct txn *t, struct inode *i)
+bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, const char *name)
 {
 	AUTO(buf_fini) struct buf room = {0};
 	struct slice now;
@@ -165,45 +172,56 @@ static bool is_half_written(struct vfs *v, struct txn *t, struct inode *i)
 		return false;
 	if (i->size == 0)
 		return true;
-	if (!is_json_name(i->name) || bytes_whole(v, t, i, &room, &now) < 0)
+	if (!is_json_name(name) || bytes_whole(v, t, i, &room, &now) < 0)
 		return false;
 	int r = json_scan(now, &j, NULL);
 	json_fini(&j);
 	return r < 0;
 }
 
+int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
+		const struct saving *s, struct buf *ret_merged)
+{
+	int r = db_put_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
+
+	if (r == 0)
+		r = db_put_content(t, &name->node, s->base, s->bytes);
+	if (r >= 0)
+		r = db_put_exec(t, &name->node, s->exec);
+	return r < 0 ? r : db_read(t, &name->node, ret_merged);
+}
+
+void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged)
+{
+	i->base_empty = false;
+	i->replaced = 0;
+	bytes_published(v, t, i, merged);
+	ns_put(v, t, i);
+	publish_unmark(v, t, i);
+}
+
 static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent)
 {
 	AUTO(buf_fini) struct buf merged = {0};
 	AUTO(buf_fini) struct buf room = {0};
-	struct slice now;
-	int r = bytes_whole(v, t, i, &room, &now);
+	const struct link name = links_at(i, 0);
+	struct saving s = {.exec = i->mode & S_IXUSR};
+	int r = bytes_whole(v, t, i, &room, &s.bytes);
 
 	if (r < 0)
 		return r;
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
 	/* A part written in place changes what is there now; a whole new content, what was read before. */
-	bool whole = i->replaced > 0 && i->replaced >= now.len;
-	const struct doc *base =
-		empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
-	r = db_put_node(t, &i->node, NODE_RECORD, &parent->node, i->name);
-	if (r == 0)
-		r = db_put_content(t, &i->node, base, now);
+	bool whole = i->replaced > 0 && i->replaced >= s.bytes.len;
+	s.base = empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
+	r = publish_put(t, &name, parent, &s, &merged);
 	doc_destroy(empty);
-	if (r >= 0)
-		r = db_put_exec(t, &i->node, i->mode & S_IXUSR);
-	if (r >= 0)
-		r = db_read(t, &i->node, &merged);
 	if (r < 0)
 		return r;
-	i->base_empty = false;
-	i->replaced = 0;
-	bool same = slice_eq(buf_slice(&merged), now);
-	bytes_published(v, t, i, &merged);
+	bool same = slice_eq(buf_slice(&merged), s.bytes);
+	publish_done(v, t, i, &merged);
 	if (!same)
 		project_modified(v, t, i);
-	ns_put(v, t, i);
-	publish_unmark(v, t, i);
 	return 0;
 }
 
@@ -211,7 +229,7 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
  * Too large to travel. The other devices keep the last version that did, and it goes on counting as
  * unpublished, so that nobody is told it is synced.
  */
-static int stay_here(struct vfs *v, struct txn *t, struct inode *i)
+int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i)
 {
 	int r = i->dirty || !i->own_bytes ? bytes_store(v, t, i) : 0;
 
@@ -227,17 +245,15 @@ static int stay_here(struct vfs *v, struct txn *t, struct inode *i)
 
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 {
+	if (i->link_count > 0)
+		return links_publish(v, t, i, force);
 	struct id node;
 	struct inode *parent = i->parent && !i->gone ? ns_get(v, t, i->parent) : NULL;
 	int r = bytes_load(v, t, i);
 
 	if (r < 0)
 		return r;
-	if (!parent) { /* nothing leads to it any more, or only a hard link does */
-		if (i->dirty && !i->gone && i->nlink > 0)
-			r = bytes_store(v, t, i);
-		if (r < 0)
-			return r;
+	if (!parent) { /* nothing leads to it any more */
 		i->dirty = false;
 		publish_unmark(v, t, i);
 		return 0;
@@ -248,8 +264,8 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 		return r;
 	bool wanted = !i->local && publish_wants(parent, i->name);
 	if (wanted && i->size > RECORD_BYTES_MAX)
-		return stay_here(v, t, i);
-	if (!wanted || (!force && (must_hold(i) || is_half_written(v, t, i)))) {
+		return publish_stay_here(v, t, i);
+	if (!wanted || (!force && (must_hold(i) || publish_is_half_written(v, t, i, i->name)))) {
 		if (i->dirty || !i->own_bytes)
 			r = bytes_store(v, t, i);
 		if (r < 0)
@@ -261,8 +277,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 		return 0;
 	}
 	if (!i->bound) {
-		if (!take_origin(v, t, i, parent, &node))
-			node_for_name(v, t, parent, i, &node);
+		publish_node_for(v, t, i, parent, i->name, &node);
 		ns_bind(v, t, i, &node);
 		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
 		i->replaced = 0;
@@ -305,7 +320,7 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 		return 0;
 	graves_bury_now(v, t, parent->ino, dir->name);
 	/* A directory of that name may be here, shown under another until the record's grace is over. */
-	const struct making m = {parent, dir, NODE_DIR};
+	const struct making m = {parent, dir->name, NODE_DIR};
 	if (fresh_node(v, t, &m, &node))
 		return -EEXIST;
 	int r = db_put_node(t, &node, NODE_DIR, &parent->node, dir->name);
@@ -346,29 +361,40 @@ bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *paren
 	return true;
 }
 
+/* One of its names; most have no other. */
+static int publish_symlink_name(struct vfs *v, struct txn *t, struct inode *i, size_t k)
+{
+	const struct link name = links_at(i, k);
+	struct inode *parent = ns_get(v, t, name.parent);
+	struct id node;
+
+	if (!parent || parent->local || name.bound || localname_is_local(name.name) ||
+	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
+		return 0;
+	int r = publish_revive(v, t, parent);
+	if (r < 0 || !publish_wants(parent, name.name))
+		return r;
+	graves_bury_now(v, t, parent->ino, name.name);
+	const struct making m = {parent, name.name, NODE_SYMLINK};
+	(void)fresh_node(v, t, &m, &node);
+	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, name.name);
+	if (r == 0)
+		r = db_put_content(t, &node, NULL, buf_slice(&i->data));
+	if (r >= 0)
+		links_bind(v, t, i, k, &node);
+	return r < 0 ? r : 0;
+}
+
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	struct id node;
-	struct inode *parent = ns_get(v, t, i->parent);
 	int r = bytes_load(v, t, i);
 
 	publish_unmark(v, t, i);
-	if (r < 0 || !parent || i->local || localname_is_local(i->name) ||
-	    !publish_safe_target(v, t, parent, buf_slice(&i->data)))
+	for (size_t k = 0; r == 0 && k <= i->link_count; k++)
+		r = publish_symlink_name(v, t, i, k);
+	if (r < 0 || !i->bound || !i->own_bytes)
 		return r;
-	r = publish_revive(v, t, parent);
-	if (r < 0 || !publish_wants(parent, i->name))
-		return r;
-	graves_bury_now(v, t, parent->ino, i->name);
-	const struct making m = {parent, i, NODE_SYMLINK};
-	(void)fresh_node(v, t, &m, &node);
-	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, i->name);
-	if (r == 0)
-		r = db_put_content(t, &node, NULL, buf_slice(&i->data));
-	if (r < 0)
-		return r;
-	ns_bind(v, t, i, &node);
 	store_delete(db_store(t), ns_key(&key, 'b', i->ino));
 	i->own_bytes = false;
 	ns_put(v, t, i);
@@ -479,7 +505,7 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 		return renamed_record(v, t, i, parent, from->parent, from->name);
 	i->local = parent->local || localname_is_local(i->name);
 	ns_put(v, t, i);
-	if (!wanted || !(S_ISREG(i->mode) || S_ISLNK(i->mode))) {
+	if ((!wanted && i->link_count == 0) || !(S_ISREG(i->mode) || S_ISLNK(i->mode))) {
 		publish_unmark(v, t, i);
 		return 0;
 	}
@@ -490,8 +516,14 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 
 /* ---- whole directories -------------------------------------------------------------------------- */
 
+struct entry {
+	uint64_t dir;
+	uint64_t ino;
+};
+
 struct entries {
-	uint64_t *inos;
+	uint64_t dir;
+	struct entry *items;
 	size_t count;
 };
 
@@ -501,15 +533,25 @@ static bool add_entry(void *ctx, struct slice key, struct slice value)
 	struct reader r = reader_init(value);
 
 	(void)key;
-	e->inos = xreallocarray(e->inos, e->count + 1, sizeof(*e->inos));
-	e->inos[e->count++] = reader_be64(&r);
+	e->items = xreallocarray(e->items, e->count + 1, sizeof(*e->items));
+	e->items[e->count++] = (struct entry){.dir = e->dir, .ino = reader_be64(&r)};
 	return true;
 }
 
-static int publish_one(struct vfs *v, struct txn *t, struct inode *i)
+static int list_entries(struct txn *t, uint64_t dir, struct entries *e)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	e->dir = dir;
+	return store_scan(db_store(t), ns_key(&key, 'd', dir), SLICE("", 0), add_entry, e);
+}
+
+/* dir: through which directory it was found. */
+static int publish_one(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
 {
 	struct inode *parent = ns_get(v, t, i->parent);
 
+	(void)dir;
 	if (!parent)
 		return -EIO;
 	i->local = parent->local || localname_is_local(i->name);
@@ -518,7 +560,7 @@ static int publish_one(struct vfs *v, struct txn *t, struct inode *i)
 		return i->bound ? 0 : publish_new_dir(v, t, parent, i);
 	if (S_ISLNK(i->mode))
 		return publish_symlink(v, t, i);
-	if (!S_ISREG(i->mode) || i->local)
+	if (!S_ISREG(i->mode) || (i->local && i->link_count == 0))
 		return 0;
 	/* Each file becomes a change of its own: a whole tree in one could be more than can be sent. */
 	publish_mark(v, t, i, 0);
@@ -527,40 +569,38 @@ static int publish_one(struct vfs *v, struct txn *t, struct inode *i)
 
 /* Visits everything below dir, directories before what is in them. */
 static int for_each_below(struct vfs *v, struct txn *t, struct inode *dir,
-			  int (*fn)(struct vfs *v, struct txn *t, struct inode *i))
+			  int (*fn)(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i))
 {
-	AUTO(buf_fini) struct buf key = {0};
 	struct entries e = {0};
-	int r = store_scan(db_store(t), ns_key(&key, 'd', dir->ino), SLICE("", 0), add_entry, &e);
+	int r = list_entries(t, dir->ino, &e);
 
 	for (size_t k = 0; r == 0 && k < e.count; k++) {
-		struct inode *i = ns_get(v, t, e.inos[k]);
+		struct entry at = e.items[k];
+		struct inode *i = ns_get(v, t, at.ino);
 
 		if (!i)
 			r = -EIO;
 		else if (S_ISDIR(i->mode))
-			r = store_scan(db_store(t), ns_key(&key, 'd', i->ino), SLICE("", 0),
-				       add_entry, &e);
+			r = list_entries(t, i->ino, &e);
 		if (r == 0)
-			r = fn(v, t, i);
+			r = fn(v, t, at.dir, i);
 	}
-	free(e.inos);
+	free(e.items);
 	return r;
 }
 
 int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir)
 {
-	int r = publish_one(v, t, dir);
+	int r = publish_one(v, t, dir->parent, dir);
 
 	return r == 0 ? for_each_below(v, t, dir, publish_one) : r;
 }
 
-static int withdraw_one(struct vfs *v, struct txn *t, struct inode *i)
+/* The primary name stops being a record. */
+static int withdraw_name(struct vfs *v, struct txn *t, struct inode *i)
 {
 	int r = 0;
 
-	if (!i->bound)
-		return 0;
 	if (!S_ISDIR(i->mode))
 		r = bytes_own(v, t, i);
 	ns_unbind(v, t, i);
@@ -569,10 +609,25 @@ static int withdraw_one(struct vfs *v, struct txn *t, struct inode *i)
 	return r;
 }
 
+static int withdraw_one(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
+{
+	int r = i->bound && i->parent == dir ? withdraw_name(v, t, i) : 0;
+
+	for (size_t k = 0; r == 0 && k < i->link_count; k++) {
+		if (!i->links[k].bound || i->links[k].parent != dir)
+			continue;
+		const struct id node = i->links[k].node;
+
+		r = links_select_node(v, t, i, &node);
+		r = r == 0 ? withdraw_name(v, t, i) : r;
+	}
+	return r;
+}
+
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir)
 {
 	struct id node = dir->node;
-	int r = withdraw_one(v, t, dir);
+	int r = withdraw_name(v, t, dir);
 
 	if (r == 0)
 		r = for_each_below(v, t, dir, withdraw_one);

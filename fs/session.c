@@ -3,30 +3,28 @@
  *
  * libfuse's loop waits in sem_wait() for its workers, and looks at the flag of fuse_session_exit() only
  * when a signal interrupts it. A signal that comes just before it falls asleep is lost. Therefore
- * session_stop() only writes to an eventfd; a thread of ours waits for that, sees the last notification
+ * session_stop() only sets an event; a thread of ours waits for that, sees the last notification
  * off while the workers still answer (notify.h says why), sets the flag, and sends SIGUSR2 to the loop's
  * thread until the loop has ended.
  */
 #include "fs/session.h"
 
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 #include "fs/echo.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/refusal.h"
 
-#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
+#include <sys/statvfs.h>
 
 /**
  * More workers take turns on few processors, and each turn finds cold caches: with 10, creating files was
@@ -43,7 +41,7 @@ struct session {
 	struct notify notify;
 	char *mountpoint;
 	int stop_fd; /**< readable = stop */
-	pid_t loop_tid;
+	struct thread loop;
 	struct mutex lock;
 	struct cond ended;
 	bool loop_ended; /* protected by lock */
@@ -96,11 +94,11 @@ static bool is_mounted_on(const char *path, const struct stat *st)
 static int check_mountpoint(const char *dir, char **ret, struct why *why)
 {
 	AUTO(free_ptr) char *path = NULL;
-	struct statfs fs;
+	struct statvfs fs;
 	struct stat st;
 
-	/* statfs, too, because the kernel answers stat for a dead mount from what it has cached. */
-	if (stat(dir, &st) < 0 || statfs(dir, &fs) < 0) {
+	/* statvfs, too, because the kernel answers stat for a dead mount from what it has cached. */
+	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0) {
 		int r = -errno;
 
 		if (r == -ENOENT)
@@ -118,7 +116,7 @@ static int check_mountpoint(const char *dir, char **ret, struct why *why)
 	path = realpath(dir, NULL);
 	if (!path)
 		return why_set(why, -errno, "cannot mount on '%s': %s", dir, strerror(errno));
-	if (fs.f_type == FUSE_SUPER_MAGIC && is_mounted_on(path, &st))
+	if (platform_is_fuse(path) && is_mounted_on(path, &st))
 		return why_set(
 			why, -EBUSY,
 			"something is mounted at '%s' already: unmount it with blaze umount %s",
@@ -132,7 +130,7 @@ static char *mount_options(const struct session_options *options)
 {
 	AUTO(free_ptr) char *fsname = xasprintf("fsname=%s", options->name);
 	char *ret = NULL;
-	int r = fuse_opt_add_opt(&ret, "subtype=blaze,nosuid,nodev,default_permissions");
+	int r = fuse_opt_add_opt(&ret, PLATFORM_FUSE_OPTIONS);
 
 	r |= fuse_opt_add_opt_escaped(&ret, fsname);
 	if (options->fuse_options && options->fuse_options[0])
@@ -159,13 +157,18 @@ static int new_fuse_session(struct session *s, const struct session_options *opt
 
 static int mount_fuse_session(struct session *s, struct why *why)
 {
-	if (access("/dev/fuse", F_OK) < 0)
-		return why_set(why, -ENODEV,
-			       "this system has no /dev/fuse; load it with: modprobe fuse");
-	if (fuse_session_mount(s->se, s->mountpoint) == 0)
+	const char *missing = platform_no_fuse();
+
+	if (missing)
+		return why_set(why, -ENODEV, "%s", missing);
+	struct refusal said;
+	char text[256] = "fusermount3 does not run: install the package fuse3";
+	refusal_begin(&said);
+	int r = fuse_session_mount(s->se, s->mountpoint);
+	refusal_end(&said, text, sizeof(text));
+	if (r == 0)
 		return 0;
-	/* As a user, fusermount3 has printed the reason itself. */
-	const char *reason = complaint->text[0] ? complaint->text : "fusermount3 refused it";
+	const char *reason = complaint->text[0] ? complaint->text : text;
 	return why_set(why, -EPERM, "cannot mount on '%s': %s", s->mountpoint, reason);
 }
 
@@ -201,9 +204,9 @@ int session_create(const struct session_options *options, struct session **ret, 
 
 	int r = check_mountpoint(options->mountpoint, &s->mountpoint, why);
 	if (r >= 0) {
-		s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		s->stop_fd = platform_event_create();
 		if (s->stop_fd < 0)
-			r = why_set(why, -errno, "cannot mount: %s", strerror(errno));
+			r = why_set(why, s->stop_fd, "cannot mount: %s", strerror(-s->stop_fd));
 	}
 	if (r >= 0) {
 		fuse_set_log_func(on_fuse_log);
@@ -232,12 +235,7 @@ int session_create(const struct session_options *options, struct session **ret, 
 
 void session_stop(struct session *s)
 {
-	static const uint64_t one = 1;
-	int saved = errno;
-
-	/* Only fails when it is readable already, for 2^64 calls. */
-	(void)!write(s->stop_fd, &one, sizeof(one));
-	errno = saved;
+	platform_event_set(s->stop_fd);
 }
 
 static void on_wake(int sig)
@@ -250,7 +248,7 @@ static void wake_loop(struct session *s)
 {
 	mutex_lock(&s->lock);
 	while (!s->loop_ended) {
-		(void)syscall(SYS_tgkill, getpid(), s->loop_tid, WAKE_SIGNAL);
+		thread_interrupt(&s->loop, WAKE_SIGNAL);
 		(void)cond_wait_until(&s->ended, &s->lock, monotonic_ms() + WAKE_INTERVAL_MS);
 	}
 	mutex_unlock(&s->lock);
@@ -293,7 +291,7 @@ int session_run(struct session *s)
 	sigset_t set, old_set;
 
 	assert(!s->loop_ended);
-	s->loop_tid = (pid_t)syscall(SYS_gettid);
+	s->loop = thread_self();
 	(void)sigemptyset(&wake.sa_mask);
 	(void)sigaction(WAKE_SIGNAL, &wake, NULL);
 	(void)sigemptyset(&set);

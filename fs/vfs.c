@@ -111,6 +111,7 @@ static bool settle_one(struct vfs *v, bool all)
 {
 	uint64_t now = monotonic_ms();
 	struct txn *t = db_begin(v->db);
+	ns_begin(v, t);
 	struct inode *i = due_inode(v, now, all);
 	struct inode *stays = i ? NULL : bytes_next_due(v, all ? UINT64_MAX : now);
 

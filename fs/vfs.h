@@ -43,6 +43,7 @@ enum vfs_notice_kind {
 struct vfs_notice {
 	enum vfs_notice_kind kind;
 	mode_t mode; /**< of ino */
+	bool linked; /**< NOTICE_DELETE: ino has other names */
 	uint64_t ino;
 	uint64_t parent; /**< where ino is, or was; 0 = nowhere */
 	char *dir;	 /**< path of parent from the root, when that was so; NULL: it had none */
@@ -101,7 +102,7 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 /* These do not touch lookup counts. */
 int vfs_unlink(struct vfs *v, uint64_t parent, const char *name);
 int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name);
-/** flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE (<linux/fs.h> values 1 and 2). */
+/** flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
 int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, const char *old_name,
 	       uint64_t new_parent, const char *new_name, unsigned flags);
 

@@ -102,8 +102,8 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 		i->ctime = ns_now();
 		ns_put(v, t, i);
 	}
-	if (r == 0 && (set & VFS_SET_MODE) && i->bound && S_ISREG(i->mode))
-		r = db_put_exec(t, &i->node, i->mode & S_IXUSR);
+	if (r == 0 && (set & VFS_SET_MODE) && S_ISREG(i->mode))
+		r = links_put_exec(t, i);
 	if (r >= 0)
 		ns_stat(i, ret);
 	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */
@@ -117,12 +117,16 @@ int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
 	int r = !i ? -ENOENT : !S_ISLNK(i->mode) ? -EINVAL : bytes_load(v, t, i);
-	const struct inode *parent = r == 0 ? ns_get(v, t, i->parent) : NULL;
 
 	buf_clear(ret);
 	/* A record's link may have been safe where it was, and its directory moved since. */
-	if (r == 0 && i->bound && !publish_safe_target(v, t, parent, buf_slice(&i->data)))
-		r = -EACCES;
+	for (size_t k = 0; r == 0 && k <= i->link_count; k++) {
+		const struct link name = links_at(i, k);
+
+		if (name.bound &&
+		    !publish_safe_target(v, t, ns_get(v, t, name.parent), buf_slice(&i->data)))
+			r = -EACCES;
+	}
 	if (r == 0) {
 		buf_slice_append(ret, buf_slice(&i->data));
 		bytes_drop(v, i);
@@ -173,11 +177,14 @@ static int blaze_fact(struct vfs *v, struct txn *t, const struct inode *i, const
 	struct node_info n;
 	char hex[ID_HEX_BYTES];
 
-	if (strcmp(name, "type") == 0 && !i->bound) {
+	struct link record = links_at(i, 0);
+	for (size_t k = 1; k <= i->link_count && !record.bound; k++)
+		record = links_at(i, k);
+	if (strcmp(name, "type") == 0 && !record.bound) {
 		buf_printf(out, "local");
 		return 0;
 	}
-	if (!i->bound || db_node(t, &i->node, &n) < 0)
+	if (!record.bound || db_node(t, &record.node, &n) < 0)
 		return -ENODATA;
 	int r = 0;
 	id_hex(&n.id, hex);

@@ -4,6 +4,8 @@
  */
 #include "fs/bytes.h"
 
+#include "core/platform.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

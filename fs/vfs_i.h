@@ -9,6 +9,7 @@
  *   n node16             ino8            x ino8 name      extended attribute
  *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
  *   h ino8               a file that still has to be published                m        next ino
+ *   k ino8 parent8 name  a further name of an inode: u8 1 and node16 if it is bound, else u8 0
  *   u   something shown may be gone: check at the next start
  */
 #ifndef BLAZE_FS_VFS_I_H
@@ -31,6 +32,14 @@
 /** What could not be published is tried again after this. */
 #define RETRY_MS 1000
 
+/** A further name of an inode (links.c). */
+struct link {
+	uint64_t parent;
+	char *name;
+	struct id node; /**< the record of this name, if bound */
+	bool bound;
+};
+
 struct inode {
 	uint64_t ino;
 	mode_t mode;
@@ -42,7 +51,7 @@ struct inode {
 	struct timespec atime;
 	struct timespec mtime;
 	struct timespec ctime;
-	uint64_t parent; /**< where its (first) name is; 0 = nowhere any more */
+	uint64_t parent; /**< where its primary name is; 0 = nowhere any more */
 	char *name;
 	struct id node; /**< the node shown here, if bound; else the one whose content it still reads */
 	bool bound;
@@ -51,6 +60,8 @@ struct inode {
 	bool plain;	/**< has never had an extended attribute */
 	uint64_t stored_file; /**< the number of the file it is in; 0 = it is under 'b' */
 	uint64_t stored_size;
+	struct link *links; /**< its further names; always in memory with it */
+	size_t link_count;
 
 	/* In memory only. */
 	struct id origin; /**< the record it was, before it was renamed away from origin_name */
@@ -194,6 +205,11 @@ struct vfs {
 };
 
 /* ns.c: the local namespace in the store */
+/**
+ * A transaction's first use of inodes: what memory need not hold may leave it now, and only now, for pointers
+ * are held from here on. ns_get() and ns_new() do it; who begins with an inode from elsewhere has to.
+ */
+void ns_begin(struct vfs *v, const struct txn *t);
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino);
 /** Only if it is in memory. */
 struct inode *ns_cached(struct vfs *v, uint64_t ino);
@@ -218,13 +234,19 @@ void ns_forget(struct vfs *v, uint64_t ino, uint64_t count);
  * program that created it.
  */
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino);
-/** Links the inode at (parent, name): entry, parent's times and link count. */
+/**
+ * Links the inode at (parent, name): entry, parent's times and link count. An inode that has a name gets a
+ * further one; else it is the primary name.
+ */
 void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i);
+/** Takes the primary name away, for ns_link() or links_promote() to give the inode another one. */
 void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name,
 	       struct inode *i);
 bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir);
 void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *node);
 void ns_unbind(struct vfs *v, struct txn *t, struct inode *i);
+/** The node is shown by this inode, and by no other. */
+void ns_put_node(struct vfs *v, struct txn *t, const struct id *node, uint64_t ino);
 /** The inode that shows this node; 0 = none. */
 uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node);
 struct slice ns_key(struct buf *key, char kind, uint64_t ino);
@@ -275,6 +297,48 @@ bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *paren
 int publish_load(struct vfs *v, struct txn *t);
 void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
 
+/** For links.c: the same for one of several names. */
+bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, const char *name);
+/** The node that a name stands for: the one it was, one out of its grave, or a new one. */
+void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
+		      const char *name, struct id *ret);
+struct saving {
+	struct slice bytes;
+	const struct doc *base; /**< what the program had read; NULL = what is there now */
+	bool exec;
+};
+/** Puts a content into the record of one of an inode's names; *ret_merged is what that then says. */
+int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
+		const struct saving *s, struct buf *ret_merged);
+/** The content is what the records say, *merged, which the inode takes. */
+void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged);
+int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i);
+
+/* links.c: inodes with several names. Works on singly linked inodes and directories, too */
+int links_load(struct txn *t, struct inode *i);
+void links_fini(struct inode *i);
+/** A name more, not bound. */
+void links_add(struct txn *t, struct inode *i, uint64_t parent, const char *name);
+/** 0 is the primary name, link_count the last. Borrowed. */
+struct link links_at(const struct inode *i, size_t k);
+/** Makes the name `name` in dir the primary one; it may be asked for as ns_find() finds it. */
+int links_select(struct vfs *v, struct txn *t, struct inode *i, const struct inode *dir,
+		 const char *name);
+/** Binds the k-th name, which is not bound. */
+void links_bind(struct vfs *v, struct txn *t, struct inode *i, size_t k, const struct id *node);
+/** Makes the name bound to this node the primary one. */
+int links_select_node(struct vfs *v, struct txn *t, struct inode *i, const struct id *node);
+/** The primary name was unlinked: unbinds it, and another one takes its place. */
+int links_promote(struct vfs *v, struct txn *t, struct inode *i);
+/** The executable bit of every record. */
+int links_put_exec(struct txn *t, const struct inode *i);
+/** Whether the node does not say what the inode's other records say. */
+bool links_differ(struct txn *t, const struct inode *i, const struct id *node);
+/** publish_file() for an inode with several names. */
+int links_publish(struct vfs *v, struct txn *t, struct inode *i, bool force);
+/** The inode was linked at (dir, name): publishes that name, now or after its hold. */
+int links_made(struct vfs *v, struct txn *t, struct inode *i, struct inode *dir, const char *name);
+
 /* graves.c: records gone from their names, which may yet come back */
 /** 0 and what is buried there, or -ENOENT. */
 int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
@@ -296,7 +360,7 @@ int graves_load(struct vfs *v, struct txn *t);
 /* project.c: changes from elsewhere */
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed);
 /** After a change from elsewhere was written, or could not be. */
-void project_committed(void *ctx, int result);
+void project_committed(void *ctx, struct txn *t, int result);
 /** Shows what the database has and the namespace has not. */
 int project_all(struct vfs *v);
 /** The kernel's pages of this inode are old. */

@@ -1,15 +1,16 @@
 /* Operations on names: the local namespace's side first, then what it means for records. */
 #include "core/name.h"
+#include "core/platform.h"
 #include "fs/bytes.h"
 #include "fs/localname.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME_BYTES_MAX 255
 #define SYMLINK_BYTES_MAX 4095
+#define LINKS_MAX 65000
 
 static int check_name(const char *name)
 {
@@ -39,6 +40,15 @@ static int get_entry(struct vfs *v, struct txn *t, uint64_t parent, const char *
 		return r;
 	*ret = ns_get(v, t, ino);
 	return *ret ? 0 : -EIO;
+}
+
+/* The same, and the name is its inode's primary one. */
+static int select_entry(struct vfs *v, struct txn *t, const struct inode *dir, const char *name,
+			struct inode **ret)
+{
+	int r = get_entry(v, t, dir->ino, name, ret);
+
+	return r == 0 ? links_select(v, t, *ret, dir, name) : r;
 }
 
 int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret)
@@ -206,11 +216,12 @@ int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, str
 		r = -EPERM;
 	if (r == 0 && ns_find(v, t, parent, name, &there) == 0)
 		r = -EEXIST;
-	/* A record has one name. Files that stay on the device may have several. */
-	if (r == 0 && (!i->local || publish_wants(dir, name)))
-		r = -EPERM;
-	if (r == 0)
+	if (r == 0 && i->nlink >= LINKS_MAX)
+		r = -EMLINK;
+	if (r == 0) {
 		ns_link(v, t, dir, name, i);
+		r = links_made(v, t, i, dir, name);
+	}
 	return finish_made(v, t, r, i, ret);
 }
 
@@ -241,7 +252,8 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		if (!i->local)
 			publish_mark(v, t, i, LONG_OPEN_MS);
 		i->opens++;
-		i->writers++;
+		if ((flags & O_ACCMODE) != O_RDONLY)
+			i->writers++;
 		*h = (struct vfs_handle){
 			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
 		*ret_handle = h;
@@ -263,9 +275,9 @@ static const char *linked_name(const struct inode *dir, const char *asked, const
 	return name_is_plain(SLICE_STR(asked)) || i->parent != dir->ino ? asked : i->name;
 }
 
-/* The name is gone; the inode with it when that was its last. */
-static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *asked,
-		      struct inode *i)
+/* The primary name is gone; the inode with it when that was its last. */
+static int drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char *asked,
+		     struct inode *i)
 {
 	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
@@ -273,8 +285,10 @@ static void drop_name(struct vfs *v, struct txn *t, struct inode *dir, const cha
 	if (last && i->opens && S_ISREG(i->mode))
 		(void)bytes_load(v, t, i);
 	ns_unlink(v, t, dir, name, i);
-	if (last)
-		ns_remove(v, t, i);
+	if (!last)
+		return links_promote(v, t, i);
+	ns_remove(v, t, i);
+	return 0;
 }
 
 static int gone(struct vfs *v, struct txn *t, struct inode *dir, const char *asked, struct inode *i)
@@ -292,14 +306,14 @@ int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 	int r = get_dir(v, t, parent, &dir);
 
 	if (r == 0)
-		r = get_entry(v, t, parent, name, &i);
+		r = select_entry(v, t, dir, name, &i);
 	if (r == 0 && S_ISDIR(i->mode))
 		r = -EISDIR;
 	store_frees_space(db_store(t));
 	if (r == 0)
 		r = gone(v, t, dir, name, i);
 	if (r == 0)
-		drop_name(v, t, dir, name, i);
+		r = drop_name(v, t, dir, name, i);
 	return ns_end(v, t, r);
 }
 
@@ -322,7 +336,7 @@ int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
 		ns_unbind(v, t, i);
 	}
 	if (r == 0)
-		drop_name(v, t, dir, name, i);
+		r = drop_name(v, t, dir, name, i);
 	return ns_end(v, t, r);
 }
 
@@ -398,7 +412,9 @@ static int do_rename(struct vfs *v, struct txn *t, const struct renaming *r)
 		}
 		if (err < 0)
 			return err;
-		drop_name(v, t, r->to_dir, r->to, r->over);
+		err = drop_name(v, t, r->to_dir, r->to, r->over);
+		if (err < 0)
+			return err;
 	}
 	move_name(v, t, r);
 	return publish_renamed(v, t, r->i, &from);
@@ -452,21 +468,28 @@ static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, st
 	return r == 0 ? publish_file(v, t, record, false) : r;
 }
 
-static int exchange_one(struct vfs *v, struct txn *t, struct inode *i)
+/* First half: the record moves with the file where it can; else it ends, and the name is free. */
+static int exchange_leave(struct vfs *v, struct txn *t, struct inode *i)
 {
 	struct inode *parent = ns_get(v, t, i->parent);
-	int r = 0;
 
-	if (i->bound && parent && publish_wants(parent, i->name) &&
-	    db_same_stream(t, &i->node, &parent->node))
+	if (!i->bound)
+		return 0;
+	if (parent && publish_wants(parent, i->name) && db_same_stream(t, &i->node, &parent->node)) {
+		graves_bury_now(v, t, parent->ino, i->name);
 		return db_put_node(t, &i->node,
 				   S_ISDIR(i->mode)   ? NODE_DIR
 				   : S_ISLNK(i->mode) ? NODE_SYMLINK
 						      : NODE_RECORD,
 				   &parent->node, i->name);
-	if (i->bound)
-		r = publish_withdraw(v, t, i);
-	return r == 0 ? publish_subtree(v, t, i) : r;
+	}
+	return publish_withdraw(v, t, i);
+}
+
+/* Second half, when neither name is held by the other any more. */
+static int exchange_arrive(struct vfs *v, struct txn *t, struct inode *i)
+{
+	return i->bound ? 0 : publish_subtree(v, t, i);
 }
 
 static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
@@ -487,8 +510,12 @@ static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
 		return exchange_records(v, t, a, b);
 	if (S_ISREG(a->mode) && S_ISREG(b->mode) && a->bound != b->bound)
 		return a->bound ? exchange_plain(v, t, a, b) : exchange_plain(v, t, b, a);
-	int err = exchange_one(v, t, a);
-	return err == 0 ? exchange_one(v, t, b) : err;
+	int err = exchange_leave(v, t, a);
+	if (err == 0)
+		err = exchange_leave(v, t, b);
+	if (err == 0)
+		err = exchange_arrive(v, t, a);
+	return err == 0 ? exchange_arrive(v, t, b) : err;
 }
 
 static int find_both(struct vfs *v, struct txn *t, struct renaming *r, uint64_t old_parent,
@@ -503,7 +530,11 @@ static int find_both(struct vfs *v, struct txn *t, struct renaming *r, uint64_t 
 	if (err < 0)
 		return err;
 	err = get_entry(v, t, new_parent, r->to, &r->over);
-	return err == -ENOENT ? 0 : err;
+	if (err == -ENOENT || (err == 0 && r->i == r->over))
+		err = 0;
+	else if (err == 0)
+		err = links_select(v, t, r->over, r->to_dir, r->to);
+	return err == 0 && r->i != r->over ? links_select(v, t, r->i, r->from_dir, r->from) : err;
 }
 
 int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, const char *old_name,

@@ -1,6 +1,8 @@
 /* Addresses and listening sockets. */
 #include "net/endpoint.h"
 
+#include "core/platform.h"
+
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -219,9 +221,9 @@ int endpoint_listen(const char *text, struct endpoint *ret, struct why *why)
 			why, -EINVAL,
 			"cannot listen on '%s': write the host as a number, such as 127.0.0.1 or 0.0.0.0",
 			text);
-	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = platform_socket(address.ss_family, SOCK_STREAM, true);
 	if (fd < 0)
-		return listen_failed(why, -errno, text);
+		return listen_failed(why, fd, text);
 	int r = bind_and_listen(fd, &address, (socklen_t)len);
 	if (r < 0) {
 		(void)close(fd);

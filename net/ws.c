@@ -12,6 +12,7 @@
 #include "net/ws.h"
 
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <fcntl.h>
@@ -477,7 +478,7 @@ static void accept_and_close(struct ws *w, int listen_fd)
 	if (w->spare_fd < 0)
 		return;
 	(void)close(w->spare_fd);
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = platform_accept(listen_fd, true);
 	if (fd >= 0)
 		(void)close(fd);
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -494,9 +495,9 @@ static int listen_callback(struct lws *wsi, enum lws_callback_reasons reason, vo
 	struct ws *w = lws_context_user(lws_get_context(wsi));
 	int listen_fd = lws_get_socket_fd(wsi);
 	for (size_t i = 0; i < WS_ACCEPTS_AT_ONCE; i++) {
-		int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = platform_accept(listen_fd, true);
 
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		if (fd == -EMFILE || fd == -ENFILE)
 			accept_and_close(w, listen_fd);
 		if (fd < 0)
 			return 0;

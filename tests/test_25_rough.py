@@ -145,3 +145,19 @@ def test_backups_made_while_their_records_are_edited_are_files_of_their_own(pair
         b.wait()
     pair.synced()
     assert a.tree() == b.tree() and all(b.text(f'c/{name}') == 'new' for name in names)
+
+
+def test_exchange_that_is_refused_changes_nothing(pair):
+    a, b = pair.nodes
+    pair.cut()
+    a.write('r', 'record')
+    for name in ('s', 't', 'r/in'):  # the later one of two, a file and a directory, is shown under another name
+        b.write(name, '')
+    pair.restore()
+    pair.synced()
+    a.path('c/r').mkdir(parents=True)
+    for _ in range(10):  # the publisher must not see the half of it that went well
+        with pytest.raises(FileExistsError):
+            renameat2(a.path('r'), a.path('c/r'), EXCHANGE)
+    pair.synced()
+    assert a.path('c/r').is_dir() and a.names('c') == b.names('c') == ['r'] and b.text('r') == 'record'

@@ -1,12 +1,17 @@
-"""Random renames, saves and deletions on three devices, cut off and killed now and then: the same files in the end."""
+"""
+Random renames, saves, links and deletions on three devices, cut off and killed now and then: the same files in the
+end.
+"""
 import errno
 import os
 import random
 import shutil
+import stat
 
 import pytest
 
 from blazetest import Cluster
+from blazetest.syscalls import EXCHANGE, renameat2
 from blazetest.wait import eventually
 
 NAMES = ['a', 'b.json', 'd', 'e.txt', 't.tmp', 'x.bak']  # t.tmp stays on its device, x.bak waits a moment
@@ -31,7 +36,7 @@ def write(path, r):
 
 def operate(node, r):
     one, other = any_path(node, r), any_path(node, r)
-    match r.choice('wwwwwmmmmudrl'):
+    match r.choice('wwwwwmmmmudrlhhhxxc'):
         case 'w':
             write(one, r)
         case 'm':
@@ -44,6 +49,12 @@ def operate(node, r):
             shutil.rmtree(one)
         case 'l':
             os.symlink(r.choice(NAMES), one)
+        case 'h':
+            os.link(one, other, follow_symlinks=False)
+        case 'x':
+            renameat2(one, other, EXCHANGE)
+        case 'c':
+            os.chmod(one, r.choice([0o644, 0o755]))
 
 
 def shared_files(node):
@@ -51,6 +62,17 @@ def shared_files(node):
     def is_local(path):
         return any('.tmp' in part for part in path.split('/'))
     return {path: what for path, what in node.tree().items() if what != 'directory' and not is_local(path)}
+
+
+def miscounted(node):
+    """Files whose link count is not the number of their names."""
+    names = {}
+    for folder, folders, files in os.walk(node.mnt):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            st = os.lstat(path)
+            if not stat.S_ISDIR(st.st_mode):
+                names.setdefault((st.st_ino, st.st_nlink), []).append(path)
+    return {ino: found for (ino, count), found in names.items() if count != len(found)}
 
 
 @pytest.mark.parametrize('seed', range(1, int(os.environ.get('BLAZE_RANDOM_SEEDS', '4')) + 1))
@@ -71,3 +93,5 @@ def test_three_devices_end_with_the_same_files(trio, seed):
             node.wait('20s')
         eventually(lambda: shared_files(trio.nodes[0]) == shared_files(trio.nodes[1]) == shared_files(trio.nodes[2]),
                    20, 'three devices show the same files')
+        for node in trio.nodes:
+            eventually(lambda n=node: not miscounted(n), 5, 'every name of a file is counted')

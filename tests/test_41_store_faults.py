@@ -261,3 +261,78 @@ def test_refused_file_is_not_half_there(faulty):
     eventually(lambda: try_write(node, 'other.json', '{}') is None, 5)
     node.remount()
     assert not node.exists('refused.json') or node.text('refused.json') in ('', '{"n":1}')
+
+
+def test_inode_numbers_of_a_refused_file_are_not_given_out_twice(faulty):
+    node, switch = faulty
+    node.remount()
+    switch(f'write {errno.EIO} .log')
+    assert try_write(node, 'refused.json', '{"n":1}') is not None  # the first file takes numbers for a thousand
+    switch(None)
+    eventually(lambda: try_write(node, 'a.json', '{}') is None, 5, 'writes resume')
+    for name in 'bcd':
+        node.path(name).mkdir()
+    node.kill9().mount()
+    for name in 'efghij':
+        node.write(name, name)
+    inodes = {name: node.path(name).stat().st_ino for name in node.names()}
+    assert len(set(inodes.values())) == len(inodes), inodes
+    assert node.names('b') == [] and node.text('a.json') == '{}'
+
+
+# ---- which call hears of it -------------------------------------------------------------------------
+
+def attempt(call, *args):
+    """None, or the errno with which the call failed."""
+    try:
+        call(*args)
+    except OSError as e:
+        return e.errno
+    return None
+
+
+@pytest.mark.parametrize('error', [errno.EIO, errno.ENOSPC])
+def test_close_and_fsync_fail_with_the_disks_error(faulty, error):
+    node, switch = faulty
+    fds = [os.open(node.path(name), os.O_WRONLY | os.O_CREAT, 0o644) for name in ('a.json', 'b.json')]
+    for fd in fds:
+        assert os.write(fd, b'{"n":1}') == 7
+    switch(f'write {error} .log')
+    assert attempt(os.fsync, fds[0]) == error
+    assert attempt(os.close, fds[1]) == error
+    switch(None)
+    eventually(lambda: attempt(os.fsync, fds[0]) is None, 5, 'fsync works again')
+    os.close(fds[0])
+    assert node.kill9().mount().text('a.json') == '{"n":1}'
+
+
+@pytest.mark.parametrize('error', [errno.EIO, errno.ENOSPC])
+def test_every_change_of_names_fails_with_the_disks_error(faulty, error):
+    node, switch = faulty
+    node.write('a.json', '{}')
+    node.sh('mkdir d')
+    before = node.tree()
+    path = node.path
+    switch(f'write {error} .log')
+    for call in ((os.mkdir, path('e')), (os.rmdir, path('d')), (os.unlink, path('a.json')),
+                 (os.rename, path('a.json'), path('b.json')), (os.symlink, 'a.json', path('l')),
+                 (os.chmod, path('a.json'), 0o600), (os.mkfifo, path('f')), (os.truncate, path('a.json'), 0),
+                 (os.setxattr, path('a.json'), 'user.k', b'v')):
+        assert attempt(*call) == error, call
+    assert node.tree() == before
+    switch(None)
+    eventually(lambda: attempt(os.mkdir, path('e')) is None, 5, 'changes work again')
+    node.remount()
+    assert node.names() == ['a.json', 'd', 'e']
+
+
+def test_write_of_a_sync_mount_is_on_disk_when_it_returns(faulty):
+    node, switch = faulty
+    node.remount(options='sync')
+    fd = os.open(node.path('a.json'), os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(fd, b'{"n":1')
+    switch(f'fdatasync {errno.EIO} .log')
+    assert attempt(os.write, fd, b'}') == errno.EIO
+    switch(None)
+    eventually(lambda: attempt(os.fsync, fd) is None, 5, 'fsync works again')
+    os.close(fd)

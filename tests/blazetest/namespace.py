@@ -1,6 +1,8 @@
 """Two network namespaces joined by a virtual cable (root only)."""
 import subprocess
 
+from blazetest.wait import SCALE
+
 
 class Namespaces:
     """`pids` name them for nsenter; addresses are 10.99.0.1 and 10.99.0.2, nothing else is reachable."""
@@ -40,3 +42,27 @@ def inside(pid, *argv):
 
 def _run(*argv):
     subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True)
+
+
+class Mounts:
+    """A mount namespace (root only): what is mounted in it, nobody else sees, and it ends with it."""
+
+    def __enter__(self):
+        self.holder = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', 'cat'],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.holder.stdin.write(b'\n')
+        self.holder.stdin.flush()
+        self.holder.stdout.read(1)
+        return self
+
+    def __exit__(self, *exc):
+        self.holder.stdin.close()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+    def sh(self, script, env=None, user=None):
+        """A shell script in it, as this user id; done, with both outputs."""
+        become = ['setpriv', f'--reuid={user}', f'--regid={user}', '--clear-groups'] if user else []
+        return subprocess.run(['nsenter', f'--mount=/proc/{self.holder.pid}/ns/mnt', '--', *become,
+                               'bash', '-c', script], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60 * SCALE, check=False)

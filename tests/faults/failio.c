@@ -2,11 +2,13 @@
  * Makes a program's writes to disk fail while it runs: LD_PRELOAD=failio.so FAILIO_RULE=FILE.
  *
  * As long as FILE exists, it holds one rule, "CALL ERRNO PART", such as "write 5 .log": every CALL (write,
- * pwrite, fsync, fdatasync) on a descriptor whose path contains PART fails with ERRNO. Without FILE all goes
- * through. The rule is read anew at each call, so a test turns the fault on and off at any moment.
+ * pwrite, fsync, fdatasync) on a descriptor whose path contains PART fails with ERRNO; with ERRNO 0 it waits for
+ * as long as that is the rule, as on a disk that does not answer. Without FILE all goes through. The rule is read
+ * anew at each call, so a test turns the fault on and off at any moment.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +53,10 @@ static int fails(const char *call, int fd)
 	path[n > 0 ? n : 0] = 0;
 	if (!strstr(path, rule.part))
 		return 0;
-	errno = rule.error;
-	return 1;
+	while (rule.error == 0 && rule_read(&rule) && strcmp(rule.call, call) == 0)
+		(void)poll(NULL, 0, 5);
+	errno = rule.error ? rule.error : before;
+	return rule.error != 0;
 }
 
 ssize_t write(int fd, const void *data, size_t len)

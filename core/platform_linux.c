@@ -1,0 +1,266 @@
+/* Linux. */
+#include "core/platform.h"
+
+#include "core/thread.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MOUNT_TYPE "fuse.blaze"
+
+static int or_errno(int r)
+{
+	return r < 0 ? -errno : r;
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------- */
+
+int platform_socket(int family, int type, bool nonblocking)
+{
+	return or_errno(socket(family, type | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0));
+}
+
+int platform_socketpair(int type, int ret[2])
+{
+	return or_errno(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret));
+}
+
+int platform_accept(int listen_fd, bool nonblocking)
+{
+	return or_errno(
+		accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0)));
+}
+
+int platform_peer_uid(int fd, uid_t *ret)
+{
+	struct ucred cred = {0};
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	*ret = cred.uid;
+	return 0;
+}
+
+int platform_socket_path(const char *dir, const char *name, char *path, size_t size, int *ret_dir_fd)
+{
+	*ret_dir_fd = -1;
+	if (strlen(dir) + strlen(name) + 2 <= size) {
+		(void)snprintf(path, size, "%s/%s", dir, name);
+		return 0;
+	}
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	(void)snprintf(path, size, "/proc/self/fd/%d/%s", fd, name);
+	*ret_dir_fd = fd;
+	return 0;
+}
+
+int platform_event_create(void)
+{
+	return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+void platform_event_set(int fd)
+{
+	static const uint64_t one = 1;
+	int saved = errno;
+
+	/* Only fails when it is readable already, for 2^64 calls. */
+	(void)!write(fd, &one, sizeof(one));
+	errno = saved;
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+int platform_sync_data(int fd)
+{
+	return or_errno(fdatasync(fd));
+}
+
+int platform_reserve(int fd, uint64_t bytes)
+{
+	return -posix_fallocate(fd, 0, (off_t)bytes);
+}
+
+int platform_allocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	return or_errno(fallocate(fd, mode, (off_t)offset, (off_t)length));
+}
+
+int platform_rename_new(const char *from, const char *to)
+{
+	return or_errno(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+}
+
+unsigned platform_rename_flags(unsigned flags)
+{
+	return flags;
+}
+
+/* ---- mounts --------------------------------------------------------------------------------- */
+
+bool platform_is_fuse(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+}
+
+/* mountinfo writes space, tab, newline and backslash as \ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		unsigned v = 0;
+
+		if (s[0] == '\\' && sscanf(s + 1, "%3o", &v) == 1) {
+			*to++ = (char)v;
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+bool platform_is_blaze(const char *path)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	AUTO(free_ptr) char *line = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	/* "36 35 98:0 / /mnt rw,noatime shared:1 - fuse.blaze work rw": the last match is on top. */
+	while (f && getline(&line, &cap, f) > 0) {
+		const char *type = strstr(line, " - ");
+		char *save = NULL;
+		char *field = type ? strtok_r(line, " ", &save) : NULL;
+
+		for (int i = 0; field && i < 4; i++)
+			field = strtok_r(NULL, " ", &save);
+		if (!field)
+			continue;
+		unescape(field);
+		if (strcmp(field, path) == 0)
+			found = strncmp(type + 3, MOUNT_TYPE " ", sizeof(MOUNT_TYPE)) == 0;
+	}
+	if (f)
+		(void)fclose(f);
+	return found;
+}
+
+bool platform_is_dead(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+int platform_unmount(const char *path, bool lazy)
+{
+	if (geteuid() != 0)
+		return -EPERM;
+	return or_errno(umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)));
+}
+
+const char *platform_unmount_helper(void)
+{
+	return "fusermount3";
+}
+
+const char *platform_no_fuse(void)
+{
+	return access("/dev/fuse", F_OK) < 0
+		       ? "this system has no /dev/fuse; load it with: modprobe fuse"
+		       : NULL;
+}
+
+int platform_enter_namespace(const char *ns)
+{
+	AUTO(free_ptr)
+	char *path =
+		ns[strspn(ns, "0123456789")] == 0 ? xasprintf("/proc/%s/ns/mnt", ns) : xstrdup(ns);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return or_errno(fd < 0 ? fd : setns(fd, CLONE_NEWNS));
+}
+
+/* ---- processes and threads ------------------------------------------------------------------ */
+
+bool platform_same_process(pid_t pid, pid_t other)
+{
+	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
+
+	return access(path, F_OK) == 0;
+}
+
+void platform_close_from(int fd)
+{
+#if HAVE_CLOSE_RANGE
+	(void)close_range((unsigned)fd, ~0u, 0);
+#else
+	for (long n = sysconf(_SC_OPEN_MAX); fd < n; fd++)
+		(void)close(fd);
+#endif
+}
+
+void platform_follow_parent(const char *name)
+{
+	(void)prctl(PR_SET_NAME, name);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+void platform_hide_memory(void)
+{
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void platform_reset_getopt(void)
+{
+	optind = 0;
+}
+
+int platform_cond_init(struct cond *c)
+{
+	pthread_condattr_t attr;
+	int r = pthread_condattr_init(&attr);
+
+	if (r)
+		return r;
+	r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	if (r == 0)
+		r = pthread_cond_init(&c->c, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	return r;
+}
+
+int platform_cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms)
+{
+	struct timespec at = {
+		.tv_sec = (time_t)(deadline_ms / 1000),
+		.tv_nsec = (long)(deadline_ms % 1000) * 1000000,
+	};
+
+	return pthread_cond_timedwait(&c->c, &m->m, &at);
+}
+
+void platform_name_thread(const struct thread *t, const char *name)
+{
+	(void)pthread_setname_np(t->t, name);
+}

@@ -1,0 +1,2 @@
+/* macOS has no such header. */
+#error "only core/platform_linux.c may include <linux/fs.h>"
