@@ -38,6 +38,7 @@
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device
+ *       counts.*         what the kernel knows       due.c          what waits to be published
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store

@@ -112,6 +112,8 @@ struct txn *db_begin(struct db *db);
  */
 void db_enter(struct db *db);
 void db_leave(struct db *db);
+/** Whether this transaction has looked for the node, and the database does not have it yet. */
+bool db_is_new(const struct txn *t, const struct id *node);
 /** Store access that sees this transaction's own writes; for fs' own keys (prefix 'L', see store.h). */
 struct store_txn *db_store(struct txn *t);
 /**
@@ -132,10 +134,14 @@ void db_abort(struct txn *t);
 void db_restart(struct txn *t);
 /** db_commit(), but a failure is a db_restart(); db_abort() is still to be called then. */
 int db_try_commit(struct txn *t);
+/** The same, but what is no change may wait for the next batch or db_sync(): see store_defer(). */
+int db_try_commit_later(struct txn *t);
 /** Wall clock of the transaction, ms. */
 uint64_t txn_now_ms(const struct txn *t);
 /** Whether a remote envelope is being applied (node_changed callbacks may ask). */
 bool txn_is_remote(const struct txn *t);
+/** No two transactions have the same. */
+uint64_t txn_number(const struct txn *t);
 
 /** -ENOENT when the node was never seen. Free with node_info_fini(). */
 int db_node(struct txn *t, const struct id *node, struct node_info *ret);

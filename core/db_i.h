@@ -52,6 +52,7 @@ struct db {
 	struct mutex lock;
 	struct cond changed;
 	uint64_t generation;
+	uint64_t txn_count;
 	struct db_view view;
 	uint64_t salt; /**< of hash tables: nobody can choose which nodes share a slot */
 	uint64_t lamport;
@@ -73,6 +74,7 @@ struct db {
 struct txn_node {
 	struct node n;
 	bool known;   /**< was in the store, or was created here */
+	bool stored;  /**< was in the store */
 	bool dirty;   /**< to be written back */
 	bool touched; /**< this transaction's own change has touched it */
 	bool content_changed;
@@ -101,6 +103,7 @@ struct txn {
 	struct db *db;
 	struct store_txn *store;
 	struct arena arena;
+	uint64_t number; /**< of all since the start */
 	uint64_t now_ms;
 	uint64_t hlc;
 	uint64_t lamport;

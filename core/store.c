@@ -9,6 +9,7 @@
 #include "core/store.h"
 
 #include "core/platform.h"
+#include "core/store_cache.h"
 #include "core/store_txn.h"
 #include "core/thread.h"
 
@@ -27,6 +28,10 @@
 #define HEAL_FREE_BYTES_MIN (12u << 20)
 /** More unsynced data than this is flushed by the writer itself. */
 #define UNSYNCED_BYTES_MAX (64u << 20)
+/** More deferred writes than this are written. */
+#define DEFERRED_MAX 256
+/** Memory of a batch that is kept for the next. */
+#define SPARE_BYTES_MAX (4u << 20)
 
 struct store {
 	char *dir; /**< holds store/ and ballast */
@@ -39,13 +44,18 @@ struct store {
 	leveldb_cache_t *cache;
 	leveldb_filterpolicy_t *filter;
 	struct mutex sync_lock; /**< taken before lock: one barrier at a time */
+	uint64_t newest_file;	/**< whose name is flushed; protected by sync_lock */
 	struct mutex lock;	/**< protects everything below */
 	leveldb_t *db;		/**< NULL when it could not be reopened */
 	int failure;		/**< the error that made the handle unwritable, or 0 */
 	bool low; /**< the ballast is given up: only what frees space may be written */
+	leveldb_writebatch_t *batch; /**< the one being written; kept, because growing it costs */
 	leveldb_writebatch_t *unsynced;
+	leveldb_writebatch_t *spare; /**< the next `unsynced`, empty, or NULL */
 	size_t unsynced_bytes;
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
+	struct store_txn *deferred;    /**< goes before the next batch, in the same; or NULL */
+	struct store_cache *known;     /**< of what is written, not of what is deferred */
 	uint64_t written;	       /**< batches ever written */
 	uint64_t synced;	       /**< of those, on stable storage */
 };
@@ -71,7 +81,7 @@ static void options_init(struct store *s)
 	s->cache = leveldb_cache_create_lru(8u << 20);
 	s->filter = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_paranoid_checks(s->options, 1);
-	leveldb_options_set_write_buffer_size(s->options, 4u << 20);
+	leveldb_options_set_write_buffer_size(s->options, 8u << 20);
 	leveldb_options_set_cache(s->options, s->cache);
 	leveldb_options_set_filter_policy(s->options, s->filter);
 	leveldb_options_set_compression(s->options, leveldb_snappy_compression);
@@ -92,7 +102,9 @@ static struct store *store_alloc(const char *dir)
 	options_init(s);
 	mutex_init(&s->sync_lock);
 	mutex_init(&s->lock);
+	s->batch = leveldb_writebatch_create();
 	s->unsynced = leveldb_writebatch_create();
+	s->known = store_cache_create();
 	return s;
 }
 
@@ -104,7 +116,12 @@ void store_close(struct store *s)
 		(void)store_sync(s);
 		leveldb_close(s->db);
 	}
+	store_abort(s->deferred);
+	store_cache_destroy(s->known);
+	leveldb_writebatch_destroy(s->batch);
 	leveldb_writebatch_destroy(s->unsynced);
+	if (s->spare)
+		leveldb_writebatch_destroy(s->spare);
 	leveldb_writeoptions_destroy(s->sync_options);
 	leveldb_writeoptions_destroy(s->write_options);
 	leveldb_readoptions_destroy(s->read_options);
@@ -279,21 +296,80 @@ static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t byt
 	return r;
 }
 
+/* Adds the pending writes of t, but those that `over` writes again. */
+static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
+		     const struct store_txn *over)
+{
+	const struct pending *p = NULL;
+	size_t bytes = 0;
+
+	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
+		const char *key = (const char *)p->key.data;
+
+		if (over && store_txn_find(over, p->key))
+			continue;
+		if (p->deleted)
+			leveldb_writebatch_delete(batch, key, p->key.len);
+		else
+			leveldb_writebatch_put(batch, key, p->key.len, (const char *)p->value.data,
+					       p->value.len);
+		bytes += p->key.len + p->value.len;
+	}
+	return bytes;
+}
+
+/* What was written is known now; what a failed batch was about is not. */
+static void learn(struct store_cache *known, const struct store_txn *t, bool written)
+{
+	const struct pending *p = NULL;
+
+	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
+		if (!written)
+			store_cache_drop(known, p->key);
+		else if (p->deleted)
+			store_cache_put_absent(known, p->key);
+		else
+			store_cache_put(known, p->key, p->value);
+	}
+}
+
+/* One batch of what was deferred and of what t (or NULL) holds. */
+static int write_all_locked(struct store *s, const struct store_txn *t)
+{
+	leveldb_writebatch_clear(s->batch);
+	size_t bytes = gather(s->batch, s->deferred, t);
+
+	bytes += gather(s->batch, t, NULL);
+	int r = write_locked(s, s->batch, bytes, t && store_txn_frees(t));
+	if (bytes > SPARE_BYTES_MAX) {
+		leveldb_writebatch_destroy(s->batch);
+		s->batch = leveldb_writebatch_create();
+	}
+	learn(s->known, s->deferred, r == 0);
+	learn(s->known, t, r == 0);
+	if (r == 0)
+		store_abort(STEAL(s->deferred));
+	return r;
+}
+
 /*
  * A record is in one of the log files or in a table. Tables are synced before their log is removed, so
  * flushing every log that exists now is a barrier; a log that vanishes meanwhile became a table.
  */
-static int flush_logs(const struct store *s)
+static int flush_logs(struct store *s)
 {
 	DIR *d = opendir(s->leveldb_dir);
 	struct dirent *e = NULL;
+	uint64_t newest = 0;
 	int r = 0;
 
 	if (!d)
 		return -errno;
 	while (r == 0 && (e = readdir(d))) {
 		size_t n = strlen(e->d_name);
+		uint64_t number = strtoull(e->d_name, NULL, 10);
 
+		newest = number > newest ? number : newest;
 		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
 			continue;
 		AUTO(close_fd) int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
@@ -301,8 +377,12 @@ static int flush_logs(const struct store *s)
 		if (!flushed)
 			r = -errno;
 	}
-	if (r == 0 && fsync(dirfd(d)) != 0)
-		r = -errno;
+	/* LevelDB numbers its files upwards: none newer, then all their names were flushed before. */
+	if (r == 0 && newest != s->newest_file) {
+		r = fsync(dirfd(d)) != 0 ? -errno : 0;
+		if (r == 0)
+			s->newest_file = newest;
+	}
 	(void)closedir(d);
 	return r == 0 || r == -ENOSPC ? r : -EIO;
 }
@@ -311,11 +391,13 @@ static int barrier(struct store *s)
 {
 	mutex_lock(&s->lock);
 	uint64_t upto = s->written;
+	size_t bytes = 0;
 	int r = s->failure ? heal_locked(s, NULL, false) : 0;
 	bool nothing = r < 0 || s->synced >= upto;
 	if (!nothing) {
 		s->syncing = s->unsynced;
-		s->unsynced = leveldb_writebatch_create();
+		bytes = s->unsynced_bytes;
+		s->unsynced = s->spare ? STEAL(s->spare) : leveldb_writebatch_create();
 		s->unsynced_bytes = 0;
 	}
 	mutex_unlock(&s->lock);
@@ -334,6 +416,9 @@ static int barrier(struct store *s)
 		leveldb_writebatch_append(s->syncing, s->unsynced);
 		leveldb_writebatch_destroy(s->unsynced);
 		s->unsynced = STEAL(s->syncing);
+	} else if (!s->spare && bytes <= SPARE_BYTES_MAX) {
+		leveldb_writebatch_clear(s->syncing);
+		s->spare = STEAL(s->syncing);
 	} else {
 		leveldb_writebatch_destroy(STEAL(s->syncing));
 	}
@@ -344,8 +429,11 @@ static int barrier(struct store *s)
 int store_sync(struct store *s)
 {
 	mutex_lock(&s->lock);
+	int written = s->deferred ? write_all_locked(s, NULL) : 0;
 	uint64_t mine = s->written;
 	mutex_unlock(&s->lock);
+	if (written < 0)
+		return written;
 
 	mutex_lock(&s->sync_lock);
 	mutex_lock(&s->lock);
@@ -371,10 +459,25 @@ int store_read(struct store *s, struct slice key, struct buf *ret)
 
 	buf_clear(ret);
 	mutex_lock(&s->lock);
+	const struct pending *p = s->deferred ? store_txn_find(s->deferred, key) : NULL;
+	int r = store_cache_get(s->known, key, ret);
+	if (p) {
+		buf_clear(ret);
+		r = p->deleted ? -ENOENT : 0;
+		buf_slice_append(ret, p->value);
+	}
+	if (r != -EAGAIN) {
+		mutex_unlock(&s->lock);
+		return r;
+	}
 	char *value = s->db ? leveldb_get(s->db, s->read_options, (const char *)key.data, key.len,
 					  &len, &message)
 			    : NULL;
 	bool closed = !s->db;
+	if (value)
+		store_cache_put(s->known, key, SLICE(value, len));
+	else if (!message && !closed)
+		store_cache_put_absent(s->known, key);
 	mutex_unlock(&s->lock);
 	if (message) {
 		leveldb_free(message);
@@ -389,26 +492,46 @@ int store_read(struct store *s, struct slice key, struct buf *ret)
 
 int store_write_pending(struct store *s, const struct store_txn *t)
 {
-	leveldb_writebatch_t *batch = leveldb_writebatch_create();
-	const struct pending *p = NULL;
-	size_t bytes = 0;
-
-	for (size_t i = 0; (p = store_txn_pending(t, i)); i++) {
-		const char *key = (const char *)p->key.data;
-
-		if (p->deleted)
-			leveldb_writebatch_delete(batch, key, p->key.len);
-		else
-			leveldb_writebatch_put(batch, key, p->key.len, (const char *)p->value.data,
-					       p->value.len);
-		bytes += p->key.len + p->value.len;
-	}
 	mutex_lock(&s->lock);
-	int r = write_locked(s, batch, bytes, store_txn_frees(t));
+	int r = write_all_locked(s, t);
 	bool big = r == 0 && s->unsynced_bytes > UNSYNCED_BYTES_MAX;
 	mutex_unlock(&s->lock);
-	leveldb_writebatch_destroy(batch);
 	return big ? store_sync(s) : r;
+}
+
+int store_defer_pending(struct store *s, const struct store_txn *t)
+{
+	mutex_lock(&s->lock);
+	/* On a disk in trouble, who asks is to be told at once. */
+	bool now = s->failure || s->low || !s->db ||
+		   (s->deferred && store_txn_pending(s->deferred, DEFERRED_MAX));
+	if (!now && !s->deferred)
+		s->deferred = store_begin(s);
+	if (!now)
+		store_txn_merge(s->deferred, t);
+	mutex_unlock(&s->lock);
+	return now ? -EAGAIN : 0;
+}
+
+int store_write_deferred(struct store *s)
+{
+	mutex_lock(&s->lock);
+	int r = s->deferred ? write_all_locked(s, NULL) : 0;
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+struct store_txn *store_deferred_copy(struct store *s)
+{
+	struct store_txn *copy = NULL;
+
+	mutex_lock(&s->lock);
+	if (s->deferred) {
+		copy = store_begin(s);
+		store_txn_merge(copy, s->deferred);
+	}
+	mutex_unlock(&s->lock);
+	return copy;
 }
 
 struct store_iter {

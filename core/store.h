@@ -9,6 +9,7 @@
  *     live log file is flushed, not just the current one.
  *   - Opening never creates; a missing CURRENT is an error, not an empty database. All checksums are
  *     verified.
+ *   - Small transactions that need not survive a crash yet can wait and go into the next batch.
  *   - A ballast file is kept beside the store and given up when the disk is full, so that a full disk
  *     can still be opened and cleaned.
  *
@@ -51,6 +52,8 @@ void store_put(struct store_txn *t, struct slice key, struct slice value);
 void store_delete(struct store_txn *t, struct slice key);
 /** 0 and the value (buffer cleared first), -ENOENT, -EIO when damaged. */
 int store_get(struct store_txn *t, struct slice key, struct buf *ret);
+/** Of what this transaction has put itself only, for keys that are known not to be in the store. */
+int store_get_pending(const struct store_txn *t, struct slice key, struct buf *ret);
 /** 0, or why the store refuses writes at the moment: to be told early, at write(2). */
 int store_writable(struct store_txn *t);
 /** The transaction deletes something: on a full disk it may use the ballast's room. */
@@ -65,6 +68,13 @@ int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
 	       bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
 /** Writes everything as one batch, or nothing, and ends the transaction. */
 int store_commit(struct store_txn *t);
+/**
+ * Ends the transaction: everybody sees it, and it reaches the disk with the next batch or store_sync(), never
+ * after either. A crash before that loses it whole, so it may hold nothing that was promised to survive one.
+ */
+int store_defer(struct store_txn *t);
+/** Writes what was deferred. */
+int store_settle(struct store_txn *t);
 void store_abort(struct store_txn *t);
 
 /** A read of what is committed, without a transaction. */

@@ -81,19 +81,34 @@ void store_delete(struct store_txn *t, struct slice key)
 	set(t, key, SLICE("", 0), true);
 }
 
+const struct pending *store_txn_find(const struct store_txn *t, struct slice key)
+{
+	uint32_t i = t->count ? *slot_of(t, key) : 0;
+
+	return i ? &t->items[i - 1] : NULL;
+}
+
+void store_txn_merge(struct store_txn *into, const struct store_txn *from)
+{
+	for (size_t i = 0; i < from->count; i++)
+		set(into, from->items[i].key, from->items[i].value, from->items[i].deleted);
+}
+
+int store_get_pending(const struct store_txn *t, struct slice key, struct buf *ret)
+{
+	const struct pending *p = store_txn_find(t, key);
+
+	buf_clear(ret);
+	if (!p || p->deleted)
+		return -ENOENT;
+	buf_slice_append(ret, p->value);
+	return 0;
+}
+
 int store_get(struct store_txn *t, struct slice key, struct buf *ret)
 {
-	if (t->count) {
-		uint32_t i = *slot_of(t, key);
-
-		if (i) {
-			buf_clear(ret);
-			if (t->items[i - 1].deleted)
-				return -ENOENT;
-			buf_slice_append(ret, t->items[i - 1].value);
-			return 0;
-		}
-	}
+	if (store_txn_find(t, key))
+		return store_get_pending(t, key, ret);
 	return store_read(t->store, key, ret);
 }
 
@@ -133,24 +148,39 @@ static int by_key(const void *a, const void *b)
 	return slice_cmp(((const struct pending *)a)->key, ((const struct pending *)b)->key);
 }
 
-/* Copies of the pending writes in range, sorted; the scan's callback may add more meanwhile. */
-static struct pending *pending_in(const struct store_txn *t, struct slice prefix, struct slice from,
-				  size_t *ret_count)
-{
-	struct pending *list = NULL;
-	size_t n = 0;
+/** A range of keys. */
+struct range {
+	struct slice prefix;
+	struct slice from;
+};
 
-	for (size_t i = 0; i < t->count; i++) {
+/* Adds the pending writes in range to the list, but those that `over` writes again. */
+static void add_in(const struct store_txn *t, const struct store_txn *over,
+		   const struct range *range, struct pending **list, size_t *count)
+{
+	for (size_t i = 0; t && i < t->count; i++) {
 		struct slice key = t->items[i].key;
 
-		if (!has_prefix(key, prefix) || (from.len && slice_cmp(key, from) < 0))
+		if (!has_prefix(key, range->prefix) ||
+		    (range->from.len && slice_cmp(key, range->from) < 0) ||
+		    (over && store_txn_find(over, key)))
 			continue;
-		list = xreallocarray(list, n + 1, sizeof(*list));
-		list[n++] = t->items[i];
+		*list = xreallocarray(*list, *count + 1, sizeof(**list));
+		(*list)[(*count)++] = t->items[i];
 	}
-	if (n)
-		qsort(list, n, sizeof(*list), by_key);
-	*ret_count = n;
+}
+
+/* Copies of the pending writes in range, sorted; the scan's callback may add more meanwhile. */
+static struct pending *pending_in(const struct store_txn *t, const struct store_txn *deferred,
+				  const struct range *range, size_t *ret_count)
+{
+	struct pending *list = NULL;
+
+	*ret_count = 0;
+	add_in(deferred, t, range, &list, ret_count);
+	add_in(t, NULL, range, &list, ret_count);
+	if (*ret_count)
+		qsort(list, *ret_count, sizeof(*list), by_key);
 	return list;
 }
 
@@ -159,14 +189,19 @@ int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
 {
 	size_t n = 0;
 	size_t i = 0;
-	AUTO(free_ptr) struct pending *own = pending_in(t, prefix, from, &n);
+	const struct range range = {prefix, from};
+	/* Before the iterator: what is written in between is seen twice rather than not at all. */
+	struct store_txn *deferred = store_deferred_copy(t->store);
+	AUTO(free_ptr) struct pending *own = pending_in(t, deferred, &range, &n);
 	struct store_iter *it = store_iter_create(t->store, from.len ? from : prefix);
 	struct slice key;
 	struct slice value;
 	bool more = true;
 
-	if (!it)
+	if (!it) {
+		store_abort(deferred);
 		return -EIO;
+	}
 	while (more) {
 		bool stored = store_iter_get(it, &key, &value) && has_prefix(key, prefix);
 		int order = !stored ? 1 : i < n ? slice_cmp(key, own[i].key) : -1;
@@ -183,6 +218,7 @@ int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
 		if (order <= 0)
 			store_iter_next(it);
 	}
+	store_abort(deferred);
 	return store_iter_destroy(it);
 }
 
@@ -200,6 +236,19 @@ int store_commit(struct store_txn *t)
 
 	txn_free(t);
 	return r;
+}
+
+int store_defer(struct store_txn *t)
+{
+	if (t->count && store_defer_pending(t->store, t) < 0)
+		return store_commit(t);
+	txn_free(t);
+	return 0;
+}
+
+int store_settle(struct store_txn *t)
+{
+	return store_write_deferred(t->store);
 }
 
 void store_abort(struct store_txn *t)

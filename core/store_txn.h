@@ -12,9 +12,18 @@ struct pending {
 
 /** The i-th pending write, or NULL past the last. */
 const struct pending *store_txn_pending(const struct store_txn *t, size_t i);
+/** The pending write of this key, or NULL. */
+const struct pending *store_txn_find(const struct store_txn *t, struct slice key);
+/** Adds copies of the pending writes of `from`. */
+void store_txn_merge(struct store_txn *into, const struct store_txn *from);
 bool store_txn_frees(const struct store_txn *t);
 /** Writes all pending writes as one batch. */
 int store_write_pending(struct store *s, const struct store_txn *t);
+/** Keeps them for the next batch; -EAGAIN: they have to be written now. */
+int store_defer_pending(struct store *s, const struct store_txn *t);
+int store_write_deferred(struct store *s);
+/** A transaction that holds a copy of what is deferred, or NULL. */
+struct store_txn *store_deferred_copy(struct store *s);
 
 struct store_iter;
 

@@ -518,7 +518,7 @@ static void index_problem(struct txn *t, const struct txn_node *tn)
 	bool problem = tn->n.visible && tn->n.kind == NODE_RECORD &&
 		       (tn->n.conflicts > 0 || (tn->n.raw && json && tn->n.size > 0));
 	struct slice k = key_node(&key, 'p', &tn->n.id);
-	bool listed = store_get(t->store, k, &old) == 0;
+	bool listed = tn->stored && store_get(t->store, k, &old) == 0;
 
 	if (problem && !listed)
 		store_put(t->store, k, SLICE("", 0));
@@ -543,7 +543,7 @@ static void tell_one(struct txn *t, struct txn_node *tn)
 static int tell_view(struct txn *t)
 {
 	for (struct txn_node *tn = t->first; tn; tn = tn->next) {
-		while (!tn->told) {
+		while (!tn->told && (tn->projected || tn->content_changed)) {
 			struct txn_node *top = tn;
 
 			for (unsigned depth = 0; depth < DEPTH_MAX && top->n.visible; depth++) {

@@ -16,6 +16,7 @@ struct slice key_node(struct buf *key, uint8_t prefix, const struct id *node)
 static void txn_init(struct txn *t, struct db *db)
 {
 	t->db = db;
+	t->number = ++db->txn_count;
 	t->store = store_begin(db->store);
 	t->now_ms = db->env.now_ms(db->env.ctx);
 	t->hlc = db_tick(db, t->now_ms);
@@ -42,6 +43,11 @@ struct store_txn *db_store(struct txn *t)
 uint64_t txn_now_ms(const struct txn *t)
 {
 	return t->now_ms;
+}
+
+uint64_t txn_number(const struct txn *t)
+{
+	return t->number;
 }
 
 bool txn_is_remote(const struct txn *t)
@@ -75,24 +81,39 @@ static void grow_slots(struct txn *t)
 	}
 }
 
+static struct txn_node *find_node(const struct txn *t, const struct id *id)
+{
+	struct txn_node *tn = t->slot_count ? t->slots[slot_of(t, id)] : NULL;
+
+	while (tn && !id_eq(&tn->n.id, id))
+		tn = tn->next_in_slot;
+	return tn;
+}
+
+bool db_is_new(const struct txn *t, const struct id *node)
+{
+	const struct txn_node *tn = find_node(t, node);
+
+	return tn && !tn->stored;
+}
+
 struct txn_node *txn_node(struct txn *t, const struct id *id)
 {
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct txn_node *found = find_node(t, id);
+
+	if (found)
+		return found;
 	if (t->node_count * 2 >= t->slot_count)
 		grow_slots(t);
 	struct txn_node **slot = &t->slots[slot_of(t, id)];
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf value = {0};
-
-	for (struct txn_node *tn = *slot; tn; tn = tn->next_in_slot) {
-		if (id_eq(&tn->n.id, id))
-			return tn;
-	}
 	int r = store_get(t->store, key_node(&key, 'n', id), &value);
 	if (r < 0 && r != -ENOENT)
 		return NULL;
 	struct txn_node *tn = xcalloc(1, sizeof(*tn));
 	tn->n.id = *id;
-	tn->known = r == 0;
+	tn->known = tn->stored = r == 0;
 	if (r == 0 && node_decode(id, buf_slice(&value), &tn->n) < 0) {
 		node_fini(&tn->n);
 		free(tn);
@@ -113,7 +134,8 @@ int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 	AUTO(buf_fini) struct buf rendered = {0};
 
 	if (!tn->doc) {
-		int r = store_get(t->store, key_node(&key, 's', &tn->n.id), &state);
+		int r = tn->stored ? store_get(t->store, key_node(&key, 's', &tn->n.id), &state)
+				   : -ENOENT;
 		if (r == 0)
 			r = store_get(t->store, key_node(&key, 'r', &tn->n.id), &rendered);
 		if (r == -ENOENT)
@@ -339,14 +361,14 @@ int db_prepare(struct txn *t)
 }
 
 /* Writes the batch; t is an empty transaction afterwards, and the lock still held, unless it was written. */
-static int commit(struct txn *t, bool news)
+static int commit(struct txn *t, bool news, bool later)
 {
 	struct db *db = t->db;
 	int r = db_prepare(t);
 	bool tell_view = t->remote && t->view_called && db->view.committed;
 
 	if (r == 0)
-		r = store_commit(STEAL(t->store));
+		r = later ? store_defer(STEAL(t->store)) : store_commit(STEAL(t->store));
 	if (r < 0) {
 		db_restart(t);
 		if (tell_view)
@@ -372,7 +394,7 @@ static int commit(struct txn *t, bool news)
 
 static int commit_or_abort(struct txn *t, bool news)
 {
-	int r = commit(t, news);
+	int r = commit(t, news, false);
 
 	if (r < 0)
 		db_abort(t);
@@ -390,7 +412,14 @@ static bool has_news(const struct txn *t)
 
 int db_try_commit(struct txn *t)
 {
-	return commit(t, has_news(t));
+	return commit(t, has_news(t), false);
+}
+
+int db_try_commit_later(struct txn *t)
+{
+	bool news = has_news(t);
+
+	return commit(t, news, !news);
 }
 
 int db_commit(struct txn *t)

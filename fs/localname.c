@@ -8,6 +8,18 @@
 /* What stands between a name and what a program adds to it; so does the beginning of a number at the end. */
 #define STEM_ENDS ".~-_#+"
 
+/* Asked for every save: most patterns are out by their first or last letter. */
+static bool matches(const char *pattern, const char *name, size_t len)
+{
+	char first = pattern[0];
+	char last = pattern[strlen(pattern) - 1];
+
+	if ((first != '*' && first != name[0]) ||
+	    (last != '*' && last != '?' && last != name[len - 1]))
+		return false;
+	return fnmatch(pattern, name, 0) == 0;
+}
+
 bool localname_is_local(const char *name)
 {
 	static const char *const patterns[] = {
@@ -55,8 +67,10 @@ bool localname_is_local(const char *name)
 		".metadata_never_index",
 	};
 
-	for (size_t i = 0; i < countof(patterns); i++) {
-		if (fnmatch(patterns[i], name, 0) == 0)
+	size_t len = strlen(name);
+
+	for (size_t i = 0; len && i < countof(patterns); i++) {
+		if (matches(patterns[i], name, len))
 			return true;
 	}
 	return false;

@@ -60,12 +60,12 @@ static int drop_attr(struct fuse_session *se, uint64_t ino)
 	return fuse_lowlevel_notify_inval_inode(se, ino, -1, 0);
 }
 
-/** The kernel drops the directory's attributes by itself only when it knew the name. */
+/** The kernel drops the directory's attributes and listing by itself only when it knew the name. */
 static int drop_entry(struct fuse_session *se, uint64_t parent, const char *name)
 {
 	int r = fuse_lowlevel_notify_inval_entry(se, parent, name, strlen(name));
 
-	return r == -ENOENT ? drop_attr(se, parent) : r;
+	return r == -ENOENT ? drop_inode(se, parent) : r;
 }
 
 /**

@@ -12,6 +12,7 @@ enum {
 	FLAG_BOUND = 1,
 	FLAG_LOCAL = 2,
 	FLAG_OWN_BYTES = 4,
+	FLAG_PLAIN = 8,
 	FLAG_NODE = 16,
 	FLAG_FILE = 32,
 };
@@ -70,7 +71,7 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
 			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
-			      (i->stored_file ? FLAG_FILE : 0)));
+			      (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
@@ -98,6 +99,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->bound = flags & FLAG_BOUND;
 	i->local = flags & FLAG_LOCAL;
 	i->own_bytes = flags & FLAG_OWN_BYTES;
+	i->plain = flags & FLAG_PLAIN;
 	i->mode = (mode_t)reader_varint(&r);
 	i->nlink = (uint32_t)reader_varint(&r);
 	i->uid = (uid_t)reader_varint(&r);
@@ -139,26 +141,129 @@ struct inode *ns_cached(struct vfs *v, uint64_t ino)
 	return i;
 }
 
+/* ---- what is in memory -------------------------------------------------------------------------- */
+
+static void keep(struct vfs *v, struct inode *i)
+{
+	struct inode **slot = slot_of(v, i->ino);
+
+	i->names_changed_ms = monotonic_ms();
+	i->next_in_slot = *slot;
+	*slot = i;
+	i->older = v->newest;
+	if (i->older)
+		i->older->newer = i;
+	else
+		v->oldest = i;
+	v->newest = i;
+	v->inode_count++;
+}
+
+static void unlist(struct vfs *v, struct inode *i)
+{
+	*(i->newer ? &i->newer->older : &v->newest) = i->older;
+	*(i->older ? &i->older->newer : &v->oldest) = i->newer;
+	i->newer = i->older = NULL;
+	v->inode_count--;
+}
+
+static void discard(struct vfs *v, struct inode *i)
+{
+	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
+		if (*p == i) {
+			*p = i->next_in_slot;
+			break;
+		}
+	}
+	unlist(v, i);
+	bytes_drop(v, i);
+	ns_free(i);
+}
+
+static bool is_in_use(const struct inode *i)
+{
+	return i->opens || i->unpublished || i->waits || (i->dirty && !i->gone) || i->touched ||
+	       i->notices || i->held_ms || i->ino == VFS_ROOT_INO;
+}
+
+/*
+ * Whether memory knows more than the store: what it was renamed away from, which reading a file that is no
+ * record yet was made from, and everything of one that is gone.
+ */
+static bool is_unique(const struct inode *i)
+{
+	return i->gone || i->dirty || i->origin_parent || (i->writer && !i->bound);
+}
+
+/* Forgets the oldest that nobody needs. Those that have to stay go to the other end, a few at a time. */
+void ns_begin(struct vfs *v, const struct txn *t)
+{
+	if (v->operation == txn_number(t))
+		return;
+	v->operation = txn_number(t);
+	for (unsigned n = 0; n < 64 && v->inode_count > INODES_KEPT; n++) {
+		struct inode *i = v->oldest;
+
+		if (is_in_use(i) || (i->lookups && is_unique(i))) {
+			unlist(v, i);
+			v->newest->newer = i;
+			i->older = v->newest;
+			v->newest = i;
+			v->inode_count++;
+			continue;
+		}
+		if (i->lookups)
+			counts_put(&v->counts, i->ino,
+				   (struct count){.lookups = (uint32_t)i->lookups,
+						  .epoch = (uint32_t)i->epoch});
+		discard(v, i);
+	}
+}
+
+void ns_release(struct vfs *v, struct inode *i)
+{
+	if (!i->lookups && !is_in_use(i))
+		discard(v, i);
+}
+
+void ns_forget(struct vfs *v, uint64_t ino, uint64_t count)
+{
+	struct inode *i = ns_cached(v, ino);
+	struct count c;
+
+	if (i) {
+		i->lookups -= count < i->lookups ? count : i->lookups;
+		ns_release(v, i);
+	} else if (counts_take(&v->counts, ino, &c) && count < c.lookups) {
+		c.lookups -= (uint32_t)count;
+		counts_put(&v->counts, ino, c);
+	}
+}
+
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	struct inode **slot = slot_of(v, ino);
-	struct inode *cached = ns_cached(v, ino);
+	struct count c;
 
-	if (cached)
-		return cached;
+	ns_begin(v, t);
+	struct inode *i = ns_cached(v, ino);
+	if (i)
+		return i;
 	if (store_get(db_store(t), ns_key(&key, 'i', ino), &value) < 0)
 		return NULL;
-	struct inode *i = xcalloc(1, sizeof(*i));
+	i = xcalloc(1, sizeof(*i));
 	i->ino = ino;
 	i->epoch = v->epoch;
 	if (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0) {
 		ns_free(i);
 		return NULL;
 	}
-	i->next_in_slot = *slot;
-	*slot = i;
+	if (counts_take(&v->counts, ino, &c)) {
+		i->lookups = c.lookups;
+		i->epoch = c.epoch;
+	}
+	keep(v, i);
 	if (i->stored_file)
 		bytes_found(v, t, i);
 	return i;
@@ -177,6 +282,7 @@ uint64_t ns_number(struct vfs *v, struct txn *t)
 {
 	AUTO(buf_fini) struct buf value = {0};
 
+	ns_begin(v, t);
 	/* Numbers are taken in blocks, one write for a thousand; what a block has left is never used again. */
 	if (v->next_ino >= v->ino_limit) {
 		v->ino_limit = v->next_ino + INO_BLOCK;
@@ -196,9 +302,8 @@ struct inode *ns_new(struct vfs *v, struct txn *t, mode_t mode)
 	i->gid = v->gid;
 	i->atime = i->mtime = i->ctime = ns_now();
 	i->epoch = v->epoch;
-	struct inode **slot = slot_of(v, i->ino);
-	i->next_in_slot = *slot;
-	*slot = i;
+	i->plain = true;
+	keep(v, i);
 	return i;
 }
 
@@ -256,7 +361,8 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	shown_forget(v, i);
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
 	buf_clear(&i->xattrs);
-	(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), remove_xattr, &k);
+	if (!i->plain)
+		(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), remove_xattr, &k);
 	i->gone = true;
 	i->parent = 0;
 }
@@ -269,21 +375,6 @@ void ns_free(struct inode *i)
 	free(i->name);
 	free(i->origin_name);
 	free(i);
-}
-
-void ns_release(struct vfs *v, struct inode *i)
-{
-	if (i->lookups || i->opens || i->unpublished || i->waits || i->touched || i->notices ||
-	    i->ino == VFS_ROOT_INO)
-		return;
-	bytes_drop(v, i);
-	for (struct inode **p = slot_of(v, i->ino); *p; p = &(*p)->next_in_slot) {
-		if (*p == i) {
-			*p = i->next_in_slot;
-			break;
-		}
-	}
-	ns_free(i);
 }
 
 static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
@@ -433,10 +524,14 @@ uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
 	AUTO(buf_fini) struct buf value = {0};
 
 	(void)v;
-	if (store_get(db_store(t), node_key(&key, node), &value) < 0)
+	(void)node_key(&key, node);
+	/* What is shown is in the database. */
+	int r = db_is_new(t, node) ? store_get_pending(db_store(t), buf_slice(&key), &value)
+				   : store_get(db_store(t), buf_slice(&key), &value);
+	if (r < 0)
 		return 0;
-	struct reader r = reader_init(buf_slice(&value));
-	return reader_be64(&r);
+	struct reader ino = reader_init(buf_slice(&value));
+	return reader_be64(&ino);
 }
 
 void ns_stat(const struct inode *i, struct stat *ret)
@@ -463,6 +558,7 @@ static void take_back(struct vfs *v, struct txn *t, const uint64_t *inos, size_t
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
+	ns_begin(v, t);
 	/* Numbers that it took would be given out after the next start again: others are taken anew. */
 	v->ino_limit = v->next_ino;
 	for (size_t k = 0; k < count; k++) {
@@ -501,7 +597,7 @@ static uint64_t *take_touched(struct vfs *v, size_t *ret_count, bool release)
 	return inos;
 }
 
-int ns_end(struct vfs *v, struct txn *t, int r)
+static int end(struct vfs *v, struct txn *t, int r, bool later)
 {
 	size_t count = 0;
 
@@ -515,7 +611,8 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	if (r < 0) {
 		db_restart(t);
 	} else {
-		int err = db_try_commit(t);
+		/* A file is removed only after what gave it up is written. */
+		int err = later && !doomed ? db_try_commit_later(t) : db_try_commit(t);
 
 		r = err < 0 ? err : r;
 	}
@@ -525,6 +622,18 @@ int ns_end(struct vfs *v, struct txn *t, int r)
 	}
 	bytes_settle_doomed(doomed, r >= 0);
 	return r;
+}
+
+int ns_end(struct vfs *v, struct txn *t, int r)
+{
+	return end(v, t, r, false);
+}
+
+int ns_end_later(struct vfs *v, struct txn *t, int r)
+{
+	if (r >= 0)
+		vfs_kick(v, UINT64_MAX); /* the syncer writes it if nobody else does */
+	return end(v, t, r, true);
 }
 
 void project_committed(void *ctx, struct txn *t, int result)

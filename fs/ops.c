@@ -82,6 +82,8 @@ void ops_entry(const struct stat *st, struct fuse_entry_param *ret)
 void ops_ctx_init(struct ops_ctx *o)
 {
 	mutex_init(&o->lock);
+	mutex_init(&o->sync_lock);
+	cond_init(&o->sync_asked);
 	o->opens = NULL;
 }
 
@@ -114,6 +116,8 @@ void ops_ctx_fini(struct ops_ctx *o)
 		o->opens = open->next;
 		close_one(o, open);
 	}
+	cond_fini(&o->sync_asked);
+	mutex_fini(&o->sync_lock);
 	mutex_fini(&o->lock);
 }
 

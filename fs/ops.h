@@ -42,6 +42,11 @@ struct ops_ctx {
 	struct echo *echo; /**< NULL: there is none */
 	struct mutex lock;
 	struct ops_open *opens; /* protected by lock */
+	struct mutex sync_lock;
+	struct cond sync_asked;
+	struct ops_waiting *waiting; /* protected by sync_lock */
+	bool sync_stop;		     /* protected by sync_lock */
+	struct thread flusher;
 };
 
 void ops_ctx_init(struct ops_ctx *o);
@@ -71,6 +76,11 @@ void ops_reply(fuse_req_t req, int r);
 /** Replies r, or the entry; gives the lookup count back when nobody waits for it any more. */
 void ops_reply_entry(fuse_req_t req, int r, const struct stat *st);
 void ops_reply_attr(fuse_req_t req, int r, const struct stat *st);
+/** Replies when all that is stored so far is on stable storage; between the two functions below. */
+void ops_reply_synced(fuse_req_t req);
+void ops_sync_start(struct ops_ctx *o);
+/** Answers who still waits. */
+void ops_sync_stop(struct ops_ctx *o);
 
 /** Remembers in fi what was opened. */
 void ops_open(struct ops_ctx *o, enum ops_kind kind, void *handle, struct fuse_file_info *fi);

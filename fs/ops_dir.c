@@ -17,6 +17,7 @@ struct listing {
 	fuse_req_t req;
 	struct ops_ctx *ops;
 	uint64_t ino;
+	struct vfs_dir *dir; /**< unless the directory is a special one */
 	bool plus;
 	char *bytes;
 	size_t len;
@@ -39,8 +40,11 @@ void ops_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (special)
 		ops_open(o, OPS_SPECIAL_DIR, special, fi);
-	else
+	else {
+		fi->cache_readdir = 1;
+		fi->keep_cache = vfs_dir_keep_cache(dir);
 		ops_open(o, OPS_DIR, dir, fi);
+	}
 	if (fuse_reply_open(req, fi) < 0)
 		ops_close(o, fi);
 }
@@ -56,7 +60,10 @@ void ops_dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fil
 {
 	(void)datasync;
 	(void)fi;
-	ops_reply(req, special_owns(ino) ? 0 : vfs_fsync(ops_of(req)->vfs, NULL));
+	if (special_owns(ino))
+		ops_reply(req, 0);
+	else
+		ops_reply_synced(req);
 }
 
 static bool is_dot(const char *name)
@@ -86,7 +93,7 @@ static int add_plus(struct listing *l, const struct vfs_dirent *d, uint64_t next
 
 	if (!dot) {
 		int r = special_owns(l->ino) ? special_lookup(l->ops->special, l->ino, d->name, &st)
-					     : vfs_lookup(l->ops->vfs, l->ino, d->name, &st);
+					     : vfs_lookup_listed(l->ops->vfs, l->dir, next - 1, &st);
 		if (r == -ENOENT)
 			return 1;
 		if (r < 0)
@@ -113,7 +120,7 @@ static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *
 	for (;; index++) {
 		struct vfs_dirent d;
 		int r = special_owns(l->ino) ? special_readdir(ops_handle(fi), index, &d)
-					     : vfs_readdir(l->ops->vfs, ops_handle(fi), index, &d);
+					     : vfs_readdir(l->ops->vfs, l->dir, index, &d);
 
 		if (r > 0)
 			r = l->plus ? add_plus(l, &d, index + 1) : add_plain(l, &d, index + 1);
@@ -132,6 +139,7 @@ static void take_back(const struct listing *l)
 static void list(struct listing *l, size_t size, off_t off, const struct fuse_file_info *fi)
 {
 	l->ops = ops_of(l->req);
+	l->dir = special_owns(l->ino) ? NULL : ops_handle(fi);
 	l->cap = size < LISTING_BYTES_MAX ? size : LISTING_BYTES_MAX;
 	l->bytes = xmalloc(l->cap);
 	if (l->plus)

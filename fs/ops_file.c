@@ -133,7 +133,12 @@ void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void ops_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	(void)datasync;
-	ops_reply(req, special_owns(ino) ? 0 : vfs_fsync(ops_of(req)->vfs, ops_handle(fi)));
+	int r = special_owns(ino) ? 0 : vfs_store(ops_of(req)->vfs, ops_handle(fi));
+
+	if (r < 0 || special_owns(ino))
+		ops_reply(req, r);
+	else
+		ops_reply_synced(req);
 }
 
 void ops_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,

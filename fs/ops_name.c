@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define NAME_BYTES_MAX 255
+/** Forgotten under one lock. */
+#define FORGETS_MAX 128
 
 void ops_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -44,9 +46,18 @@ void ops_name_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 void ops_name_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	struct ops_ctx *o = ops_of(req);
+	struct vfs_forgotten list[FORGETS_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < count; i++)
-		forget(o, forgets[i].ino, forgets[i].nlookup);
+	for (size_t i = 0; i < count; i++) {
+		if (!special_owns(forgets[i].ino))
+			list[n++] = (struct vfs_forgotten){.ino = forgets[i].ino,
+							   .count = forgets[i].nlookup};
+		if (n == FORGETS_MAX || i + 1 == count) {
+			vfs_forget_many(o->vfs, list, n);
+			n = 0;
+		}
+	}
 	fuse_reply_none(req);
 }
 

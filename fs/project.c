@@ -119,6 +119,13 @@ static struct timespec from_ms(uint64_t ms)
 				 .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
+/* Names of dir changed and the kernel did not do it: see vfs_dir_keep_cache(). */
+static void behind_the_kernel(struct inode *dir)
+{
+	dir->listing_kept = false;
+	dir->names_changed_ms = monotonic_ms();
+}
+
 static void take_out_leftover(struct vfs *v, struct txn *t, struct inode *dir);
 
 /* The primary name leaves an inode that has others. */
@@ -154,6 +161,7 @@ static void take_out(struct vfs *v, struct txn *t, struct inode *i)
 		AUTO(free_ptr) char *name = xstrdup(i->name);
 
 		ns_unlink(v, t, parent, name, i);
+		behind_the_kernel(parent);
 		notice_entry(v, t,
 			     &(struct vfs_notice){
 				     .kind = NOTICE_DELETE, .parent = parent->ino, .name = name},
@@ -225,7 +233,9 @@ static void put_aside(struct vfs *v, struct txn *t, struct inode *parent, struct
 	(void)snprintf(name, sizeof(name), "%.200s~%s%llx", old, hex + 24,
 		       (unsigned long long)there->ino);
 	ns_unlink(v, t, parent, old, there);
+	behind_the_kernel(parent);
 	ns_link(v, t, parent, name, there);
+	behind_the_kernel(parent);
 	notice_move(v, t, parent, old, there);
 	if (S_ISREG(there->mode) && !there->local)
 		publish_mark(v, t, there, 0); /* unless it is put back at once, it is a record here */
@@ -239,10 +249,13 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 	struct inode *old = i->parent ? ns_get(v, t, i->parent) : NULL;
 	AUTO(free_ptr) char *old_name = old ? xstrdup(i->name) : NULL;
 
-	if (old)
+	if (old) {
 		ns_unlink(v, t, old, old_name, i);
+		behind_the_kernel(old);
+	}
 	i->parent = 0;
 	ns_link(v, t, parent, name, i);
+	behind_the_kernel(parent);
 	if (!old) {
 		notice_entry(v, t,
 			     &(struct vfs_notice){

@@ -32,13 +32,11 @@ void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_
 	uint64_t due = monotonic_ms() + delay_ms;
 
 	if (i->unpublished) {
-		i->due_ms = due < i->due_ms || delay_ms == HOLD_MS ? due : i->due_ms;
+		if (due < i->due_ms || delay_ms == HOLD_MS)
+			due_set(&v->due, i, due);
 	} else {
 		i->unpublished = true;
-		i->due_ms = due;
-		i->next_due = v->due;
-		v->due = i;
-		v->unpublished_count++;
+		due_add(&v->due, i, due);
 		store_put(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
 	}
 	vfs_kick(v, i->due_ms);
@@ -60,14 +58,8 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 
 	if (!i->unpublished)
 		return;
-	for (struct inode **p = &v->due; *p; p = &(*p)->next_due) {
-		if (*p == i) {
-			*p = i->next_due;
-			break;
-		}
-	}
+	due_remove(&v->due, i);
 	i->unpublished = false;
-	v->unpublished_count--;
 	store_delete(db_store(t), ns_key(&key, 'h', i->ino));
 }
 
@@ -272,7 +264,7 @@ int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i)
 		log_warn("a file above %u MiB stays on this device", RECORD_BYTES_MAX >> 20);
 	i->told_large = true;
 	publish_mark(v, t, i, HOLD_MS);
-	i->due_ms = UINT64_MAX; /* until it is written again */
+	due_set(&v->due, i, UINT64_MAX); /* until it is written again */
 	return 0;
 }
 

@@ -298,9 +298,11 @@ int session_run(struct session *s)
 	(void)sigaddset(&set, WAKE_SIGNAL);
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, &old_set);
 	thread_start(&stop_thread, "stop", stopper, s);
+	ops_sync_start(&s->ops);
 
 	int r = loop(s);
 
+	ops_sync_stop(&s->ops);
 	mutex_lock(&s->lock);
 	s->loop_ended = true;
 	cond_broadcast(&s->ended);

@@ -46,11 +46,9 @@ static void database_changed(void *ctx)
 
 static struct inode *due_inode(struct vfs *v, uint64_t now, bool all)
 {
-	for (struct inode *i = v->due; i; i = i->next_due) {
-		if (i->due_ms <= now || (all && i->due_ms != UINT64_MAX))
-			return i;
-	}
-	return NULL;
+	struct inode *i = due_first(&v->due);
+
+	return i && (i->due_ms <= now || (all && i->due_ms != UINT64_MAX)) ? i : NULL;
 }
 
 static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force)
@@ -66,6 +64,13 @@ static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force
 	return publish_file(v, t, i, force || i->writers == 0);
 }
 
+static void set_due(struct vfs *v, struct inode *i, uint64_t due_ms)
+{
+	i->store_due_ms = due_ms;
+	if (i->unpublished)
+		due_set(&v->due, i, due_ms);
+}
+
 /*
  * A file that has to be durable before it is stored: that is waited for without the lock. Ends the
  * transaction; false if it failed.
@@ -75,14 +80,14 @@ static bool sync_first(struct vfs *v, struct txn *t, struct inode *i, uint64_t n
 	struct backing *b = bytes_pin(i);
 	uint64_t ino = i->ino;
 
-	i->due_ms = i->store_due_ms = now + RETRY_MS;
+	set_due(v, i, now + RETRY_MS);
 	db_abort(t);
 	int r = bytes_sync(v, b);
 	bytes_unpin(v, b);
 	db_enter(v->db);
 	i = ns_cached(v, ino);
 	if (i && r == 0)
-		i->due_ms = i->store_due_ms = now;
+		set_due(v, i, now);
 	db_leave(v->db);
 	return r == 0;
 }
@@ -92,7 +97,7 @@ static bool settle_inode(struct vfs *v, struct txn *t, struct inode *i, bool for
 {
 	uint64_t ino = i->ino;
 
-	i->due_ms = monotonic_ms() + RETRY_MS;
+	set_due(v, i, monotonic_ms() + RETRY_MS);
 	int r = publish_due(v, t, i, force);
 	if (r == 0)
 		ns_release(v, i);
@@ -108,6 +113,7 @@ static bool settle_one(struct vfs *v, bool all)
 {
 	uint64_t now = monotonic_ms();
 	struct txn *t = db_begin(v->db);
+	ns_begin(v, t);
 	struct inode *i = due_inode(v, now, all);
 	struct inode *stays = i ? NULL : bytes_next_due(v, all ? UINT64_MAX : now);
 
@@ -137,8 +143,9 @@ static uint64_t next_due(struct vfs *v)
 	uint64_t next = UINT64_MAX;
 	struct txn *t = db_begin(v->db);
 
-	for (const struct inode *i = v->due; i; i = i->next_due)
-		next = i->due_ms < next ? i->due_ms : next;
+	const struct inode *first = due_first(&v->due);
+	if (first)
+		next = first->due_ms;
 	if (v->waiting && v->waiting->store_due_ms < next)
 		next = v->waiting->store_due_ms;
 	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
@@ -292,7 +299,7 @@ void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *
 uint64_t vfs_held_count(struct vfs *v)
 {
 	struct txn *t = db_begin(v->db);
-	uint64_t n = v->grave_count + v->unpublished_count;
+	uint64_t n = v->grave_count + v->due.count;
 
 	db_abort(t);
 	return n;
@@ -371,6 +378,8 @@ static void free_memory(struct vfs *v)
 	for (size_t g = v->grave_first; g < v->grave_end; g++)
 		free(v->graves[g].name);
 	free(v->graves);
+	free(v->due.heap);
+	counts_fini(&v->counts);
 	free(v->touched);
 	for (size_t k = 0; k < v->notice_count; k++)
 		vfs_notice_fini(&v->notices[k]);

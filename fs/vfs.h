@@ -84,6 +84,11 @@ int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *re
 /** Looks up an inode by its number; one that has no name any more too, as long as somebody uses it. */
 int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count);
+struct vfs_forgotten {
+	uint64_t ino;
+	uint64_t count;
+};
+void vfs_forget_many(struct vfs *v, const struct vfs_forgotten *list, size_t count);
 int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
 	      mode_t mode, struct stat *ret);
 int vfs_mknod(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
@@ -147,8 +152,10 @@ int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, u
 	      struct slice data, bool append);
 /** close(2) of one descriptor: what was written becomes a change, and survives kill -9 from here on. */
 int vfs_flush(struct vfs *v, struct vfs_handle *h);
-/** As flush, and survives a power cut. h may be NULL (fsync of a directory). */
-int vfs_fsync(struct vfs *v, struct vfs_handle *h);
+/** As flush, of whatever anybody wrote to the file. */
+int vfs_store(struct vfs *v, struct vfs_handle *h);
+/** All that was stored, and every name, survives a power cut. */
+int vfs_sync(struct vfs *v);
 /** Last use of the handle; frees it. */
 void vfs_release(struct vfs *v, struct vfs_handle *h);
 /** mode as fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE; else -EOPNOTSUPP. */
@@ -169,11 +176,15 @@ struct vfs_dirent {
 };
 
 int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret);
+/** Whether the kernel may keep the listing it has of this directory. */
+bool vfs_dir_keep_cache(const struct vfs_dir *d);
 /**
  * The index-th entry; "." and ".." are 0 and 1. 1 = filled, 0 = past the end. Index 0 takes the listing
  * anew (rewinddir). The entry is borrowed until the next call on this directory.
  */
 int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dirent *ret);
+/** Looks up the index-th entry, from 2 on; it may be gone by now. */
+int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, struct stat *ret);
 void vfs_closedir(struct vfs *v, struct vfs_dir *d);
 
 /* ---- for commands --------------------------------------------------------------------------- */

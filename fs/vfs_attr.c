@@ -19,6 +19,8 @@ int vfs_getattr(struct vfs *v, uint64_t ino, struct stat *ret)
 	return i ? 0 : -ENOENT;
 }
 
+#define TIMES (VFS_SET_ATIME | VFS_SET_MTIME | VFS_SET_ATIME_NOW | VFS_SET_MTIME_NOW)
+
 static void set_times(struct inode *i, const struct stat *to, unsigned set)
 {
 	struct timespec now = ns_now();
@@ -146,7 +148,7 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 			i->uid = to->st_uid;
 		if (set & VFS_SET_GID)
 			i->gid = to->st_gid;
-		if (set & (VFS_SET_ATIME | VFS_SET_MTIME | VFS_SET_ATIME_NOW | VFS_SET_MTIME_NOW))
+		if (set & TIMES)
 			set_times(i, to, set);
 		if (!same_size) /* truncate(2), unlike ftruncate, may have nothing to do */
 			i->ctime = ns_now();
@@ -156,7 +158,10 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 		r = links_put_exec(t, i);
 	if (r >= 0)
 		ns_stat(i, ret);
-	return ns_end(v, t, r < 0 ? r : 0);
+	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */
+	bool later = i && !i->file && !i->stored_file &&
+		     ((i->writers > 0 && i->unpublished) || (set & ~TIMES) == 0);
+	return later ? ns_end_later(v, t, r < 0 ? r : 0) : ns_end(v, t, r < 0 ? r : 0);
 }
 
 int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)

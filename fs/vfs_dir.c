@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Far longer than an answer takes from here into the kernel's cache. */
+#define LISTING_SETTLES_MS 1000
+
 struct listed {
 	size_t name; /**< offset into names */
 	uint64_t ino;
@@ -13,23 +16,44 @@ struct listed {
 struct vfs_dir {
 	uint64_t ino;
 	uint64_t parent;
+	bool keep_cache;
 	bool taken;
-	struct buf names; /**< NUL-terminated, one after the other */
+	struct timespec changed; /**< the directory's ctime when the listing was taken */
+	struct buf names;	 /**< NUL-terminated, one after the other */
 	struct listed *entries;
 	size_t count;
 	size_t cap;
 };
 
+/*
+ * The kernel caches listings, and drops them when it is told that a name changed. But the answer to a READDIR
+ * can be older than that notice and be cached after it. So for a moment after such a change, and for one open
+ * after that, the cache is emptied at every open.
+ */
+static bool keep_listing(struct inode *dir)
+{
+	bool kept = dir->listing_kept;
+
+	dir->listing_kept = kept || monotonic_ms() >= dir->names_changed_ms + LISTING_SETTLES_MS;
+	return kept;
+}
+
+bool vfs_dir_keep_cache(const struct vfs_dir *d)
+{
+	return d->keep_cache;
+}
+
 int vfs_opendir(struct vfs *v, uint64_t ino, struct vfs_dir **ret)
 {
 	struct txn *t = db_begin(v->db);
-	const struct inode *i = ns_get(v, t, ino);
+	struct inode *i = ns_get(v, t, ino);
 	int r = !i ? -ENOENT : !S_ISDIR(i->mode) ? -ENOTDIR : 0;
 
 	if (r == 0) {
 		struct vfs_dir *d = xcalloc(1, sizeof(*d));
 
 		d->ino = ino;
+		d->keep_cache = keep_listing(i);
 		d->parent = i->parent ? i->parent : VFS_ROOT_INO;
 		*ret = d;
 	}
@@ -62,6 +86,8 @@ static int take(struct vfs *v, struct vfs_dir *d)
 
 	buf_clear(&d->names);
 	d->count = 0;
+	const struct inode *dir = ns_get(v, t, d->ino);
+	d->changed = dir ? dir->ctime : (struct timespec){0};
 	int r = store_scan(db_store(t), ns_key(&key, 'd', d->ino), SLICE("", 0), add_entry, d);
 	db_abort(t);
 	d->taken = r == 0;
@@ -88,6 +114,40 @@ int vfs_readdir(struct vfs *v, struct vfs_dir *d, uint64_t index, struct vfs_dir
 	*ret = (struct vfs_dirent){
 		.name = (const char *)d->names.data + e->name, .ino = e->ino, .type = e->type};
 	return 1;
+}
+
+/* Whether no name in the directory changed since the listing was taken. */
+static bool is_current(const struct vfs_dir *d, const struct inode *dir)
+{
+	return dir && !dir->gone && dir->ctime.tv_sec == d->changed.tv_sec &&
+	       dir->ctime.tv_nsec == d->changed.tv_nsec;
+}
+
+static bool take_listed(struct inode *i, struct stat *ret)
+{
+	if (!i)
+		return false;
+	i->lookups++;
+	ns_stat(i, ret);
+	return true;
+}
+
+int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, struct stat *ret)
+{
+	if (index < 2 || index - 2 >= d->count)
+		return -ENOENT;
+	const struct listed *e = &d->entries[index - 2];
+
+	/* In memory as a rule: a transaction is begun only for what is not. */
+	db_enter(v->db);
+	bool found = is_current(d, ns_cached(v, d->ino)) && take_listed(ns_cached(v, e->ino), ret);
+	db_leave(v->db);
+	if (found)
+		return 0;
+	struct txn *t = db_begin(v->db);
+	found = is_current(d, ns_get(v, t, d->ino)) && take_listed(ns_get(v, t, e->ino), ret);
+	db_abort(t);
+	return found ? 0 : vfs_lookup(v, d->ino, (const char *)d->names.data + e->name, ret);
 }
 
 void vfs_closedir(struct vfs *v, struct vfs_dir *d)

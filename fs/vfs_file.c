@@ -105,7 +105,7 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	if (r == 0)
 		*ret = new_handle(v, i, c, flags);
 	if (truncate)
-		return ns_end(v, t, r);
+		return ns_end_later(v, t, r);
 	db_abort(t);
 	return r;
 }
@@ -180,11 +180,11 @@ static int name_file(struct vfs *v, struct txn *t, struct inode *i)
 	return named || !i->local || i->gone || bytes_is_unsafe(i) ? 0 : bytes_store(v, t, i);
 }
 
-/* Ends a transaction that prepared a change of content. */
-static int end_prepared(struct vfs *v, struct txn *t, int r)
+/* Ends a transaction that prepared a change of content. What is not in a file promises nothing yet. */
+static int end_prepared(struct vfs *v, struct txn *t, const struct inode *i, int r)
 {
 	if (r < 0 || store_is_dirty(db_store(t)))
-		return ns_end(v, t, r);
+		return i->file || i->stored_file ? ns_end(v, t, r) : ns_end_later(v, t, r);
 	db_abort(t);
 	return 0;
 }
@@ -247,7 +247,7 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 		if (!*ret && w->data.len)
 			memcpy(i->data.data + w->offset, w->data.data, w->data.len);
 	}
-	return end_prepared(v, t, r);
+	return end_prepared(v, t, i, r);
 }
 
 int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, uint64_t offset,
@@ -289,6 +289,8 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 	/* A large file that was only synced is published when it is closed. */
 	bool unpublished = i->file && i->unpublished && i->due_ms != UINT64_MAX;
 
+	if (r == 0 && !i->gone && !(i->dirty || unpublished))
+		r = store_settle(db_store(t)); /* its name may have waited for this */
 	if (r < 0 || i->gone || !(i->dirty || unpublished)) {
 		db_abort(t);
 		return r;
@@ -322,20 +324,19 @@ static int sync_large(struct vfs *v, struct inode *i)
 	return r;
 }
 
-int vfs_fsync(struct vfs *v, struct vfs_handle *h)
+int vfs_store(struct vfs *v, struct vfs_handle *h)
 {
-	bool large = false;
-	int r = 0;
+	db_enter(v->db);
+	bool large = h->inode->file && h->inode->writers > 0;
+	db_leave(v->db);
+	int r = large ? 0 : store_file(v, h);
 
-	if (h) {
-		db_enter(v->db);
-		large = h->inode->file && h->inode->writers > 0;
-		db_leave(v->db);
-		r = large ? 0 : store_file(v, h);
-	}
-	if (r == 0 && h)
-		r = sync_large(v, h->inode);
-	return r < 0 ? r : db_sync(v->db);
+	return r < 0 ? r : sync_large(v, h->inode);
+}
+
+int vfs_sync(struct vfs *v)
+{
+	return db_sync(v->db);
 }
 
 /* The handle is gone; whether anything of what it wrote still has to be stored. */
@@ -433,7 +434,7 @@ static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct ra
 		publish_written(v, t, i);
 		*ret = bytes_pin(i);
 	}
-	return end_prepared(v, t, r);
+	return end_prepared(v, t, i, r);
 }
 
 int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, int mode,

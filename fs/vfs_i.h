@@ -16,6 +16,7 @@
 #define BLAZE_FS_VFS_I_H
 
 #include "core/thread.h"
+#include "fs/counts.h"
 #include "fs/vfs.h"
 
 #include <time.h>
@@ -56,6 +57,7 @@ struct inode {
 	bool bound;
 	bool local;	/**< never published: by its own name or that of a directory above */
 	bool own_bytes; /**< stored content is the inode's own; else it is the node's rendering */
+	bool plain;	/**< has never had an extended attribute */
 	uint64_t stored_file; /**< the number of the file it is in; 0 = it is under 'b' */
 	uint64_t stored_size;
 	struct link *links; /**< its further names; always in memory with it */
@@ -81,21 +83,25 @@ struct inode {
 	uint64_t store_due_ms; /**< monotonic: when that is stored */
 	struct inode *wait_prev;
 	struct inode *wait_next;
-	bool unpublished;     /**< stored or not, it is not yet a change */
-	uint64_t due_ms;      /**< monotonic: publish at this time; 0 = not scheduled */
+	bool unpublished; /**< stored or not, it is not yet a change */
+	uint64_t due_ms; /**< monotonic: publish at this time; UINT64_MAX = only when written again */
+	size_t due_index;     /**< in the queue, while unpublished */
 	uint64_t base_epoch;  /**< which content the first unpublished write was based on */
 	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
 	uint64_t replaced;    /**< bytes written without a gap from the start since then */
 	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
-	unsigned notices;     /**< NOTICE_MODIFY queued and not yet delivered */
-	uint64_t reader_ms;   /**< monotonic: when it was last opened to be read */
+	bool listing_kept;    /**< of a directory: the kernel may keep the listing it has */
+	uint64_t names_changed_ms; /**< when they last did without the kernel, or it came into memory */
+	unsigned notices;	   /**< NOTICE_MODIFY queued and not yet delivered */
+	uint64_t reader_ms;	   /**< monotonic: when it was last opened to be read */
 	uint64_t held_ms; /**< monotonic: since when readers are shown what was before; 0 = they are not */
 	uint64_t held_epoch; /**< of that content */
 	struct inode *next_held;
 	struct inode *next_in_slot;
-	struct inode *next_due;
+	struct inode *newer; /**< in the order they came into memory */
+	struct inode *older;
 	bool touched; /**< written in the running operation; before which it was: */
 	bool was_dirty;
 	uint64_t was_file;
@@ -134,7 +140,16 @@ struct reading {
 	uint64_t epoch;
 };
 
+/** Inodes with something unpublished, the next one due on top. */
+struct due_queue {
+	struct inode **heap;
+	size_t count;
+	size_t cap;
+};
+
 #define INODE_SLOTS 65536
+/** Inodes that nobody uses and that are kept in memory all the same. */
+#define INODES_KEPT 4096
 #define READINGS 4096
 #define SNAPSHOTS 256
 #define SNAPSHOT_BYTES_MAX (64u << 20)
@@ -144,8 +159,13 @@ struct vfs {
 	uid_t uid;
 	gid_t gid;
 	uint64_t next_ino;
-	uint64_t ino_limit; /**< numbers below are taken in the store */
-	struct inode *slots[INODE_SLOTS];
+	uint64_t ino_limit;		  /**< numbers below are taken in the store */
+	struct inode *slots[INODE_SLOTS]; /**< what is in memory, */
+	struct inode *newest;		  /**< and a list of it */
+	struct inode *oldest;
+	size_t inode_count;
+	uint64_t operation;	/**< the transaction that used an inode last */
+	struct counts counts;	/**< lookups of what is not in memory */
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
 	size_t touched_cap;
@@ -155,13 +175,12 @@ struct vfs {
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
 	uint64_t grave_serial;
-	struct inode *due;     /**< list of inodes with something unpublished */
+	struct due_queue due;
 	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
 	struct inode *waiting_last;
 	struct doomed *doomed; /**< files that the running operation gives up */
-	uint64_t unpublished_count;
-	uint64_t epoch;	    /**< counts changes of content that came from elsewhere */
-	struct inode *held; /**< list of inodes whose readers are shown what was before */
+	uint64_t epoch;	       /**< counts changes of content that came from elsewhere */
+	struct inode *held;    /**< list of inodes whose readers are shown what was before */
 	struct shown_waiter *waiters;
 	bool is_mounted;		      /**< somebody takes notices */
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
@@ -188,6 +207,11 @@ struct vfs {
 };
 
 /* ns.c: the local namespace in the store */
+/**
+ * A transaction's first use of inodes: what memory need not hold may leave it now, and only now, for pointers
+ * are held from here on. ns_get() and ns_new() do it; who begins with an inode from elsewhere has to.
+ */
+void ns_begin(struct vfs *v, const struct txn *t);
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino);
 /** Only if it is in memory. */
 struct inode *ns_cached(struct vfs *v, uint64_t ino);
@@ -203,8 +227,10 @@ void ns_put(struct vfs *v, struct txn *t, struct inode *i);
 /** Removes every trace; the memory stays while it is in use. */
 void ns_remove(struct vfs *v, struct txn *t, struct inode *i);
 void ns_free(struct inode *i);
-/** Frees the memory if nobody uses it. */
+/** Frees the memory if nobody uses it, and the kernel does not know it. */
 void ns_release(struct vfs *v, struct inode *i);
+/** The kernel forgets that many lookups. */
+void ns_forget(struct vfs *v, uint64_t ino, uint64_t count);
 /**
  * 0 and *ret_ino, -ENOENT. A record whose name has to be shown escaped is found by its own name too, for the
  * program that created it.
@@ -231,7 +257,16 @@ void ns_stat(const struct inode *i, struct stat *ret);
 void ns_touch_times(struct vfs *v, struct txn *t, struct inode *i, bool modified);
 /** Ends an operation: commits if r >= 0, else takes back what it did in memory. Returns the result. */
 int ns_end(struct vfs *v, struct txn *t, int r);
+/** As ns_end(), for what need not survive a crash before the file's close: it waits for the next batch. */
+int ns_end_later(struct vfs *v, struct txn *t, int r);
 struct timespec ns_now(void);
+
+/* due.c */
+void due_add(struct due_queue *q, struct inode *i, uint64_t due_ms);
+void due_set(struct due_queue *q, struct inode *i, uint64_t due_ms);
+void due_remove(struct due_queue *q, struct inode *i);
+/** The one that is due first, or NULL. */
+struct inode *due_first(const struct due_queue *q);
 
 /* publish.c: when bytes become changes */
 /** Whether a name in this directory would be published. */

@@ -80,14 +80,17 @@ int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret)
 
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count)
 {
-	struct txn *t = db_begin(v->db);
-	struct inode *i = ns_get(v, t, ino);
+	const struct vfs_forgotten one = {.ino = ino, .count = count};
 
-	if (i) {
-		i->lookups -= count < i->lookups ? count : i->lookups;
-		ns_release(v, i);
-	}
-	db_abort(t);
+	vfs_forget_many(v, &one, 1);
+}
+
+void vfs_forget_many(struct vfs *v, const struct vfs_forgotten *list, size_t count)
+{
+	db_enter(v->db);
+	for (size_t k = 0; k < count; k++)
+		ns_forget(v, list[k].ino, list[k].count);
+	db_leave(v->db);
 }
 
 struct making {
@@ -254,8 +257,11 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		*h = (struct vfs_handle){
 			.inode = i, .flags = flags, .pid = c->pid, .keep_cache = true};
 		*ret_handle = h;
+		i->lookups++;
+		ns_stat(i, ret);
 	}
-	r = finish_made(v, t, r, i, ret);
+	/* Its close will write it; what is opened to read tells no one of its close. */
+	r = (flags & O_ACCMODE) == O_RDONLY ? ns_end(v, t, r) : ns_end_later(v, t, r);
 	if (r < 0 && i) {
 		free(*ret_handle);
 		*ret_handle = NULL;

@@ -148,6 +148,7 @@ static void put(struct txn *t, struct inode *i, const char *name, const struct s
 	struct slice old;
 	size_t at = 0;
 
+	i->plain = i->plain && !value;
 	if (!i->gone && value)
 		store_put(db_store(t), k, *value);
 	else if (!i->gone)

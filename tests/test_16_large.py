@@ -438,9 +438,8 @@ def test_local_file_that_stays_open_is_stored_soon(node):
     g = opened(node, '.git/g')
     g.write(b'new')
     stored = node.home / node.database / 'store'
-    before = sum(p.stat().st_size for p in stored.glob('*.log'))
-    eventually(lambda: sum(p.stat().st_size for p in stored.glob('*.log')) > before, 10, 'it is stored')
-    pause(0.3)
+    eventually(lambda: sum(p.read_bytes().count(b'new') for p in stored.glob('*.log')) >= 2, 10,
+               'both are stored')
     node.kill9().mount()
     assert node.text('.git/f') == 'new' and node.text('.git/g') == 'new'
 

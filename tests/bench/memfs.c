@@ -1,6 +1,6 @@
 /*
  * The yardstick: the least a FUSE file system has to do. All in memory, one lock, and the same promises
- * to the kernel as Blaze makes: entries, attributes and pages kept for a day, missing names too, no FLUSH
+ * to the kernel as Blaze makes: entries, attributes, pages and listings kept, missing names too, no FLUSH
  * for files opened to read, xattrs. What Blaze costs beyond it is the price of the database, not of FUSE.
  *
  *   memfs MOUNTPOINT	in the foreground; prints "ready" when the kernel has accepted it
@@ -263,6 +263,53 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	reply_made(req, make(req, parent, name, S_IFDIR | mode, &e), &e);
 }
 
+static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct fuse_entry_param e;
+
+	(void)rdev;
+	reply_made(req, make(req, parent, name, mode, &e), &e);
+}
+
+static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e;
+	int r = make(req, parent, name, S_IFLNK | 0777, &e);
+
+	if (!r) {
+		struct node *n = node_of(e.ino);
+
+		pthread_mutex_lock(&lock);
+		n->data = must(strdup(target));
+		n->cap = strlen(target) + 1;
+		n->st.st_size = e.attr.st_size = (off_t)strlen(target);
+		pthread_mutex_unlock(&lock);
+	}
+	reply_made(req, r, &e);
+}
+
+static void do_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	fuse_reply_readlink(req, node_of(ino)->data);
+}
+
+static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct node *n = node_of(ino), *dir = node_of(parent);
+	struct fuse_entry_param e;
+	int r = EEXIST;
+
+	pthread_mutex_lock(&lock);
+	if (!find(dir, name)) {
+		add(dir, name, n);
+		n->st.st_nlink++;
+		e = entry_param(n);
+		r = 0;
+	}
+	pthread_mutex_unlock(&lock);
+	reply_made(req, r, &e);
+}
+
 static void open_policy(struct fuse_file_info *fi)
 {
 	fi->keep_cache = 1;
@@ -374,6 +421,26 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	fuse_reply_err(req, ENODATA);
 }
 
+static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	(void)ino;
+	(void)name;
+	(void)value;
+	(void)size;
+	(void)flags;
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	(void)ino;
+	if (size)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_xattr(req, 0);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -449,6 +516,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		list_add(l, e->name, e->node);
 	pthread_mutex_unlock(&lock);
 	fi->fh = (uintptr_t)l;
+	fi->cache_readdir = fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }
 
@@ -531,6 +599,10 @@ static const struct fuse_lowlevel_ops table = {
 	.lookup = do_lookup,
 	.forget = do_forget,
 	.mkdir = do_mkdir,
+	.mknod = do_mknod,
+	.symlink = do_symlink,
+	.readlink = do_readlink,
+	.link = do_link,
 	.create = do_create,
 	.unlink = do_remove,
 	.rmdir = do_remove,
@@ -538,6 +610,8 @@ static const struct fuse_lowlevel_ops table = {
 	.getattr = do_getattr,
 	.setattr = do_setattr,
 	.getxattr = do_getxattr,
+	.setxattr = do_setxattr,
+	.listxattr = do_listxattr,
 	.open = do_open,
 	.read = do_read,
 	.write = do_write,
