@@ -33,8 +33,10 @@ def sanitizer_environment(directory):
 
 
 def sanitizer_reports(directory):
-    found = (Path(at) / name for at, _, names in os.walk(directory)  # past dead mounts
-             for name in names if name.startswith('sanitizer.'))
+    found = []
+    for at, below, names in os.walk(directory):
+        below[:] = [name for name in below if name != 'mnt']  # whatever is wrong with the mount
+        found += [Path(at) / name for name in names if name.startswith('sanitizer.')]
     return sorted(p for p in found if p.stat().st_size)
 
 
