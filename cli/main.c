@@ -45,7 +45,7 @@
  *       bases.c          what a saving program had read
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
- *     init_patch.*       what libfuse 3.14 forgets to tell the kernel
+ *     init_patch.*       what libfuse 3.14 does not tell the kernel
  *     refusal.*          why fusermount3 will not mount
  *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
  *

@@ -157,6 +157,12 @@ unsigned db_new_id(struct txn *t, const struct id *parent, const char *name, enu
  */
 int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
 		const char *name);
+/**
+ * The same for a save: a node that is in this directory already, and shown as `name` because its own name has
+ * to be escaped or told apart from a sibling's, keeps its own.
+ */
+int db_keep_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
+		 const char *name);
 /** Whether a node below parent belongs to the stream that node belongs to. */
 bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_parent);
 /**

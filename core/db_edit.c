@@ -1,5 +1,6 @@
 /* Edits made on this device: each becomes operations of the change its transaction makes. */
 #include "core/db_i.h"
+#include "core/name.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,8 +89,8 @@ bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_p
 	return tn->n.kind == NODE_NONE || id_eq(&tn->n.stream, &stream);
 }
 
-int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
-		const char *name)
+static int put_node(struct txn *t, const struct id *node, enum node_kind kind,
+		    const struct id *parent, struct slice name)
 {
 	struct txn_node *tn = txn_node(t, node);
 	struct txn_node *up = txn_node(t, parent);
@@ -102,7 +103,7 @@ int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const
 	if (tn->n.kind == NODE_DIR && tree_is_inside(t, parent, node))
 		return -ELOOP;
 	bool placed = tn->n.place.lamport && id_eq(&tn->n.parent, parent) &&
-		      slice_eq(buf_slice(&tn->n.name), SLICE_STR(name));
+		      slice_eq(buf_slice(&tn->n.name), name);
 	if (placed && tn->n.token_count > 0)
 		return 0;
 	int r = 0;
@@ -110,10 +111,42 @@ int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const
 		struct op *op = txn_op(t, &stream, OP_MOVE, node);
 		op->node_kind = kind;
 		op->parent = *parent;
-		op->name = arena_copy(&txn_draft(t, &stream)->ops.arena, SLICE_STR(name));
+		op->name = arena_copy(&txn_draft(t, &stream)->ops.arena, name);
 		r = apply_last(t, &stream);
 	}
 	return r == 0 ? touch(t, &stream, tn) : r;
+}
+
+int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
+		const char *name)
+{
+	return put_node(t, node, kind, parent, SLICE_STR(name));
+}
+
+/* Not what the node is shown as: while it is deleted, it is shown as nothing. */
+static bool may_be_shown_as(const struct node *n, const char *name)
+{
+	char suffix[TREE_SUFFIX_BYTES];
+
+	tree_suffix(&n->id, suffix);
+	AUTO(free_ptr) char *shown = name_show(buf_slice(&n->name), suffix);
+	return strcmp(shown, name) == 0;
+}
+
+int db_keep_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
+		 const char *name)
+{
+	const struct txn_node *tn = txn_node(t, node);
+
+	if (!tn)
+		return -EIO;
+	bool here = tn->n.kind != NODE_NONE && id_eq(&tn->n.parent, parent) &&
+		    !slice_eq(buf_slice(&tn->n.name), SLICE_STR(name)) &&
+		    may_be_shown_as(&tn->n, name);
+	AUTO(buf_fini) struct buf own = {0};
+	if (here) /* a copy: the node's own may move while it is applied */
+		buf_slice_append(&own, buf_slice(&tn->n.name));
+	return put_node(t, node, kind, parent, here ? buf_slice(&own) : SLICE_STR(name));
 }
 
 static bool is_json_name(const struct node *n)

@@ -159,6 +159,9 @@ struct id tree_new_id(const struct id *parent, struct slice name, enum node_kind
 /** The stream that children of parent belong to. */
 struct id tree_stream_below(struct txn *t, const struct txn_node *parent);
 /** Whether node is ancestor or above, up to the root. */
+/** What tells a node apart from a sibling of the same name, in front of its extension: "~1a2b3c4d". */
+#define TREE_SUFFIX_BYTES 10
+void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
 

@@ -44,7 +44,8 @@ struct thread;
 #define PLATFORM_NO_ATTRIBUTE ENODATA
 #define PLATFORM_SEND_FLAGS MSG_NOSIGNAL
 #define PLATFORM_POLLRDHUP POLLRDHUP
-#define PLATFORM_INIT_FLAGS (1u << 18) /* FUSE_PARALLEL_DIROPS; kernels before 4.7 pass over it */
+/* FUSE_PARALLEL_DIROPS and FUSE_HANDLE_KILLPRIV_V2: kernels before 4.7 and 5.11 pass over them. */
+#define PLATFORM_INIT_FLAGS (1u << 18 | 1u << 28)
 /** For open(2) of a directory that is only a place to start from. */
 #define PLATFORM_O_PATH O_PATH
 #define PLATFORM_FUSE_OPTIONS "subtype=blaze,nosuid,nodev,default_permissions"

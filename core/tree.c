@@ -15,6 +15,7 @@
 #include "core/db_i.h"
 #include "core/name.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -441,6 +442,14 @@ static int by_place(const void *a, const void *b)
 	return c ? c : id_cmp(&x->n.id, &y->n.id);
 }
 
+void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES])
+{
+	char hex[ID_HEX_BYTES];
+
+	id_hex(node, hex);
+	(void)snprintf(out, TREE_SUFFIX_BYTES, "~%.8s", hex);
+}
+
 /* The node that came first keeps the plain name, on every device; the others get a part of their id. */
 static int project_group(struct txn *t, const struct group *g)
 {
@@ -466,15 +475,10 @@ static int project_group(struct txn *t, const struct group *g)
 	if (count > 1)
 		qsort(nodes, count, sizeof(struct txn_node *), by_place);
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		char hex[ID_HEX_BYTES];
-		char suffix[10] = "";
+		char suffix[TREE_SUFFIX_BYTES] = "";
 
-		id_hex(&nodes[i]->n.id, hex);
-		if (i > 0 || !name_is_plain(g->name)) {
-			suffix[0] = '~';
-			memcpy(suffix + 1, hex, 8);
-			suffix[9] = 0;
-		}
+		if (i > 0 || !name_is_plain(g->name))
+			tree_suffix(&nodes[i]->n.id, suffix);
 		AUTO(free_ptr) char *shown = name_show(g->name, suffix);
 		r = set_shown(t, nodes[i], parent->n.visible && parent->n.kind == NODE_DIR, shown);
 	}

@@ -8,8 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
-		struct id *ret_node, enum node_kind *ret_kind)
+struct buried {
+	struct id node;
+	enum node_kind kind;
+	uint64_t serial;
+};
+
+static int decode(struct slice value, struct buried *ret)
+{
+	struct reader in = reader_init(value);
+
+	ret->node = id_read(&in);
+	ret->kind = (enum node_kind)reader_u8(&in);
+	ret->serial = reader_varint(&in);
+	return in.bad ? -EIO : 0;
+}
+
+static int find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct buried *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -17,12 +32,20 @@ int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 	if (v->grave_count == 0)
 		return -ENOENT;
 	int r = store_get(db_store(t), ns_dentry_key(&key, 'g', parent, name), &value);
+	return r < 0 ? r : decode(buf_slice(&value), ret);
+}
+
+int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
+		struct id *ret_node, enum node_kind *ret_kind)
+{
+	struct buried b = {0};
+	int r = find(v, t, parent, name, &b);
+
 	if (r < 0)
 		return r;
-	struct reader in = reader_init(buf_slice(&value));
-	*ret_node = id_read(&in);
-	*ret_kind = (enum node_kind)reader_u8(&in);
-	return in.bad ? -EIO : 0;
+	*ret_node = b.node;
+	*ret_kind = b.kind;
+	return 0;
 }
 
 void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
@@ -63,15 +86,14 @@ bool graves_next(struct vfs *v, uint64_t now_ms, struct grave *ret)
 /* The grace is over: the record is deleted, unless it lives on, here or under another name. */
 void graves_bury(struct vfs *v, struct txn *t, const struct grave *g)
 {
-	struct id node;
-	enum node_kind kind;
+	struct buried b = {0};
 
-	if (graves_find(v, t, g->parent, g->name, &node, &kind) < 0 || !id_eq(&node, &g->node))
+	if (find(v, t, g->parent, g->name, &b) < 0 || b.serial != g->serial)
 		return;
 	graves_forget(v, t, g->parent, g->name);
-	if (ns_ino_of(v, t, &node) != 0)
+	if (ns_ino_of(v, t, &b.node) != 0)
 		return;
-	int r = db_delete(t, &node);
+	int r = db_delete(t, &b.node);
 	if (r < 0 && r != -ENOENT)
 		log_warn("a deletion could not be stored: %s", strerror(-r));
 }
@@ -80,10 +102,12 @@ void graves_bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *
 {
 	AUTO(free_ptr) char *copy = xstrdup(name);
 	struct grave g = {.parent = parent, .name = copy};
-	enum node_kind kind;
+	struct buried b = {0};
 
-	if (graves_find(v, t, parent, name, &g.node, &kind) == 0)
+	if (find(v, t, parent, name, &b) == 0) {
+		g.serial = b.serial;
 		graves_bury(v, t, &g);
+	}
 }
 
 int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
@@ -91,11 +115,13 @@ int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	struct grave g = {.parent = parent, .node = was->node, .due_ms = monotonic_ms() + GRACE_MS};
+	struct grave g = {
+		.parent = parent, .serial = ++v->grave_serial, .due_ms = monotonic_ms() + GRACE_MS};
 
 	graves_bury_now(v, t, parent, name);
-	id_write(&value, &g.node);
+	id_write(&value, &was->node);
 	buf_u8(&value, S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD);
+	buf_varint(&value, g.serial);
 	store_put(db_store(t), ns_dentry_key(&key, 'g', parent, name), buf_slice(&value));
 	queue(v, name, &g);
 	return 0;
@@ -105,18 +131,20 @@ static bool load_grave(void *ctx, struct slice key, struct slice value)
 {
 	struct vfs *v = ctx;
 	struct reader k = reader_init(key);
-	struct reader r = reader_init(value);
 	struct grave g = {0};
+	struct buried b = {0};
 
 	(void)reader_take(&k, 2);
 	g.parent = reader_be64(&k);
-	g.node = id_read(&r);
 	AUTO(free_ptr) char *name = xmalloc(reader_left(&k) + 1);
 	size_t n = reader_left(&k);
 	reader_copy(&k, name, n);
 	name[n] = 0;
-	if (!r.bad)
-		queue(v, name, &g);
+	if (decode(value, &b) < 0)
+		return true;
+	g.serial = b.serial;
+	v->grave_serial = b.serial > v->grave_serial ? b.serial : v->grave_serial;
+	queue(v, name, &g);
 	return true;
 }
 

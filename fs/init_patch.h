@@ -1,11 +1,14 @@
 /*
- * Puts a flag back that libfuse 3.14 drops: it offers FUSE_CAP_PARALLEL_DIROPS, and then never says so
- * to the kernel, so that lookups and listings of one directory wait for each other. (Fixed upstream in
- * 3.15, "Pass FUSE_PARALLEL_DIROPS to kernel".)
+ * Puts two flags into the answer to FUSE_INIT, the first thing written to the device, which we pass through
+ * our own writev.
  *
- * The reply to FUSE_INIT is the first thing written to the device; we pass it through our own writev.
- * FUSE_HANDLE_KILLPRIV_V2 is left out: libfuse 3.14 hides from the handlers which write should take
- * set-user-id away, so the promise it makes could not be kept.
+ * FUSE_PARALLEL_DIROPS: libfuse 3.14 offers it, and then never says so to the kernel, so that lookups and
+ * listings of one directory wait for each other. (Fixed upstream in 3.15, "Pass FUSE_PARALLEL_DIROPS to
+ * kernel".)
+ *
+ * FUSE_HANDLE_KILLPRIV_V2, which libfuse 3.14 does not know: without it the kernel asks for
+ * security.capability before every write. With it, taking set-user-id and set-group-id away is the file
+ * system's work, and libfuse hides the bits that say when: the caller decides (vfs_drop_set_ids).
  */
 #ifndef BLAZE_FS_INIT_PATCH_H
 #define BLAZE_FS_INIT_PATCH_H

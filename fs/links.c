@@ -347,7 +347,7 @@ static void bind_names(struct vfs *v, struct txn *t, struct round *r)
 
 		if (l.bound || !publish_wants(parent, l.name))
 			continue;
-		if (!r->force && localname_is_temporary(l.name)) {
+		if (!r->force && publish_is_temporary(v, t, l.parent, l.name)) {
 			r->held = true;
 			continue;
 		}
@@ -394,7 +394,7 @@ static int put_place(struct vfs *v, struct txn *t, const struct link *l)
 {
 	const struct inode *parent = ns_get(v, t, l->parent);
 
-	return parent ? db_put_node(t, &l->node, NODE_RECORD, &parent->node, l->name) : -EIO;
+	return parent ? db_keep_node(t, &l->node, NODE_RECORD, &parent->node, l->name) : -EIO;
 }
 
 /* Whether the record has to be given the content: a save, or it does not say the same. */
@@ -506,7 +506,7 @@ int links_publish(struct vfs *v, struct txn *t, struct inode *i, bool force)
 
 int links_made(struct vfs *v, struct txn *t, struct inode *i, struct inode *dir, const char *name)
 {
-	bool waits = localname_is_temporary(name);
+	bool waits = publish_is_temporary(v, t, dir->ino, name);
 	int r = 0;
 
 	if (!S_ISREG(i->mode) && !S_ISLNK(i->mode))

@@ -5,6 +5,9 @@
 #include <fnmatch.h>
 #include <string.h>
 
+/* What stands between a name and what a program adds to it; so does the beginning of a number at the end. */
+#define STEM_ENDS ".~-_#+"
+
 /* Asked for every save: most patterns are out by their first or last letter. */
 static bool matches(const char *pattern, const char *name, size_t len)
 {
@@ -58,6 +61,8 @@ bool localname_is_local(const char *name)
 		"*.kate-swp",
 		".*.un~",
 		"*___jb_tmp___",
+		".~tmp~",
+		".rsync-partial",
 		"*___jb_old___",
 		".metadata_never_index",
 	};
@@ -71,13 +76,16 @@ bool localname_is_local(const char *name)
 	return false;
 }
 
-/* Six or more letters and digits that no person types: both cases mixed, or digits among letters. */
-static bool looks_random(const char *s, size_t len)
-{
-	bool upper = false;
-	bool lower = false;
-	bool digit = false;
+struct letters {
+	bool upper; /* other than the first */
+	bool lower;
+	bool digit;
+};
 
+/* Whether these are six to sixteen letters and digits, and which. */
+static bool are_letters(const char *s, size_t len, struct letters *ret)
+{
+	*ret = (struct letters){0};
 	if (len < 6 || len > 16)
 		return false;
 	for (size_t i = 0; i < len; i++) {
@@ -85,11 +93,28 @@ static bool looks_random(const char *s, size_t len)
 
 		if (!isalnum(c) && c != '_')
 			return false;
-		upper = upper || (i > 0 && isupper(c));
-		lower = lower || islower(c);
-		digit = digit || isdigit(c);
+		ret->upper = ret->upper || (i > 0 && isupper(c));
+		ret->lower = ret->lower || islower(c);
+		ret->digit = ret->digit || isdigit(c);
 	}
-	return (upper && lower) || (digit && (upper || lower));
+	return true;
+}
+
+/* What no person types: both cases mixed, or with digits. */
+static bool looks_random(const char *s, size_t len)
+{
+	struct letters l;
+
+	return are_letters(s, len, &l) && ((l.upper && l.lower) || l.digit);
+}
+
+/* mkstemp's six letters behind a whole name, ".r.json.xqzjwk": one in a hundred has no digit and one case. */
+static bool is_mkstemp(const char *name, const char *dot)
+{
+	struct letters l;
+
+	return (*name == '.' || memchr(name, '.', (size_t)(dot - name))) && strlen(dot + 1) == 6 &&
+	       are_letters(dot + 1, 6, &l);
 }
 
 static bool starts_with(const char *s, const char *prefix)
@@ -99,27 +124,59 @@ static bool starts_with(const char *s, const char *prefix)
 
 bool localname_is_temporary(const char *name)
 {
-	static const char *const prefixes[] = {"tmp", "temp", ".tmp", ".temp", "sed", "Cu", "XX"};
+	static const char *const prefixes[] = {"tmp", "temp", ".tmp", ".temp",
+					       "sed", "Cu",   "XX",   "zi"};
 	static const char *const endings[] = {".new",  ".temp", ".bak",	 ".orig", ".old",
 					      ".save", ".rej",	".swap", ".lock"};
 	size_t len = strlen(name);
 	const char *dot = strrchr(name, '.');
+	const char *dash = strrchr(name, '-');
 
 	for (size_t i = 0; i < countof(endings); i++) {
 		if (dot && strcmp(dot, endings[i]) == 0)
 			return true;
 	}
-	if (dot && dot > name && looks_random(dot + 1, strlen(dot + 1)))
+	if (dot && dot > name && (looks_random(dot + 1, strlen(dot + 1)) || is_mkstemp(name, dot)))
+		return true;
+	if (*name == '.' && dash && looks_random(dash + 1, strlen(dash + 1)))
 		return true;
 	for (size_t i = 0; i < countof(prefixes); i++) {
 		size_t n = strlen(prefixes[i]);
+		struct letters l;
 
 		if (starts_with(name, prefixes[i]) &&
 		    (n == len || (!dot && len - n >= 6) || (name[n] == '.' && n + 1 < len) ||
-		     looks_random(name + n, strcspn(name + n, "."))))
+		     are_letters(name + n, strcspn(name + n, "."), &l)))
 			return true;
 	}
 	return false;
+}
+
+bool localname_is_longer(const char *name)
+{
+	size_t len = strlen(name);
+	size_t n = len;
+	bool digits = true;
+
+	while (n > 0 && !strchr(STEM_ENDS, name[n - 1])) {
+		digits = digits && isdigit((unsigned char)name[n - 1]);
+		n--;
+	}
+	return n < len && (digits || len - n >= 6);
+}
+
+size_t localname_stem(const char *name, size_t len)
+{
+	size_t n = len;
+
+	while (n > 0 && isdigit((unsigned char)name[n - 1]))
+		n--;
+	if (n > 0 && n < len && !strchr(STEM_ENDS, name[n - 1]))
+		return n;
+	n = len;
+	while (n > 1 && !strchr(STEM_ENDS, name[n - 1]))
+		n--;
+	return n > 1 ? n - 1 : 0;
 }
 
 bool localname_is_variant(const char *name, const char *record)

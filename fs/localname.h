@@ -14,6 +14,16 @@ bool localname_is_local(const char *name);
  */
 bool localname_is_temporary(const char *name);
 /**
+ * Whether something that a program may have added ends the name: a number, or six letters. Few names do, so
+ * that few are looked at more closely.
+ */
+bool localname_is_longer(const char *name);
+/**
+ * The length of the next shorter name, below len, of which `name` may be a temporary variant; 0 = none. Of
+ * "r.json.Xy12Zq" these are "r.json" and "r".
+ */
+size_t localname_stem(const char *name, size_t len);
+/**
  * Whether `name` is made from `record`, the way programs name what will replace it: ".record.Xy12Zq",
  * "record.new", "record___jb_tmp___".
  */

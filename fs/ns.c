@@ -334,23 +334,25 @@ void ns_put(struct vfs *v, struct txn *t, struct inode *i)
 	store_put(db_store(t), ns_key(&key, 'i', i->ino), buf_slice(&value));
 }
 
-struct keys_found {
+struct removing {
 	struct store_txn *t;
+	struct inode *i;
 };
 
-static bool delete_key(void *ctx, struct slice key, struct slice value)
+static bool remove_xattr(void *ctx, struct slice key, struct slice value)
 {
-	struct keys_found *k = ctx;
+	struct removing *r = ctx;
 
-	(void)value;
-	store_delete(k->t, key);
+	if (r->i->lookups || r->i->opens)
+		vfs_keep_xattr(r->i, SLICE(key.data + 10, key.len - 10), value);
+	store_delete(r->t, key);
 	return true;
 }
 
 void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	struct keys_found k = {.t = db_store(t)};
+	struct removing k = {.t = db_store(t), .i = i};
 
 	ns_touch(v, i);
 	bytes_removed(v, t, i);
@@ -358,8 +360,9 @@ void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 	publish_unmark(v, t, i);
 	shown_forget(v, i);
 	store_delete(k.t, ns_key(&key, 'i', i->ino));
+	buf_clear(&i->xattrs);
 	if (!i->plain)
-		(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), delete_key, &k);
+		(void)store_scan(k.t, ns_key(&key, 'x', i->ino), SLICE("", 0), remove_xattr, &k);
 	i->gone = true;
 	i->parent = 0;
 }
@@ -368,6 +371,7 @@ void ns_free(struct inode *i)
 {
 	bytes_fini(i);
 	links_fini(i);
+	buf_fini(&i->xattrs);
 	free(i->name);
 	free(i->origin_name);
 	free(i);
@@ -535,7 +539,7 @@ void ns_stat(const struct inode *i, struct stat *ret)
 	*ret = (struct stat){
 		.st_ino = i->ino,
 		.st_mode = i->mode,
-		.st_nlink = i->gone && !S_ISDIR(i->mode) ? 0 : i->nlink,
+		.st_nlink = i->gone ? 0 : i->nlink,
 		.st_uid = i->uid,
 		.st_gid = i->gid,
 		.st_rdev = i->rdev,

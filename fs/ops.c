@@ -1,10 +1,9 @@
 /*
  * The operations table, what is negotiated with the kernel, and the ways to reply.
  *
- * Left out on purpose: getlk, setlk and flock (the kernel keeps locks by itself, which is right for
- * one machine); copy_file_range (ENOSYS once, and the kernel copies through read and write); bmap and
- * poll. Nothing here blocks for longer than the database's lock, so FUSE_INTERRUPT needs no handler:
- * libfuse notes it and the request is answered as usual.
+ * Left out on purpose: getlk, setlk and flock (the kernel keeps locks by itself, which is right for one
+ * machine); bmap and poll. Nothing here blocks for longer than the database's lock, so FUSE_INTERRUPT needs
+ * no handler: libfuse notes it and the request is answered as usual.
  */
 #include "fs/ops.h"
 
@@ -242,6 +241,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.fsync = ops_file_fsync,
 	.fallocate = ops_file_fallocate,
 	.lseek = ops_file_lseek,
+	.copy_file_range = ops_file_copy_range,
 	.ioctl = ops_file_ioctl,
 	.opendir = ops_dir_open,
 	.readdir = ops_dir_read,

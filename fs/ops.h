@@ -147,6 +147,9 @@ void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void ops_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
 			struct fuse_file_info *fi);
+void ops_file_copy_range(fuse_req_t req, fuse_ino_t from, off_t from_off,
+			 struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_off,
+			 struct fuse_file_info *to_fi, size_t size, int flags);
 void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		    struct fuse_file_info *fi);
 void ops_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,

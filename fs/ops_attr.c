@@ -124,7 +124,8 @@ void ops_attr_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t 
 void ops_attr_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	AUTO(buf_fini) struct buf names = {0};
-	int r = special_owns(ino) ? 0 : vfs_listxattr(ops_of(req)->vfs, ino, &names);
+	struct vfs_caller c = ops_caller(req);
+	int r = special_owns(ino) ? 0 : vfs_listxattr(ops_of(req)->vfs, &c, ino, &names);
 
 	reply_xattr(req, r, &names, size);
 }

@@ -101,11 +101,14 @@ void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 void ops_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	/* Special files cannot be opened for writing, and the echo helper writes nothing. */
-	int r = special_owns(ino) || !ops_handle(fi) ? -EBADF
-						     : vfs_write(ops_of(req)->vfs, ops_handle(fi),
-								 (uint64_t)off, SLICE(data, size));
+	/* The flags of this write: fcntl may have changed them since the open, and a mapped page has none. */
+	bool append = fi->flags & O_APPEND;
+	struct vfs_caller c = ops_caller(req);
+	int r = -EBADF; /* special files cannot be opened for writing, and the echo helper writes nothing */
 
+	if (!special_owns(ino) && ops_handle(fi))
+		r = vfs_write(ops_of(req)->vfs, &c, ops_handle(fi), (uint64_t)off,
+			      SLICE(data, size), append);
 	if (r < 0)
 		ops_reply(req, r);
 	else
@@ -141,9 +144,44 @@ void ops_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 void ops_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
 			struct fuse_file_info *fi)
 {
+	struct vfs_caller c = ops_caller(req);
+
 	ops_reply(req, special_owns(ino) ? -EBADF
-					 : vfs_fallocate(ops_of(req)->vfs, ops_handle(fi), mode,
+					 : vfs_fallocate(ops_of(req)->vfs, &c, ops_handle(fi), mode,
 							 (uint64_t)off, (uint64_t)length));
+}
+
+/** One request answers for so much at most; the program asks for the rest, and others get their turn. */
+#define COPY_BYTES_MAX ((size_t)16 << 20)
+#define COPY_STEP_BYTES ((size_t)1 << 20)
+
+void ops_file_copy_range(fuse_req_t req, fuse_ino_t from, off_t from_off,
+			 struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_off,
+			 struct fuse_file_info *to_fi, size_t size, int flags)
+{
+	AUTO(buf_fini) struct buf data = {0};
+	struct ops_ctx *o = ops_of(req);
+	struct vfs_caller c = ops_caller(req);
+	size_t done = 0;
+	int r = flags ? -EINVAL : 0;
+
+	if (special_owns(from) || special_owns(to) || !ops_handle(from_fi) || !ops_handle(to_fi))
+		r = -EXDEV; /* the kernel copies what special.h shows by reading it */
+	while (r == 0 && done < size && done < COPY_BYTES_MAX) {
+		size_t step = size - done < COPY_STEP_BYTES ? size - done : COPY_STEP_BYTES;
+
+		r = vfs_read(o->vfs, ops_handle(from_fi), (uint64_t)from_off + done, step, &data);
+		if (r == 0 && data.len == 0)
+			break;
+		if (r == 0)
+			r = vfs_write(o->vfs, &c, ops_handle(to_fi), (uint64_t)to_off + done,
+				      buf_slice(&data), false);
+		done += r == 0 ? data.len : 0;
+	}
+	if (r < 0 && done == 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_write(req, done);
 }
 
 void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)

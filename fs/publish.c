@@ -104,22 +104,6 @@ static bool fresh_node(struct vfs *v, struct txn *t, const struct making *m, str
 	}
 }
 
-/* Takes the node that the name stands for, out of its grave if there is one. */
-static void node_for_name(struct vfs *v, struct txn *t, const struct inode *parent,
-			  const char *name, struct id *ret)
-{
-	const struct making m = {parent, name, NODE_RECORD};
-	enum node_kind kind = NODE_NONE;
-
-	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
-	    ns_ino_of(v, t, ret) == 0) {
-		graves_forget(v, t, parent->ino, name);
-		return;
-	}
-	graves_bury_now(v, t, parent->ino, name);
-	(void)fresh_node(v, t, &m, ret);
-}
-
 /* The record this file was before it was renamed away, if nobody took that name over meanwhile. */
 static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 			struct id *ret)
@@ -135,20 +119,61 @@ static bool take_origin(struct vfs *v, struct txn *t, struct inode *i, const str
 	return true;
 }
 
+/*
+ * The node that a file's name stands for: the one buried there, for identity hangs on the name; else the
+ * one the file was before; else a new one.
+ */
 void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 		      const char *name, struct id *ret)
 {
+	const struct making m = {parent, name, NODE_RECORD};
 	enum node_kind kind = NODE_NONE;
 
-	/* A record that is gone from this name goes before the one the file was elsewhere. */
-	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 ||
-	    !take_origin(v, t, i, parent, ret))
-		node_for_name(v, t, parent, name, ret);
+	if (graves_find(v, t, parent->ino, name, ret, &kind) == 0 && kind == NODE_RECORD &&
+	    ns_ino_of(v, t, ret) == 0) {
+		graves_forget(v, t, parent->ino, name);
+		return;
+	}
+	graves_bury_now(v, t, parent->ino, name);
+	if (!take_origin(v, t, i, parent, ret))
+		(void)fresh_node(v, t, &m, ret);
 }
 
-static bool must_hold(const struct inode *i)
+static bool is_record(struct vfs *v, struct txn *t, uint64_t parent, const char *name, size_t len)
 {
-	return !i->bound && localname_is_temporary(i->name);
+	AUTO(free_ptr) char *stem = xstrdup(name);
+	uint64_t ino = 0;
+
+	stem[len] = 0;
+	const struct inode *i = ns_find(v, t, parent, stem, &ino) == 0 ? ns_get(v, t, ino) : NULL;
+	return i && i->bound && S_ISREG(i->mode);
+}
+
+/* Whether a record of which this name is a variant is beside it: ".r.json.abcdef" of "r.json". */
+static bool has_original(struct vfs *v, struct txn *t, uint64_t parent, const char *variant)
+{
+	if (!localname_is_longer(variant))
+		return false;
+	for (const char *name = variant; name <= variant + (*variant == '.'); name++) {
+		size_t len = strlen(name);
+
+		while ((len = localname_stem(name, len)) > 0) {
+			if (is_record(v, t, parent, name, len))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A new file may be about to be renamed over a record, and then is that record's next content. */
+bool publish_is_temporary(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
+{
+	return localname_is_temporary(name) || has_original(v, t, parent, name);
+}
+
+static bool must_hold(struct vfs *v, struct txn *t, const struct inode *i)
+{
+	return !i->bound && publish_is_temporary(v, t, i->parent, i->name);
 }
 
 static bool is_json_name(const char *name)
@@ -182,7 +207,7 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
 		const struct saving *s, struct buf *ret_merged)
 {
-	int r = db_put_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
+	int r = db_keep_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
 
 	if (r == 0)
 		r = db_put_content(t, &name->node, s->base, s->bytes);
@@ -265,7 +290,8 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	bool wanted = !i->local && publish_wants(parent, i->name);
 	if (wanted && i->size > RECORD_BYTES_MAX)
 		return publish_stay_here(v, t, i);
-	if (!wanted || (!force && (must_hold(i) || publish_is_half_written(v, t, i, i->name)))) {
+	if (!wanted ||
+	    (!force && (must_hold(v, t, i) || publish_is_half_written(v, t, i, i->name)))) {
 		if (i->dirty || !i->own_bytes)
 			r = bytes_store(v, t, i);
 		if (r < 0)
@@ -298,6 +324,10 @@ int publish_revive(struct vfs *v, struct txn *t, struct inode *dir)
 	int r = 0;
 
 	while (dir && !dir->bound && !dir->local && n < DIRS_DEEP_MAX) {
+		if (dir->unpublished) { /* held back: so is what is in it, and this is not quiet */
+			publish_mark(v, t, dir, HOLD_MS);
+			return 0;
+		}
 		chain[n++] = dir;
 		dir = ns_get(v, t, dir->parent);
 	}
@@ -310,6 +340,14 @@ int publish_revive(struct vfs *v, struct txn *t, struct inode *dir)
 		dir = next;
 	}
 	return r;
+}
+
+int publish_made_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir)
+{
+	if (!publish_wants(parent, dir->name) || !localname_is_temporary(dir->name))
+		return publish_new_dir(v, t, parent, dir);
+	publish_mark(v, t, dir, HOLD_MS);
+	return 0;
 }
 
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir)
@@ -478,7 +516,11 @@ static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, st
 		r = publish_withdraw(v, t, dir);
 	dir->local = parent->local || localname_is_local(dir->name);
 	ns_put(v, t, dir);
-	return r == 0 && wanted ? publish_subtree(v, t, dir) : r;
+	if (r == 0 && wanted && dir->unpublished && localname_is_temporary(dir->name))
+		publish_mark(v, t, dir, HOLD_MS);
+	else if (r == 0 && wanted)
+		r = publish_subtree(v, t, dir);
+	return r;
 }
 
 int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct rename_from *from)
@@ -591,9 +633,28 @@ static int for_each_below(struct vfs *v, struct txn *t, struct inode *dir,
 
 int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir)
 {
+	publish_unmark(v, t, dir);
 	int r = publish_one(v, t, dir->parent, dir);
 
 	return r == 0 ? for_each_below(v, t, dir, publish_one) : r;
+}
+
+static int check_closed(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
+{
+	(void)v;
+	(void)t;
+	(void)dir;
+	return i->writers > 0 ? -EBUSY : 0;
+}
+
+int publish_held_dir(struct vfs *v, struct txn *t, struct inode *dir, bool force)
+{
+	int r = force ? 0 : for_each_below(v, t, dir, check_closed);
+
+	if (r != -EBUSY)
+		return r == 0 ? publish_subtree(v, t, dir) : r;
+	publish_mark(v, t, dir, HOLD_MS);
+	return 0;
 }
 
 /* The primary name stops being a record. */

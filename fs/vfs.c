@@ -55,6 +55,8 @@ static int publish_due(struct vfs *v, struct txn *t, struct inode *i, bool force
 {
 	if (S_ISLNK(i->mode))
 		return publish_symlink(v, t, i);
+	if (S_ISDIR(i->mode) && !i->gone)
+		return publish_held_dir(v, t, i, force);
 	if (!S_ISREG(i->mode) || i->gone) {
 		publish_unmark(v, t, i);
 		return 0;

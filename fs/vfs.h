@@ -129,8 +129,8 @@ int vfs_statfs(struct vfs *v, struct statvfs *ret);
 
 /** Values in *ret (cleared first). Names beginning "blaze." are read-only facts about a record. -ENODATA. */
 int vfs_getxattr(struct vfs *v, uint64_t ino, const char *name, struct buf *ret);
-/** NUL-separated names; the "blaze." ones are hidden. */
-int vfs_listxattr(struct vfs *v, uint64_t ino, struct buf *ret);
+/** NUL-separated names; the "blaze." ones are hidden, those of "trusted." from all but root. */
+int vfs_listxattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct buf *ret);
 /** flags: XATTR_CREATE, XATTR_REPLACE. -EOPNOTSUPP for system.*, -EPERM for blaze.*. */
 int vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, struct slice value, int flags);
 int vfs_removexattr(struct vfs *v, uint64_t ino, const char *name);
@@ -147,8 +147,9 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 void vfs_open_later(struct vfs *v, uint64_t ino, void (*retry)(void *ctx), void *ctx);
 /** Up to size bytes at offset into *ret (cleared first); fewer only at the end. */
 int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret);
-/** All or nothing. Visible to other readers here at once. */
-int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice data);
+/** All or nothing. Visible to other readers here at once. append: at the end, wherever that is by now. */
+int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, uint64_t offset,
+	      struct slice data, bool append);
 /** close(2) of one descriptor: what was written becomes a change, and survives kill -9 from here on. */
 int vfs_flush(struct vfs *v, struct vfs_handle *h);
 /** As flush, of whatever anybody wrote to the file. */
@@ -158,7 +159,8 @@ int vfs_sync(struct vfs *v);
 /** Last use of the handle; frees it. */
 void vfs_release(struct vfs *v, struct vfs_handle *h);
 /** mode as fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE; else -EOPNOTSUPP. */
-int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length);
+int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, int mode,
+		  uint64_t offset, uint64_t length);
 /** SEEK_DATA and SEEK_HOLE only: the file is data, then one hole at its end. -ENXIO past the end. */
 int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, uint64_t *ret);
 /** Whether the kernel may keep the pages it has of this file, as of the open. */

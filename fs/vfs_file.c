@@ -65,6 +65,21 @@ static struct vfs_handle *open_known(struct vfs *v, const struct vfs_caller *c, 
 	return h;
 }
 
+static int truncate_opened(struct vfs *v, struct txn *t, struct inode *i,
+			   const struct vfs_caller *c, int flags)
+{
+	int r = vfs_resize(v, t, i, 0, NULL, c->pid);
+
+	if (r < 0)
+		return r;
+	if (c->uid != 0)
+		vfs_drop_set_ids(c, i);
+	if (!writes(flags) && i->writers == 0) /* no close will publish it */
+		return publish_file(v, t, i, false);
+	publish_written(v, t, i);
+	return 0;
+}
+
 int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	     struct vfs_handle **ret)
 {
@@ -82,13 +97,11 @@ int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 		db_abort(t);
 		return r;
 	}
-	bool truncate = (flags & O_TRUNC) && writes(flags) && S_ISREG(i->mode);
+	bool truncate = (flags & O_TRUNC) && S_ISREG(i->mode);
 	if (truncate)
-		r = vfs_resize(v, t, i, 0, NULL, c->pid);
+		r = truncate_opened(v, t, i, c, flags);
 	else if (!writes(flags))
 		bases_read(v, c->pid, i);
-	if (truncate && r == 0)
-		publish_written(v, t, i);
 	if (r == 0)
 		*ret = new_handle(v, i, c, flags);
 	if (truncate)
@@ -197,6 +210,7 @@ static bool end_pinned(struct vfs *v, struct inode *i, struct backing *b, uint64
 }
 
 struct writing {
+	const struct vfs_caller *caller;
 	uint64_t offset;
 	uint64_t end;
 	struct slice data;
@@ -226,6 +240,8 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 		r = name_file(v, t, i);
 	if (r == 0) {
 		wrote(i, i->file ? 0 : w->offset, i->file ? 0 : w->end);
+		if (w->caller->uid != 0)
+			vfs_drop_set_ids(w->caller, i);
 		publish_written(v, t, i);
 		*ret = bytes_pin(i);
 		if (!*ret && w->data.len)
@@ -234,10 +250,11 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 	return end_prepared(v, t, i, r);
 }
 
-int vfs_write(struct vfs *v, struct vfs_handle *h, uint64_t offset, struct slice data)
+int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, uint64_t offset,
+	      struct slice data, bool append)
 {
 	struct inode *i = h->inode;
-	struct writing w = {.offset = offset, .data = data, .append = h->flags & O_APPEND};
+	struct writing w = {.caller = c, .offset = offset, .data = data, .append = append};
 
 	for (;;) {
 		struct backing *b = NULL;
@@ -374,6 +391,7 @@ void vfs_release(struct vfs *v, struct vfs_handle *h)
 /* ---- holes and room ------------------------------------------------------------------------------ */
 
 struct range {
+	const struct vfs_caller *caller;
 	int mode;
 	uint64_t offset;
 	uint64_t end;
@@ -391,9 +409,11 @@ static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct ra
 
 	if (r == 0)
 		r = bytes_load(v, t, i);
+	if (r == 0 && a->caller->uid != 0)
+		vfs_drop_set_ids(a->caller, i);
 	if (r == 0 && a->mode == FALLOC_FL_KEEP_SIZE && bytes_fits(i, a->end)) {
-		db_abort(t); /* room for a few more bytes: nothing to reserve */
-		return 0;
+		ns_touch_times(v, t, i, true); /* room for a few more bytes: nothing to reserve */
+		return ns_end(v, t, 0);
 	}
 	uint64_t size = !keep && a->end > size_of(i) ? a->end : size_of(i);
 	if (r == 0) {
@@ -417,11 +437,12 @@ static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct ra
 	return end_prepared(v, t, i, r);
 }
 
-int vfs_fallocate(struct vfs *v, struct vfs_handle *h, int mode, uint64_t offset, uint64_t length)
+int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, int mode,
+		  uint64_t offset, uint64_t length)
 {
 	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 	bool zero = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
-	struct range a = {.mode = mode, .offset = offset};
+	struct range a = {.caller = c, .mode = mode, .offset = offset};
 
 	if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE && !punch && !zero)
 		return -EOPNOTSUPP;

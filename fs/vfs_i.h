@@ -7,7 +7,7 @@
  * Store keys, all under 'L':
  *   i ino8               inode           d parent8 name   ino8, u32 type    b ino8   own bytes, if few (bytes.h)
  *   n node16             ino8            x ino8 name      extended attribute
- *   g parent8 name       node16, u8 kind: a record gone from here, to be deleted after its grace time
+ *   g parent8 name       node16, u8 kind, serial: a record gone from here, to be deleted after its grace time
  *   h ino8               a file that still has to be published                m        next ino
  *   k ino8 parent8 name  a further name of an inode: u8 1 and node16 if it is bound, else u8 0
  *   u   something shown may be gone: check at the next start
@@ -70,8 +70,9 @@ struct inode {
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
-	bool gone;     /**< not in the store any more: lives until it is closed */
-	uint64_t file; /**< the number of the file that holds the content; 0 = none does */
+	bool gone;	   /**< not in the store any more: lives until it is closed */
+	struct buf xattrs; /**< once gone: see vfs_xattr.c */
+	uint64_t file;	   /**< the number of the file that holds the content; 0 = none does */
 	struct backing *backing; /**< that file, if open */
 	uint64_t blocks;	 /**< what it takes of the disk, if not */
 	bool loaded;		 /**< there is no file, and data holds the content */
@@ -120,7 +121,7 @@ struct vfs_handle {
 struct grave {
 	uint64_t parent;
 	char *name;
-	struct id node;
+	uint64_t serial; /**< which one: a record may have been in and out of a grave before */
 	uint64_t due_ms;
 };
 
@@ -173,6 +174,7 @@ struct vfs {
 	size_t grave_end;
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
+	uint64_t grave_serial;
 	struct due_queue due;
 	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
 	struct inode *waiting_last;
@@ -271,6 +273,9 @@ struct inode *due_first(const struct due_queue *q);
 bool publish_wants(const struct inode *parent, const char *name);
 /** Stores what was written; publishes it unless it has to wait (force: it may not). */
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force);
+/** mkdir: one that looks temporary is held back, with all that is in it, until it is renamed or quiet. */
+int publish_made_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
+int publish_held_dir(struct vfs *v, struct txn *t, struct inode *dir, bool force);
 int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct inode *dir);
 int publish_revive(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i);
@@ -299,7 +304,9 @@ void publish_recheck(struct vfs *v, struct txn *t, struct inode *i);
 
 /** For links.c: the same for one of several names. */
 bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, const char *name);
-/** The node that a name stands for: the one it was, one out of its grave, or a new one. */
+/** Whether a new file of this name may be about to be renamed, and waits. */
+bool publish_is_temporary(struct vfs *v, struct txn *t, uint64_t parent, const char *name);
+/** The node that a name stands for: one out of its grave, the one it was, or a new one. */
 void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 		      const char *name, struct id *ret);
 struct saving {
@@ -406,10 +413,16 @@ void bases_fini(struct vfs *v);
 /** Something has to be looked at by monotonic due_ms; and something was written. */
 void vfs_kick(struct vfs *v, uint64_t due_ms);
 
+/* vfs_xattr.c */
+/** For an inode that is gone: goes on having this attribute until it is closed. */
+void vfs_keep_xattr(struct inode *i, struct slice name, struct slice value);
+
 /* vfs_attr.c */
 /** h: the handle it came through, or NULL; pid: who asks. */
 int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
 	       const struct vfs_handle *h, pid_t pid);
+/** Takes set-user-id and set-group-id away, as a write or a new owner does. */
+void vfs_drop_set_ids(const struct vfs_caller *c, struct inode *i);
 /** The epoch of what was last read through a handle, as far as an open to read and write says. */
 uint64_t vfs_handle_epoch(const struct vfs *v, const struct vfs_handle *h);
 

@@ -155,7 +155,7 @@ int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const 
 	int r = make(v, t, &m, &dir, &i);
 
 	if (r == 0)
-		r = publish_new_dir(v, t, dir, i);
+		r = publish_made_dir(v, t, dir, i);
 	return finish_made(v, t, r, i, ret);
 }
 

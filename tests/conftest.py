@@ -12,6 +12,7 @@ from _pytest.terminal import TerminalReporter
 
 from blazetest import Cluster, Node, report
 from blazetest.node import BIN
+from blazetest.place import Place
 from blazetest.wait import SCALE
 
 # Short, outside the tree: a mount inside the build directory would be in the way of git and find.
@@ -145,3 +146,11 @@ def clusters(directory, request):
 def pair(clusters):
     """Two devices that share a database; the link between them is pair.proxy()."""
     return clusters(2)
+
+
+@pytest.fixture
+def places(pair, directory):
+    """The mount of the first device, and a directory in memory: another file system than HOME for both."""
+    plain = Path(tempfile.mkdtemp(prefix='blaze-plain-', dir='/dev/shm'))
+    yield Place(pair.nodes[0].mnt, directory / 'mount-home'), Place(plain, directory / 'plain-home')
+    shutil.rmtree(plain)

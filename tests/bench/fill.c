@@ -31,7 +31,7 @@ static void add_record(struct vfs *v, uint64_t dir, uint64_t i)
 	content_of(i, content);
 	check(vfs_create_file(v, &caller, dir, name, 0644, O_WRONLY | O_CREAT | O_EXCL, &h, &st),
 	      name, NULL);
-	check(vfs_write(v, h, 0, SLICE(content, sizeof(content))), name, NULL);
+	check(vfs_write(v, &caller, h, 0, SLICE(content, sizeof(content)), false), name, NULL);
 	check(vfs_flush(v, h), name, NULL);
 	vfs_release(v, h);
 	vfs_forget(v, st.st_ino, 1);

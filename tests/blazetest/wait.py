@@ -11,6 +11,11 @@ def now():
     return time.monotonic()
 
 
+def wall():
+    """The clock that files' times are taken from."""
+    return time.time()
+
+
 def eventually(predicate, deadline=10, what=None, every=0.01):
     """The predicate's first true value. Exceptions it raises count as false until the deadline."""
     end = now() + deadline * SCALE
