@@ -11,11 +11,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SETTING_LISTEN "listen"
+/* How long a database that is being closed is waited for. */
+#define BUSY_MS 3000
 /* How often a wait looks whether it was cancelled. */
 #define WAIT_SLICE_MS 100
+
+/* Its daemon may be about to end: umount(8) and fusermount3 return before it has flushed and closed everything. */
+static int open_database(struct service *s, struct why *why)
+{
+	const struct timespec moment = {.tv_nsec = 20000000};
+	uint64_t deadline = monotonic_ms() + BUSY_MS;
+	int r;
+
+	while ((r = db_open(s->dir, s->keys, NULL, &s->db, why)) == -EBUSY &&
+	       monotonic_ms() < deadline)
+		(void)nanosleep(&moment, NULL);
+	return r;
+}
 
 int service_open(struct service *s, const char *home, const char *name, struct out *out)
 {
@@ -38,7 +54,7 @@ int service_open(struct service *s, const char *home, const char *name, struct o
 	r = home_keys(home, NULL, &s->keys, &why);
 	if (r < 0)
 		return out_error(out, CODE_WRONG_KEY, "%s", why.text);
-	r = db_open(s->dir, s->keys, NULL, &s->db, &why);
+	r = open_database(s, &why);
 	if (r < 0)
 		return out_error(out, command_code(r), "%s", why.text);
 	s->status = status_create();

@@ -190,34 +190,37 @@ static int execute_batch(struct echo *e, struct echo_request *q)
 	return r;
 }
 
-static void hand_back(struct echo *e, struct vfs_notice *n)
+/* Nobody looks at what is no longer in e->batch: a request of the helper's may still be on its way. */
+static size_t take_done(struct echo *e, struct vfs_notice *ret, bool is_broken)
 {
-	e->options.failed(e->options.ctx, n);
-	vfs_notice_fini(n);
+	mutex_lock(&e->lock);
+	size_t n = e->batch_count;
+
+	memcpy(ret, e->batch, n * sizeof(*ret));
+	e->batch_count = 0;
+	if (is_broken && !e->broken)
+		log_warn("the echo helper ended: programs are not told of changes from other "
+			 "devices until the next mount");
+	e->broken = e->broken || is_broken;
+	mutex_unlock(&e->lock);
+	return n;
 }
 
 static void settle_batch(struct echo *e, int r)
 {
 	const _Atomic int *results = e->options.helper->shared->results;
+	struct vfs_notice done[ECHO_BATCH_MAX];
+	size_t n = take_done(e, done, r < 0);
 
-	for (size_t k = 0; k < e->batch_count; k++) {
+	for (size_t k = 0; k < n; k++) {
 		int err = r < 0 ? r : atomic_load(&results[(e->batch_seq + k) % ECHO_BATCH_MAX]);
 
 		if (err < 0) {
-			log_debug("echo of %s: %s", e->batch[k].name, strerror(-err));
-			hand_back(e, &e->batch[k]);
+			log_debug("echo of %s: %s", done[k].name, strerror(-err));
+			e->options.failed(e->options.ctx, &done[k]);
 		}
+		vfs_notice_fini(&done[k]);
 	}
-	mutex_lock(&e->lock);
-	for (size_t k = 0; k < e->batch_count; k++)
-		vfs_notice_fini(&e->batch[k]);
-	e->batch_count = 0;
-	if (r < 0 && !e->broken) {
-		e->broken = true;
-		log_warn("the echo helper ended: programs are not told of changes from other "
-			 "devices until the next mount");
-	}
-	mutex_unlock(&e->lock);
 }
 
 static void *run(void *arg)

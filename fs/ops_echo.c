@@ -85,15 +85,14 @@ bool ops_echo_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!is_act(req, &a))
 		return false;
 	bool here = is_at(parent, name, a.n.parent, a.n.name);
-	if (here && a.n.kind == NOTICE_CREATE)
+	bool absent = (here && a.n.kind == NOTICE_CREATE) ||
+		      (a.n.kind == NOTICE_MOVE && is_at(parent, name, a.n.to_parent, a.n.to_name));
+	bool lost = here && (a.n.kind == NOTICE_DELETE || a.n.kind == NOTICE_MOVE);
+	if (absent)
 		reply_absent(req);
-	else if (here && (a.n.kind == NOTICE_DELETE || a.n.kind == NOTICE_MOVE))
+	else if (lost)
 		reply_lost(req, &a);
-	else if (a.n.kind == NOTICE_MOVE && is_at(parent, name, a.n.to_parent, a.n.to_name))
-		reply_absent(req);
-	else
-		return false;
-	return true;
+	return absent || lost;
 }
 
 static void open_nothing(struct ops_ctx *o, struct fuse_file_info *fi)

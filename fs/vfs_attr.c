@@ -119,11 +119,14 @@ static void drop_set_ids_for(const struct vfs_caller *c, struct inode *i, unsign
 static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct vfs_handle *h,
 		    uint64_t size, const struct vfs_caller *c)
 {
-	int r = S_ISREG(i->mode) ? vfs_resize(v, t, i, size, h, c->pid) : -EINVAL;
+	bool closed = !h && i->writers == 0;
 
+	if (closed)
+		ns_touch(v, i); /* before the size changes: on failure it changes back */
+	int r = S_ISREG(i->mode) ? vfs_resize(v, t, i, size, h, c->pid) : -EINVAL;
 	if (r < 0)
 		return r;
-	if (!h && i->writers == 0)
+	if (closed)
 		return publish_file(v, t, i, false); /* truncate(2): no close will come */
 	publish_written(v, t, i);
 	return 0;

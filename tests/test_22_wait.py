@@ -97,7 +97,7 @@ def test_wait_does_not_claim_success_after_an_unmount(pair):
     a, b = pair.nodes
     pair.cut()
     a.write('r.json', '{}')
-    waiting = a.start('wait')
+    waiting = a.start('wait', '--timeout', '5s')  # it may find no mount any more, and then waits by itself
     eventually(lambda: any('socket' in os.readlink(f) for f in Path(f'/proc/{waiting.pid}/fd').iterdir()))
     a.stop()
     told = waiting.communicate()[0]

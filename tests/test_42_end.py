@@ -262,7 +262,7 @@ def test_signal_in_fsync_counts_when_the_disk_has_answered(slow_disk):
     node, switch = slow_disk
     switch(True)
     syncer = program(node, 'f = open("slow.txt", "w"); f.write("x"); f.flush(); os.fsync(f.fileno())\nwhile True: pass')
-    eventually(lambda: node.exists('slow.txt'), 10)
+    eventually(lambda: node.path('slow.txt').stat().st_size == 1, 10)
     threading.Timer(0.2, switch, [False]).start()
     syncer.send_signal(signal.SIGINT)
     start = now()
