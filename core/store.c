@@ -28,6 +28,8 @@
 #define HEAL_FREE_BYTES_MIN (12u << 20)
 /** More unsynced data than this is flushed by the writer itself. */
 #define UNSYNCED_BYTES_MAX (64u << 20)
+/** Tables are mapped, 2 MiB each, and what was read of them is resident: this bounds a walk over everything. */
+#define OPEN_FILES_MAX 64
 /** More deferred writes than this are written. */
 #define DEFERRED_MAX 256
 /** Memory of a batch that is kept for the next. */
@@ -81,6 +83,7 @@ static void options_init(struct store *s)
 	s->cache = leveldb_cache_create_lru(8u << 20);
 	s->filter = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_paranoid_checks(s->options, 1);
+	leveldb_options_set_max_open_files(s->options, OPEN_FILES_MAX);
 	leveldb_options_set_write_buffer_size(s->options, 8u << 20);
 	leveldb_options_set_cache(s->options, s->cache);
 	leveldb_options_set_filter_policy(s->options, s->filter);
