@@ -7,12 +7,18 @@
 #include "cli/mountpoint.h"
 #include "cli/show.h"
 #include "core/log.h"
+#include "core/platform.h"
+#include "core/thread.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How long that is waited for. */
+#define ENDING_MS 3000
 
 #define AT(field) offsetof(struct cmd_mount_options, field)
 
@@ -227,12 +233,25 @@ static int locate(const char *spec, const struct cmd_mount_options *o, char **re
 		shown, *ret_home, shown);
 }
 
+/* A daemon still answers for a moment after umount(8) or fusermount3 took its mount away. */
+static int client_info_settled(const char *home, const char *name, struct client_info *ret)
+{
+	const struct timespec moment = {.tv_nsec = 20000000};
+	uint64_t deadline = monotonic_ms() + ENDING_MS;
+	int r;
+
+	while ((r = client_info(home, name, ret)) >= 0 && ret->mountpoint[0] &&
+	       !platform_is_blaze(ret->mountpoint) && monotonic_ms() < deadline)
+		(void)nanosleep(&moment, NULL);
+	return r;
+}
+
 /* Says where it is mounted already, which a plain "busy" would not. */
 static int check_free(const char *home, const char *name, struct out *out)
 {
 	AUTO(free_ptr) struct client_info *info = xcalloc(1, sizeof(*info));
 
-	if (client_info(home, name, info) < 0)
+	if (client_info_settled(home, name, info) < 0)
 		return CODE_OK;
 	if (info->mountpoint[0])
 		return out_error(

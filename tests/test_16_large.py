@@ -112,11 +112,14 @@ def test_too_large_for_the_disk_below_is_efbig(node):
     with opened(node, '.git/f') as f, open(beside, 'w+b') as g:
         codes = []
         for h in (f, g):
-            with pytest.raises(OSError) as e:
-                os.truncate(h.fileno(), (1 << 63) - 1)
-            codes.append(e.value.errno)
+            try:
+                codes.append(os.truncate(h.fileno(), (1 << 63) - 1))
+            except OSError as e:
+                codes.append(e.errno)
+        assert codes in ([errno.EFBIG, errno.EFBIG], [None, None])  # tmpfs takes any size
+        os.truncate(f.fileno(), 0)
         f.write(b'still fine')
-    assert codes == [errno.EFBIG, errno.EFBIG] and node.text('.git/f') == 'still fine'
+    assert node.text('.git/f') == 'still fine'
 
 
 # ---- holes ------------------------------------------------------------------------------------------
@@ -183,8 +186,14 @@ def random_step(fd, kind, at, length):
         os.truncate(fd, at)
     elif kind == 'a':
         fallocate(fd, 0, at, length)
+    elif kind == 'p':
+        fallocate(fd, PUNCH_HOLE | KEEP_SIZE, at, length)
     else:
-        fallocate(fd, PUNCH_HOLE | KEEP_SIZE if kind == 'p' else ZERO_RANGE, at, length)
+        try:
+            fallocate(fd, ZERO_RANGE, at, length)
+        except OSError as e:  # tmpfs cannot, the mount can everywhere
+            assert e.errno == errno.EOPNOTSUPP and os.readlink(f'/proc/self/fd/{fd}').endswith('/beside')
+            os.pwrite(fd, bytes(length), at)
 
 
 def test_shared_mapping_of_a_large_file(node):

@@ -8,6 +8,28 @@ from blazetest.wait import SCALE, eventually, read_line
 INTERESTING = 'create,modify,close_write,delete,moved_from,moved_to,attrib,delete_self,move_self'
 
 
+class Output:
+    """What a program says, read while it says it: two descriptors, for one would share its offset."""
+
+    def __init__(self):
+        fd, path = tempfile.mkstemp(prefix='blaze-said-')
+        self._read = os.fdopen(fd, encoding='utf-8', errors='replace')
+        self.write = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.unlink(path)
+        self._start = 0
+
+    def text(self):
+        self._read.seek(self._start)
+        return self._read.read()
+
+    def forget(self):
+        self._start = os.fstat(self.write).st_size
+
+    def close(self):
+        os.close(self.write)
+        self._read.close()
+
+
 class Watch:
     """inotifywait on paths; use it with `with`."""
 
@@ -16,16 +38,15 @@ class Watch:
         for event in events.split(','):
             options += ['-e', event]
         self._base = str(paths[0])
-        self._out = tempfile.TemporaryFile('w+', encoding='utf-8')
+        self._out = Output()
         self._tool = subprocess.Popen(['inotifywait', *options, '--format', '%w%f %e', *map(str, paths)],
-                                      stdout=self._out, stderr=subprocess.PIPE)
+                                      stdout=self._out.write, stderr=subprocess.PIPE)
         while 'established' not in read_line(self._tool.stderr.fileno(), 10, 'inotifywait'):
             pass
 
     def events(self):
         """'EVENT path' of each event so far; paths from the first path given."""
-        self._out.seek(0)
-        lines = [line.rpartition(' ') for line in self._out.read().splitlines()]
+        lines = [line.rpartition(' ') for line in self._out.text().splitlines()]
         # One without a path says that events were lost: whoever watches looks at everything then.
         return [f'{what.removesuffix(",CLOSE")} {os.path.relpath(path, self._base)}'
                 for path, _, what in lines if path]
@@ -44,8 +65,7 @@ class Watch:
 
     def forget(self):
         """Begins anew."""
-        self._out.seek(0)
-        self._out.truncate()
+        self._out.forget()
 
     def __enter__(self):
         return self
@@ -61,15 +81,14 @@ class Program:
     """Any program that prints when something happens."""
 
     def __init__(self, argv, ready=None, **kw):
-        self.out = tempfile.TemporaryFile('w+', encoding='utf-8')
-        self.process = subprocess.Popen([*map(str, argv)], stdout=self.out, stderr=subprocess.STDOUT,
+        self.out = Output()
+        self.process = subprocess.Popen([*map(str, argv)], stdout=self.out.write, stderr=subprocess.STDOUT,
                                         start_new_session=True, **kw)
         if ready:
             self.says(ready)
 
     def text(self):
-        self.out.seek(0)
-        return self.out.read()
+        return self.out.text()
 
     def says(self, text):
         return eventually(lambda: text in self.text(), 10, f'{self.process.args[0]} says {text!r}')
