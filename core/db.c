@@ -386,10 +386,30 @@ static int check_feeds(struct db *db, struct why *why)
 	return 0;
 }
 
+/*
+ * A scan ends at the first key behind its prefix. Behind the members come the loose changes, which are deleted
+ * when they are sealed, and LevelDB goes through what is left of a million deleted keys to find one that is
+ * not. So there is one right behind the members.
+ */
+static int put_fence(struct db *db)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_read(db->store, SLICE_STR("T"), &value);
+
+	if (r != -ENOENT)
+		return r;
+	struct store_txn *t = store_begin(db->store);
+	store_put(t, SLICE_STR("T"), SLICE("", 0));
+	r = store_commit(t);
+	return r == -ENOSPC ? 0 : r; /* it is only slower without */
+}
+
 static int load(struct db *db, struct why *why)
 {
 	int r = load_basics(db);
 
+	if (r == 0)
+		r = put_fence(db);
 	if (r == 0) {
 		db->root = root_of(&db->id);
 		db->root_stream = feed_stream_id(db, "root", &db->root);

@@ -299,9 +299,19 @@ static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t byt
 	return r;
 }
 
-/* Adds the pending writes of t, but those that `over` writes again. */
+static bool is_fresh(const struct store_txn *t, struct slice key)
+{
+	const struct pending *p = t ? store_txn_find(t, key) : NULL;
+
+	return p && p->fresh;
+}
+
+/*
+ * Adds the pending writes of t, but those that `over` writes again, and deletions of what was never written,
+ * here or in `before`: each would be a stone in the way of every scan.
+ */
 static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
-		     const struct store_txn *over)
+		     const struct store_txn *before, const struct store_txn *over)
 {
 	const struct pending *p = NULL;
 	size_t bytes = 0;
@@ -309,7 +319,8 @@ static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
 	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
 		const char *key = (const char *)p->key.data;
 
-		if (over && store_txn_find(over, p->key))
+		if ((over && store_txn_find(over, p->key)) ||
+		    (p->deleted && (p->fresh || is_fresh(before, p->key))))
 			continue;
 		if (p->deleted)
 			leveldb_writebatch_delete(batch, key, p->key.len);
@@ -340,9 +351,9 @@ static void learn(struct store_cache *known, const struct store_txn *t, bool wri
 static int write_all_locked(struct store *s, const struct store_txn *t)
 {
 	leveldb_writebatch_clear(s->batch);
-	size_t bytes = gather(s->batch, s->deferred, t);
+	size_t bytes = gather(s->batch, s->deferred, NULL, t);
 
-	bytes += gather(s->batch, t, NULL);
+	bytes += gather(s->batch, t, s->deferred, NULL);
 	int r = write_locked(s, s->batch, bytes, t && store_txn_frees(t));
 	if (bytes > SPARE_BYTES_MAX) {
 		leveldb_writebatch_destroy(s->batch);

@@ -17,6 +17,7 @@
  *   m name                      core/db: the database's basics    L ...   fs/: the local namespace
  *   M actor8                    core/member: certificates         S name  core/db: settings
  *   p node16                    core/tree: nodes with problems
+ *   T                           core/db: a fence, see there
  *   n node16                    core/node: place, tokens, kind    d parent16 name  core/node: children
  *   s node16                    core/db: document state           r node16         rendered content
  *   t stream16 lamport8 actor8  core/tree: moves of directories   h node16 hlc8 lamport8 actor8  history
@@ -49,6 +50,8 @@ struct store_txn;
 
 struct store_txn *store_begin(struct store *s);
 void store_put(struct store_txn *t, struct slice key, struct slice value);
+/** The caller knows that there is no such key: if it is deleted before it was written, nothing ever is. */
+void store_put_fresh(struct store_txn *t, struct slice key, struct slice value);
 void store_delete(struct store_txn *t, struct slice key);
 /** 0 and the value (buffer cleared first), -ENOENT, -EIO when damaged. */
 int store_get(struct store_txn *t, struct slice key, struct buf *ret);

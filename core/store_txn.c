@@ -57,28 +57,37 @@ static void grow(struct store_txn *t)
 		*slot_of(t, t->items[i].key) = (uint32_t)i + 1;
 }
 
-static void set(struct store_txn *t, struct slice key, struct slice value, bool deleted)
+static struct pending *set(struct store_txn *t, struct slice key, struct slice value, bool deleted)
 {
 	if (t->count == t->cap)
 		grow(t);
 	uint32_t *slot = slot_of(t, key);
 	if (!*slot) {
-		t->items[t->count].key = arena_copy(&t->arena, key);
+		t->items[t->count] = (struct pending){.key = arena_copy(&t->arena, key)};
 		*slot = (uint32_t)++t->count;
 	}
 	struct pending *p = &t->items[*slot - 1];
 	p->value = arena_copy(&t->arena, value);
 	p->deleted = deleted;
+	return p;
 }
 
 void store_put(struct store_txn *t, struct slice key, struct slice value)
 {
-	set(t, key, value, false);
+	(void)set(t, key, value, false);
+}
+
+void store_put_fresh(struct store_txn *t, struct slice key, struct slice value)
+{
+	bool first = !store_txn_find(t, key);
+	struct pending *p = set(t, key, value, false);
+
+	p->fresh = p->fresh || first;
 }
 
 void store_delete(struct store_txn *t, struct slice key)
 {
-	set(t, key, SLICE("", 0), true);
+	(void)set(t, key, SLICE("", 0), true);
 }
 
 const struct pending *store_txn_find(const struct store_txn *t, struct slice key)
@@ -90,8 +99,14 @@ const struct pending *store_txn_find(const struct store_txn *t, struct slice key
 
 void store_txn_merge(struct store_txn *into, const struct store_txn *from)
 {
-	for (size_t i = 0; i < from->count; i++)
-		set(into, from->items[i].key, from->items[i].value, from->items[i].deleted);
+	for (size_t i = 0; i < from->count; i++) {
+		const struct pending *p = &from->items[i];
+
+		if (p->fresh && !p->deleted)
+			store_put_fresh(into, p->key, p->value);
+		else
+			(void)set(into, p->key, p->value, p->deleted);
+	}
 }
 
 int store_get_pending(const struct store_txn *t, struct slice key, struct buf *ret)

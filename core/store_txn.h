@@ -8,6 +8,7 @@ struct pending {
 	struct slice key;
 	struct slice value;
 	bool deleted;
+	bool fresh; /**< the store does not have the key: deleted again, nothing is to be written */
 };
 
 /** The i-th pending write, or NULL past the last. */

@@ -37,7 +37,8 @@ void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_
 	} else {
 		i->unpublished = true;
 		due_add(&v->due, i, due);
-		store_put(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
+		/* Most are published before this is written: then it never is. */
+		store_put_fresh(db_store(t), ns_key(&key, 'h', i->ino), SLICE("", 0));
 	}
 	vfs_kick(v, i->due_ms);
 }

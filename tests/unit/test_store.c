@@ -85,6 +85,22 @@ static void test_deferred(struct store *s)
 	CHECK(strcmp(all(crash, NULL), "34") == 0);
 	store_close(crash);
 
+	/* What is deleted before it was written leaves nothing; what was written is deleted. */
+	struct store_txn *fresh = store_begin(s);
+	store_put_fresh(fresh, SLICE_STR("kf"), SLICE_STR("6"));
+	CHECK(store_defer(fresh) == 0 && strcmp(all(s, NULL), "346") == 0);
+	put(s, "kf", NULL, false);
+	CHECK(strcmp(all(s, NULL), "34") == 0 && strcmp(value_of(s, "kf"), "-") == 0);
+	fresh = store_begin(s);
+	store_put_fresh(fresh, SLICE_STR("kf"), SLICE_STR("6"));
+	CHECK(store_defer(fresh) == 0 && store_sync(s) == 0);
+	put(s, "kf", NULL, true);
+	CHECK(strcmp(all(s, NULL), "34") == 0);
+	put(s, "kb", "4", false);
+	crash = after_crash();
+	CHECK(strcmp(all(crash, NULL), "34") == 0);
+	store_close(crash);
+
 	put(s, "ka", NULL, true);
 	CHECK(strcmp(value_of(s, "ka"), "-") == 0 && strcmp(all(s, NULL), "4") == 0);
 	struct store_txn *t = store_begin(s);
