@@ -66,6 +66,7 @@ static struct pending *set(struct store_txn *t, struct slice key, struct slice v
 		t->items[t->count] = (struct pending){.key = arena_copy(&t->arena, key)};
 		*slot = (uint32_t)++t->count;
 	}
+	assert(t->items && *slot);
 	struct pending *p = &t->items[*slot - 1];
 	p->value = arena_copy(&t->arena, value);
 	p->deleted = deleted;
