@@ -16,7 +16,7 @@
 /* One dead mount may hide another. */
 #define DEAD_MAX 8
 
-extern char **environ;
+extern char **environ; /* NOLINT(readability-redundant-declaration): POSIX leaves it to us */
 
 char *mountpoint_absolute(const char *dir)
 {
