@@ -43,9 +43,11 @@ static bool is_stale(const struct inode *i)
 	return i->gone && i->opens == 0;
 }
 
+/* Who came to create the file (CREATE, for which nobody waits) gets it at once, and never sees an EAGAIN. */
 static bool must_wait(const struct vfs *v, const struct inode *i, int flags)
 {
-	return (flags & O_ACCMODE) != O_WRONLY && !(flags & O_TRUNC) && shown_must_wait(v, i);
+	return (flags & O_ACCMODE) != O_WRONLY && !(flags & (O_TRUNC | O_CREAT)) &&
+	       shown_must_wait(v, i);
 }
 
 /* The most frequent call of all: a file that the kernel knows is opened to be read. */
