@@ -441,6 +441,7 @@ static void db_free(struct db *db)
 	for (size_t i = 0; i < db->acked_count; i++)
 		free(db->acked[i].pos);
 	free(db->members);
+	tree_dirs_forget(db);
 	free(db->acked);
 	free(db->feeds);
 	free(db->durable);

@@ -66,6 +66,9 @@ struct db {
 	size_t durable_count;
 	struct member *members;
 	size_t member_count;
+	struct moves *moves; /**< of directories of one stream, while late ones come in: tree_dirs.c */
+	struct id moves_stream;
+	uint64_t moves_used; /**< by this transaction last */
 	struct acked *acked;
 	size_t acked_count;
 };
@@ -110,6 +113,8 @@ struct txn {
 	uint64_t arrival;
 	uint64_t record_count;
 	bool remote;
+	bool moves_changed;   /**< db->moves was, and has to go unless this is committed */
+	bool moves_unsettled; /**< directories are not yet where they should be */
 	bool view_called;
 	bool prepared;
 	struct txn_node **slots; /**< a power of two, or none yet */
@@ -147,6 +152,16 @@ int db_commit_quiet(struct txn *t);
 int db_commit_changed(struct txn *t);
 
 /* tree.c */
+/** Where a MOVE puts a node. */
+struct tree_place {
+	struct opid move;
+	struct id parent;
+	struct slice name;
+};
+/** Puts the node there, whatever else is known of where it should be. */
+int tree_place(struct txn *t, struct txn_node *tn, const struct tree_place *to);
+/** The node is nowhere, until tree_place(). */
+int tree_unplace(struct txn *t, struct txn_node *tn);
 /** The effect of one operation on nodes and documents. 0 also for operations without effect. */
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp);
 /** Works out shown names and visibility of everything that changed, and tells the view. */
@@ -158,12 +173,21 @@ struct id tree_new_id(const struct id *parent, struct slice name, enum node_kind
 		      unsigned generation);
 /** The stream that children of parent belong to. */
 struct id tree_stream_below(struct txn *t, const struct txn_node *parent);
-/** Whether node is ancestor or above, up to the root. */
 /** What tells a node apart from a sibling of the same name, in front of its extension: "~1a2b3c4d". */
 #define TREE_SUFFIX_BYTES 10
 void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
+/** Whether node is ancestor or below it. */
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
+
+/* tree_dirs.c */
+/** Applies the MOVE of a directory of this stream: at once, or in tree_dirs_settle(). */
+int tree_dirs_move(struct txn *t, const struct id *stream, struct txn_node *tn,
+		   const struct tree_place *to);
+/** Puts all directories where the moves applied so far want them. */
+int tree_dirs_settle(struct txn *t);
+/** What is in memory of directories no longer says what the store says. */
+void tree_dirs_forget(struct db *db);
 
 /* feed.c */
 struct feed *feed_find(const struct db *db, const struct id *stream, uint64_t actor);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODE_VERSION 1
+#define NODE_VERSION 2
 #define TOKENS_MAX 1024
 
 enum {
@@ -13,6 +13,8 @@ enum {
 	FLAG_INDEXED = 4,
 	FLAG_VISIBLE = 8,
 	FLAG_SHOWN = 16, /**< the shown name differs from the name */
+	FLAG_HOLDS_DIRS = 32,
+	FLAG_ROAMED = 64,
 };
 
 void node_fini(struct node *n)
@@ -64,13 +66,17 @@ void node_encode(const struct node *n, struct buf *out)
 	buf_u8(out, (uint8_t)n->kind);
 	buf_u8(out, (uint8_t)((n->exec ? FLAG_EXEC : 0) | (n->raw ? FLAG_RAW : 0) |
 			      (n->indexed ? FLAG_INDEXED : 0) | (n->visible ? FLAG_VISIBLE : 0) |
-			      (same_name ? 0 : FLAG_SHOWN)));
+			      (same_name ? 0 : FLAG_SHOWN) |
+			      (n->holds_dirs ? FLAG_HOLDS_DIRS : 0) |
+			      (n->roamed ? FLAG_ROAMED : 0)));
 	id_write(out, &n->stream);
 	id_write(out, &n->parent);
 	buf_bytes(out, buf_slice(&n->name));
 	if (!same_name)
 		buf_bytes(out, buf_slice(&n->shown));
 	opid_write(out, n->place);
+	if (n->kind == NODE_DIR)
+		opid_write(out, n->born);
 	buf_varint(out, n->token_count);
 	for (size_t i = 0; i < n->token_count; i++)
 		opid_write(out, n->tokens[i]);
@@ -95,6 +101,8 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	ret->raw = flags & FLAG_RAW;
 	ret->indexed = flags & FLAG_INDEXED;
 	ret->visible = flags & FLAG_VISIBLE;
+	ret->holds_dirs = flags & FLAG_HOLDS_DIRS;
+	ret->roamed = flags & FLAG_ROAMED;
 	ret->stream = id_read(&r);
 	ret->parent = id_read(&r);
 	buf_slice_append(&ret->name, reader_bytes(&r, CHANGE_NAME_BYTES_MAX));
@@ -103,6 +111,8 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	else
 		buf_slice_append(&ret->shown, buf_slice(&ret->name));
 	ret->place = opid_read(&r);
+	if (ret->kind == NODE_DIR)
+		ret->born = opid_read(&r);
 	ret->token_count = (size_t)reader_varint_max(&r, TOKENS_MAX);
 	ret->tokens = xcalloc(ret->token_count, sizeof(*ret->tokens));
 	for (size_t i = 0; i < ret->token_count; i++)

@@ -1,11 +1,8 @@
 /*
  * The tree: where nodes are, whether they live, and under which names they are shown.
  *
- * Directories move by Kleppmann, Mulligan, Gomes and Beresford, "A highly-available move operation for
- * replicated trees" (TPDS 2021): MOVEs take effect in (lamport, actor) order; a late one undoes its
- * successors, is applied, and they are redone; one that would put a directory inside itself is
- * skipped, on every device alike. Records cannot contain anything, so their place is simply the MOVE
- * with the highest id.
+ * Where directories are, core/tree_dirs.c decides. Records cannot contain anything, so their place is
+ * simply the MOVE with the highest id.
  *
  * Living is apart from place: a node with a token is alive, and so is a directory with a living child.
  * That way a deleted directory reappears, where it was, when somebody elsewhere put something in it.
@@ -93,22 +90,25 @@ static int unindex(struct txn *t, struct txn_node *tn)
 	return reindex(t, parent);
 }
 
-static int set_place(struct txn *t, struct txn_node *tn, const struct id *parent, struct slice name,
-		     struct opid place)
+int tree_unplace(struct txn *t, struct txn_node *tn)
+{
+	tn->n.place = (struct opid){0}; /* not alive, whatever is below it */
+	return unindex(t, tn);
+}
+
+int tree_place(struct txn *t, struct txn_node *tn, const struct tree_place *to)
 {
 	AUTO(buf_fini) struct buf copy = {0};
-	bool moved = !id_eq(&tn->n.parent, parent);
-
-	tn->n.place = (struct opid){0}; /* not alive while it is on its way, whatever is below it */
-	int r = unindex(t, tn);
+	bool moved = !id_eq(&tn->n.parent, &to->parent);
+	int r = tree_unplace(t, tn);
 
 	if (r < 0)
 		return r;
-	buf_slice_append(&copy, name);
+	buf_slice_append(&copy, to->name);
 	buf_clear(&tn->n.name);
 	buf_slice_append(&tn->n.name, buf_slice(&copy));
-	tn->n.parent = *parent;
-	tn->n.place = place;
+	tn->n.parent = to->parent;
+	tn->n.place = to->move;
 	tn->dirty = true;
 	tn->projected = tn->projected || moved; /* the shown name may stay the same */
 	return reindex(t, tn);
@@ -140,124 +140,6 @@ struct id tree_stream_below(struct txn *t, const struct txn_node *parent)
 	if (parent->n.place.lamport && id_eq(&parent->n.parent, &db->root))
 		return feed_stream_id(db, "collection", &parent->n.id);
 	return parent->n.stream;
-}
-
-/* ---- the log of directory moves --------------------------------------------------------------- */
-
-struct move {
-	struct opid id;
-	struct id node;
-	struct id parent;
-	struct slice name;
-	bool done; /**< took effect; then the old place is filled */
-	struct opid old_place;
-	struct id old_parent;
-	struct slice old_name;
-};
-
-static struct slice move_key(struct buf *key, const struct id *stream, struct opid id)
-{
-	(void)key_node(key, 't', stream);
-	buf_be64(key, id.lamport);
-	buf_be64(key, id.actor);
-	return buf_slice(key);
-}
-
-static void move_store(struct txn *t, const struct id *stream, const struct move *m)
-{
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf value = {0};
-
-	id_write(&value, &m->node);
-	id_write(&value, &m->parent);
-	buf_bytes(&value, m->name);
-	buf_u8(&value, m->done);
-	buf_varint(&value, m->old_place.lamport);
-	buf_be64(&value, m->old_place.actor);
-	id_write(&value, &m->old_parent);
-	buf_bytes(&value, m->old_name);
-	store_put(t->store, move_key(&key, stream, m->id), buf_slice(&value));
-}
-
-struct later {
-	struct txn *t;
-	struct opid after;
-	struct move *items;
-	size_t count;
-	bool bad;
-};
-
-static bool collect_later(void *ctx, struct slice key, struct slice value)
-{
-	struct later *l = ctx;
-	struct reader k = reader_init(key);
-	struct reader v = reader_init(value);
-	struct move m = {0};
-
-	(void)reader_take(&k, 17);
-	m.id.lamport = reader_be64(&k);
-	m.id.actor = reader_be64(&k);
-	if (opid_cmp(m.id, l->after) <= 0)
-		return true;
-	m.node = id_read(&v);
-	m.parent = id_read(&v);
-	m.name = arena_copy(&l->t->arena, reader_bytes(&v, CHANGE_NAME_BYTES_MAX));
-	m.done = reader_u8(&v);
-	m.old_place.lamport = reader_varint(&v);
-	m.old_place.actor = reader_be64(&v);
-	m.old_parent = id_read(&v);
-	m.old_name = arena_copy(&l->t->arena, reader_bytes(&v, CHANGE_NAME_BYTES_MAX));
-	l->bad = l->bad || reader_finish(&k) < 0 || reader_finish(&v) < 0;
-	l->items = xreallocarray(l->items, l->count + 1, sizeof(*l->items));
-	l->items[l->count++] = m;
-	return !l->bad;
-}
-
-static int move_undo(struct txn *t, const struct move *m)
-{
-	struct txn_node *tn = txn_node(t, &m->node);
-
-	if (!tn)
-		return -EIO;
-	return m->done ? set_place(t, tn, &m->old_parent, m->old_name, m->old_place) : 0;
-}
-
-static int move_do(struct txn *t, const struct id *stream, struct move *m)
-{
-	struct txn_node *tn = txn_node(t, &m->node);
-	int r = 0;
-
-	if (!tn)
-		return -EIO;
-	m->done = !tree_is_inside(t, &m->parent, &m->node);
-	m->old_place = tn->n.place;
-	m->old_parent = tn->n.parent;
-	m->old_name = arena_copy(&t->arena, buf_slice(&tn->n.name));
-	if (m->done)
-		r = set_place(t, tn, &m->parent, m->name, m->id);
-	if (r == 0)
-		move_store(t, stream, m);
-	return r;
-}
-
-static int move_directory(struct txn *t, const struct id *stream, struct move *m)
-{
-	AUTO(buf_fini) struct buf prefix = {0};
-	AUTO(buf_fini) struct buf from = {0};
-	struct later l = {.t = t, .after = m->id};
-	struct slice p = key_node(&prefix, 't', stream);
-	int r = store_scan(t->store, p, move_key(&from, stream, m->id), collect_later, &l);
-
-	if (r == 0 && l.bad)
-		r = -EIO;
-	for (size_t i = l.count; r == 0 && i > 0; i--)
-		r = move_undo(t, &l.items[i - 1]);
-	if (r == 0)
-		r = move_do(t, stream, m);
-	for (size_t i = 0; r == 0 && i < l.count; i++)
-		r = move_do(t, stream, &l.items[i]);
-	free(l.items);
-	return r;
 }
 
 /* ---- operations ------------------------------------------------------------------------------- */
@@ -316,11 +198,10 @@ static int apply_move(struct txn *t, const struct id *stream, const struct op *o
 		tn->known = true;
 		tn->dirty = true;
 	}
-	if (tn->n.kind != NODE_DIR)
-		return opid_cmp(id, tn->n.place) > 0 ? set_place(t, tn, &op->parent, op->name, id)
-						     : 0;
-	struct move m = {.id = id, .node = op->node, .parent = op->parent, .name = op->name};
-	return move_directory(t, stream, &m);
+	struct tree_place to = {.move = id, .parent = op->parent, .name = op->name};
+	if (tn->n.kind == NODE_DIR)
+		return tree_dirs_move(t, stream, tn, &to);
+	return opid_cmp(id, tn->n.place) > 0 ? tree_place(t, tn, &to) : 0;
 }
 
 static int apply_content(struct txn *t, const struct op *op, struct txn_node *tn, struct stamp stamp)
@@ -563,7 +444,7 @@ static int tell_view(struct txn *t)
 
 int tree_project(struct txn *t)
 {
-	int r = 0;
+	int r = tree_dirs_settle(t);
 
 	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
 		if (tn->n.visible && !tn->n.indexed && !id_eq(&tn->n.id, &t->db->root))

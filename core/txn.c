@@ -302,6 +302,8 @@ static void write_counters(struct txn *t)
 
 static void txn_fini(struct txn *t)
 {
+	if (t->moves_changed)
+		tree_dirs_forget(t->db);
 	for (struct txn_node *tn = t->first; tn;) {
 		struct txn_node *next = tn->next;
 
@@ -381,6 +383,7 @@ static int commit(struct txn *t, bool news, bool later)
 	db->record_count = t->record_count;
 	feed_publish(t);
 	member_publish(t);
+	t->moves_changed = false;
 	if (tell_view)
 		db->view.committed(db->view.ctx, NULL, 0);
 	txn_fini(t);

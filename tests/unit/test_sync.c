@@ -336,6 +336,92 @@ static void test_random(unsigned run)
 	}
 }
 
+/* ---- directories only: a few of them, moved into each other all the time ------------------------- */
+
+/* Generation 0 of (parent, name): the same on every side. */
+static struct id tree_id(const struct id *parent, const char *name)
+{
+	static const uint8_t tail[3] = {NODE_DIR, 0, 0};
+	const struct slice parts[] = {SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name),
+				      SLICE(tail, sizeof(tail))};
+
+	return digest_id("blaze node", parts, countof(parts));
+}
+
+static struct id some_dir(const struct id *top, unsigned dirs)
+{
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "d%u", rnd(dirs));
+	return tree_id(top, name);
+}
+
+static void move_dirs(struct side *s, unsigned dirs, unsigned moves)
+{
+	struct id root = db_root(s->db);
+	struct id top = tree_id(&root, "c");
+	struct txn *t = db_begin(s->db);
+
+	for (unsigned i = 0; i < moves; i++) {
+		struct id node = some_dir(&top, dirs);
+		struct id to = rnd(4) ? some_dir(&top, dirs) : top;
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "n%u", rnd(NAMES));
+		if (rnd(3) == 0) { /* a change of several */
+			assert(db_commit(t) == 0);
+			t = db_begin(s->db);
+		}
+		int r = rnd(12) ? db_put_node(t, &node, NODE_DIR, &to, name) : db_delete(t, &node);
+		assert(r == 0 || r == -ELOOP);
+	}
+	assert(db_commit(t) == 0);
+}
+
+static void test_moves(unsigned run)
+{
+	struct side sides[NODES_MAX];
+	unsigned count = 2 + rnd(NODES_MAX - 1);
+	unsigned dirs = 3 + rnd(12);
+	char what[32];
+
+	(void)snprintf(what, sizeof(what), "moves %u", run);
+	family(sides, count, 500000 + run);
+	struct txn *t = db_begin(sides[0].db);
+	struct id root = db_root(sides[0].db);
+	struct id top = tree_id(&root, "c");
+	assert(db_put_node(t, &top, NODE_DIR, &root, "c") == 0);
+	for (unsigned i = 0; i < dirs; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		struct id id = tree_id(&top, name);
+		assert(db_put_node(t, &id, NODE_DIR, &top, name) == 0);
+	}
+	assert(db_commit(t) == 0);
+	for (unsigned i = 1; i < count; i++)
+		(void)talk(&sides[0], &sides[i]);
+	for (unsigned round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < count; i++)
+			move_dirs(&sides[i], dirs, rnd(12));
+		unsigned a = rnd(count);
+		unsigned b = rnd(count);
+		if (a != b)
+			(void)talk(&sides[a], &sides[b]);
+		if (rnd(4) == 0) {
+			db_close(sides[b].db);
+			side_open(&sides[b]);
+		}
+	}
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 1; i < count; i++)
+			(void)talk(&sides[0], &sides[i]);
+	}
+	expect_equal(sides, count, what);
+	for (unsigned i = 0; i < count; i++)
+		side_destroy(&sides[i]);
+}
+
 static void test_in_sync_is_small(void)
 {
 	struct side sides[2];
@@ -367,6 +453,9 @@ int main(int argc, char **argv)
 		test_random(run);
 	}
 	(void)printf("ok %u random histories converge\n", runs);
+	for (unsigned run = 0; run < runs; run++)
+		test_moves(run);
+	(void)printf("ok %u histories of moved directories converge\n", runs);
 	AUTO(free_ptr) char *rm = xasprintf("rm -rf '%s'", base);
 	return system(rm) == 0 ? 0 : 1;
 }
