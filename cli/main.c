@@ -22,6 +22,7 @@
  *       db_edit.c        edits made here             db_apply.c     changes made elsewhere
  *       db_query.c       questions                   db_history.c   what happened, in words
  *       tree.c, node.*   where nodes are             name.*         hostile names
+ *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it

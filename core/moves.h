@@ -27,7 +27,7 @@ void moves_add(struct moves *m, struct opid id, const struct id *node, const str
 /** What moves_settle() says of a node. */
 struct moves_place {
 	struct id node;
-	struct id parent; /**< where it is now, unless place is 0 */
+	struct id parent;  /**< where it is now, unless place is 0 */
 	struct opid place; /**< the move in force; lamport 0 = all were skipped */
 	bool moved;	   /**< that is another one than before */
 	bool skipped;	   /**< one of its moves would have closed a cycle */

@@ -66,8 +66,7 @@ void node_encode(const struct node *n, struct buf *out)
 	buf_u8(out, (uint8_t)n->kind);
 	buf_u8(out, (uint8_t)((n->exec ? FLAG_EXEC : 0) | (n->raw ? FLAG_RAW : 0) |
 			      (n->indexed ? FLAG_INDEXED : 0) | (n->visible ? FLAG_VISIBLE : 0) |
-			      (same_name ? 0 : FLAG_SHOWN) |
-			      (n->holds_dirs ? FLAG_HOLDS_DIRS : 0) |
+			      (same_name ? 0 : FLAG_SHOWN) | (n->holds_dirs ? FLAG_HOLDS_DIRS : 0) |
 			      (n->roamed ? FLAG_ROAMED : 0)));
 	id_write(out, &n->stream);
 	id_write(out, &n->parent);

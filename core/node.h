@@ -18,11 +18,11 @@ struct node {
 	enum node_kind kind; /**< NODE_NONE while only mentioned, as a parent */
 	struct id stream;
 	struct id parent;
-	struct buf name;     /**< as its author gave it */
-	struct opid place;   /**< the MOVE in force; lamport 0 = none yet */
-	struct opid born;    /**< of a directory: its lowest MOVE */
-	bool holds_dirs;     /**< some MOVE ever named it as the parent of a directory */
-	bool roamed;	     /**< of a directory: its MOVEs name several parents, or one was skipped */
+	struct buf name;   /**< as its author gave it */
+	struct opid place; /**< the MOVE in force; lamport 0 = none yet */
+	struct opid born;  /**< of a directory: its lowest MOVE */
+	bool holds_dirs;   /**< some MOVE ever named it as the parent of a directory */
+	bool roamed; /**< of a directory: its MOVEs name several parents, or one was skipped */
 	struct opid *tokens; /**< sorted; none = deleted */
 	size_t token_count;
 	uint64_t child_count; /**< alive children: keeps a deleted directory alive */
