@@ -25,6 +25,7 @@
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
+ *     diff*.*            what changed in a text, what two arrays share
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers

@@ -178,6 +178,29 @@ static size_t utf8_len(const uint8_t *p, size_t left)
 	return 0;
 }
 
+bool slice_is_utf8(struct slice s)
+{
+	const uint64_t high = 0x8080808080808080u;
+	size_t i = 0;
+
+	while (i < s.len) {
+		uint64_t word;
+
+		if (s.len - i >= sizeof(word)) {
+			memcpy(&word, s.data + i, sizeof(word));
+			if (!(word & high)) {
+				i += sizeof(word);
+				continue;
+			}
+		}
+		size_t n = utf8_len(s.data + i, s.len - i);
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
 void buf_json_string(struct buf *b, struct slice s)
 {
 	size_t i = 0;

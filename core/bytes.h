@@ -35,6 +35,8 @@ struct slice slice_str(const char *s);
 bool slice_eq(struct slice a, struct slice b);
 /** memcmp order, shorter first on a tie: <0, 0, >0. */
 int slice_cmp(struct slice a, struct slice b);
+/** RFC 3629: no surrogates, no overlong forms. */
+bool slice_is_utf8(struct slice s);
 
 void buf_fini(struct buf *b);
 struct slice buf_slice(const struct buf *b);
