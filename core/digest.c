@@ -50,6 +50,11 @@ struct id digest_id(const char *domain, const struct slice *parts, size_t count)
 	return id;
 }
 
+void digest_keyed(uint8_t *out, size_t out_len, const uint8_t key[DIGEST_BYTES], struct slice bytes)
+{
+	(void)crypto_generichash(out, out_len, bytes.data, bytes.len, key, DIGEST_BYTES);
+}
+
 void random_bytes(void *out, size_t len)
 {
 	randombytes_buf(out, len);

@@ -12,6 +12,8 @@ void digest_init(void);
 void digest(uint8_t out[DIGEST_BYTES], const char *domain, const struct slice *parts, size_t count);
 /** The first 16 bytes of digest(). */
 struct id digest_id(const char *domain, const struct slice *parts, size_t count);
+/** BLAKE2b with a key, of 16 to 64 bytes. */
+void digest_keyed(uint8_t *out, size_t out_len, const uint8_t key[DIGEST_BYTES], struct slice bytes);
 /** From the system's generator. */
 void random_bytes(void *out, size_t len);
 /** Overwrites a secret; never optimised away. */

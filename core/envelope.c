@@ -208,3 +208,32 @@ void envelope_hash(struct slice envelope, uint8_t ret[DIGEST_BYTES])
 {
 	digest(ret, "blaze envelope", &envelope, 1);
 }
+
+void envelope_seal_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice plain,
+			 struct buf *out)
+{
+	uint8_t nonce[NONCE_BYTES];
+
+	random_bytes(nonce, sizeof(nonce));
+	buf_append(out, nonce, sizeof(nonce));
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(buf_reserve(out, plain.len + MAC_BYTES),
+							 NULL, plain.data, plain.len, bound.data,
+							 bound.len, NULL, nonce, key);
+	out->len += plain.len + MAC_BYTES;
+}
+
+int envelope_open_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice sealed,
+			struct buf *ret)
+{
+	static_assert(ENVELOPE_PIECE_EXTRA_BYTES == NONCE_BYTES + MAC_BYTES, "as promised");
+	buf_clear(ret);
+	if (sealed.len < NONCE_BYTES + MAC_BYTES)
+		return -EBADMSG;
+	size_t len = sealed.len - NONCE_BYTES - MAC_BYTES;
+	if (crypto_aead_xchacha20poly1305_ietf_decrypt(buf_reserve(ret, len + 1), NULL, NULL,
+						       sealed.data + NONCE_BYTES, len + MAC_BYTES,
+						       bound.data, bound.len, sealed.data, key) != 0)
+		return -EBADMSG;
+	ret->len = len;
+	return 0;
+}

@@ -44,6 +44,14 @@ int envelope_range(struct slice envelope, struct envelope_range *ret);
 /** Checks everything, then decrypts: *ret gets `count` length-prefixed changes. -EBADMSG. */
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret);
+/** What envelope_seal_piece() adds: a random nonce in front, and the tag. */
+#define ENVELOPE_PIECE_EXTRA_BYTES (24 + 16)
+/** Seals a piece that stands by itself, unsigned: who knows the name it is bound to can check what it is. Appends. */
+void envelope_seal_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice plain,
+			 struct buf *out);
+/** The inverse; clears ret first. -EBADMSG. */
+int envelope_open_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice sealed,
+			struct buf *ret);
 void envelope_hash(struct slice envelope, uint8_t ret[DIGEST_BYTES]);
 
 #endif

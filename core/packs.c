@@ -1,0 +1,449 @@
+/* Packs: appending, finding, making durable, and reading again what a crash left. */
+#include "core/packs.h"
+
+#include "core/log.h"
+#include "core/platform.h"
+#include "core/thread.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RECORD_HEAD_BYTES (4 + CHUNK_ID_BYTES)
+#define MARK_KEY "Kp"
+
+/** Where a chunk's bytes are. */
+struct place {
+	uint64_t pack;
+	uint64_t offset;
+	uint64_t length;
+};
+
+struct fresh {
+	struct chunk_id id;
+	struct place at;
+};
+
+struct mark {
+	uint64_t pack;
+	uint64_t offset;
+};
+
+struct packs {
+	char *dir;
+	struct store *store;
+	const struct chunk_keys *keys;
+	uint64_t salt;
+
+	struct mutex lock; /* protects what follows */
+	int fd;		   /* of the pack appended to */
+	struct mark end;   /* of what was appended */
+	struct mark mark;  /* of what is in the index */
+	struct fresh *fresh;
+	size_t fresh_count;
+	size_t fresh_cap;
+	uint64_t fresh_bytes;
+	uint32_t *slots; /* hash of fresh: index + 1; a power of two, at most half full */
+	size_t slot_count;
+};
+
+struct packs_batch {
+	struct fresh *items;
+	size_t count;
+	struct mark end;
+};
+
+static char *path_of(const struct packs *p, uint64_t number)
+{
+	return xasprintf("%s/%08llx", p->dir, (unsigned long long)number);
+}
+
+/* ---- what is not in the index yet ---------------------------------------------------------------- */
+
+/* Ids are a member's to choose: the salt keeps him from choosing slots. */
+static size_t slot_of(const struct packs *p, const struct chunk_id *id)
+{
+	uint64_t h = 0;
+
+	memcpy(&h, id->b, sizeof(h));
+	h = (h ^ p->salt) * UINT64_C(0xff51afd7ed558ccd);
+	size_t at = (size_t)(h >> 32) & (p->slot_count - 1);
+	while (p->slots[at] && !chunk_id_eq(&p->fresh[p->slots[at] - 1].id, id))
+		at = (at + 1) & (p->slot_count - 1);
+	return at;
+}
+
+static void index_fresh(struct packs *p, size_t slot_count)
+{
+	p->slot_count = slot_count;
+	free(p->slots);
+	p->slots = xcalloc(slot_count, sizeof(*p->slots));
+	for (size_t i = 0; i < p->fresh_count; i++)
+		p->slots[slot_of(p, &p->fresh[i].id)] = (uint32_t)i + 1;
+}
+
+static void add_fresh(struct packs *p, const struct chunk_id *id, const struct place *at)
+{
+	if (p->fresh_count == p->fresh_cap) {
+		p->fresh_cap = p->fresh_cap ? p->fresh_cap * 2 : 64;
+		p->fresh = xreallocarray(p->fresh, p->fresh_cap, sizeof(*p->fresh));
+		index_fresh(p, p->fresh_cap * 2);
+	}
+	p->fresh[p->fresh_count++] = (struct fresh){.id = *id, .at = *at};
+	p->slots[slot_of(p, id)] = (uint32_t)p->fresh_count;
+	p->fresh_bytes += at->length;
+}
+
+static bool find_fresh(struct packs *p, const struct chunk_id *id, struct place *ret)
+{
+	mutex_lock(&p->lock);
+	uint32_t i = p->slot_count ? p->slots[slot_of(p, id)] : 0;
+	if (i)
+		*ret = p->fresh[i - 1].at;
+	mutex_unlock(&p->lock);
+	return i != 0;
+}
+
+/* ---- the index ----------------------------------------------------------------------------------- */
+
+static struct slice key_of(struct buf *key, const struct chunk_id *id)
+{
+	buf_clear(key);
+	buf_u8(key, 'k');
+	buf_append(key, id->b, sizeof(id->b));
+	return buf_slice(key);
+}
+
+static int find(struct packs *p, const struct chunk_id *id, struct place *ret)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	if (find_fresh(p, id, ret))
+		return 0;
+	int r = store_read(p->store, key_of(&key, id), &value);
+	if (r < 0)
+		return r;
+	struct reader v = reader_init(buf_slice(&value));
+	ret->pack = reader_varint(&v);
+	ret->offset = reader_varint(&v);
+	ret->length = reader_varint_max(&v, CHUNK_BYTES_MAX);
+	return reader_finish(&v) < 0 ? -EIO : 0;
+}
+
+bool packs_has(struct packs *p, const struct chunk_id *id)
+{
+	struct place at;
+
+	return find(p, id, &at) == 0;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static int read_at(int fd, uint64_t offset, size_t size, struct buf *ret)
+{
+	uint8_t *to = buf_reserve(ret, size);
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, to + done, size - done, (off_t)(offset + done));
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	ret->len += size;
+	return 0;
+}
+
+static int read_place(const struct packs *p, const struct place *at, struct buf *ret)
+{
+	AUTO(free_ptr) char *path = path_of(p, at->pack);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -EIO : read_at(fd, at->offset, (size_t)at->length, ret);
+}
+
+int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret)
+{
+	struct place at;
+	int r = find(p, id, &at);
+
+	buf_clear(ret);
+	if (r == 0)
+		r = read_place(p, &at, ret);
+	if (r < 0)
+		return r;
+	struct chunk_id is = chunk_id_of(p->keys, buf_slice(ret));
+	if (chunk_id_eq(&is, id))
+		return 0;
+	log_err("a chunk in '%s/%08llx' is damaged", p->dir, (unsigned long long)at.pack);
+	buf_clear(ret);
+	return -EIO;
+}
+
+/* ---- appending ----------------------------------------------------------------------------------- */
+
+static int open_pack(struct packs *p, uint64_t number)
+{
+	AUTO(free_ptr) char *path = path_of(p, number);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	close_fd(&p->fd);
+	p->fd = fd;
+	p->end = (struct mark){.pack = number};
+	return 0;
+}
+
+static int write_all(int fd, uint64_t offset, struct slice data)
+{
+	size_t done = 0;
+
+	while (done < data.len) {
+		ssize_t n = pwrite(fd, data.data + done, data.len - done, (off_t)(offset + done));
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int append_locked(struct packs *p, const struct chunk_id *id, struct slice bytes)
+{
+	AUTO(buf_fini) struct buf head = {0};
+	int r = 0;
+
+	if (p->fd < 0 || p->end.offset >= PACK_BYTES_MAX)
+		r = open_pack(p, p->fd < 0 ? p->end.pack : p->end.pack + 1);
+	if (r < 0)
+		return r;
+	buf_be32(&head, (uint32_t)bytes.len);
+	buf_append(&head, id->b, sizeof(id->b));
+	struct place at = {
+		.pack = p->end.pack, .offset = p->end.offset + head.len, .length = bytes.len};
+	r = write_all(p->fd, p->end.offset, buf_slice(&head));
+	if (r == 0)
+		r = write_all(p->fd, at.offset, bytes);
+	if (r <
+	    0) { /* what is behind the end is overwritten by the next, or cut off at the next start */
+		(void)ftruncate(p->fd, (off_t)p->end.offset);
+		return r;
+	}
+	p->end.offset = at.offset + at.length;
+	add_fresh(p, id, &at);
+	return 1;
+}
+
+int packs_put(struct packs *p, const struct chunk_id *id, struct slice bytes)
+{
+	assert(bytes.len > 0 && bytes.len <= CHUNK_BYTES_MAX);
+	if (packs_has(p, id))
+		return 0;
+	mutex_lock(&p->lock);
+	bool came = p->slot_count && p->slots[slot_of(p, id)];
+	int r = came ? 0 : append_locked(p, id, bytes);
+	mutex_unlock(&p->lock);
+	return r;
+}
+
+uint64_t packs_fresh_bytes(struct packs *p)
+{
+	mutex_lock(&p->lock);
+	uint64_t n = p->fresh_bytes;
+	mutex_unlock(&p->lock);
+	return n;
+}
+
+/* ---- making durable ------------------------------------------------------------------------------ */
+
+static int sync_dir(const char *path)
+{
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
+}
+
+static int sync_pack(const struct packs *p, uint64_t number)
+{
+	AUTO(free_ptr) char *path = path_of(p, number);
+	AUTO(close_fd) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : platform_sync_data(fd);
+}
+
+int packs_sync(struct packs *p, struct packs_batch **ret)
+{
+	struct packs_batch *b = xcalloc(1, sizeof(*b));
+
+	*ret = NULL;
+	mutex_lock(&p->lock);
+	b->count = p->fresh_count;
+	b->items = xmemdup(p->fresh, p->fresh_count * sizeof(*p->fresh));
+	b->end = p->end;
+	struct mark from = p->mark;
+	mutex_unlock(&p->lock);
+	int r = 0;
+	for (uint64_t n = from.pack; r == 0 && b->count && n <= b->end.pack; n++)
+		r = sync_pack(p, n);
+	if (r == 0 && b->count && (from.offset == 0 || from.pack != b->end.pack))
+		r = sync_dir(p->dir);
+	if (r < 0 || b->count == 0) {
+		free(b->items);
+		free(b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
+void packs_stage(const struct packs_batch *b, struct store_txn *t)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	for (size_t i = 0; i < b->count; i++) {
+		buf_clear(&value);
+		buf_varint(&value, b->items[i].at.pack);
+		buf_varint(&value, b->items[i].at.offset);
+		buf_varint(&value, b->items[i].at.length);
+		store_put(t, key_of(&key, &b->items[i].id), buf_slice(&value));
+	}
+	buf_clear(&value);
+	buf_varint(&value, b->end.pack);
+	buf_varint(&value, b->end.offset);
+	store_put(t, SLICE_STR(MARK_KEY), buf_slice(&value));
+}
+
+void packs_settle(struct packs *p, struct packs_batch *b, bool written)
+{
+	mutex_lock(&p->lock);
+	if (written) {
+		assert(p->fresh_count >= b->count);
+		p->fresh_count -= b->count;
+		memmove(p->fresh, p->fresh + b->count, p->fresh_count * sizeof(*p->fresh));
+		for (size_t i = 0; i < b->count; i++)
+			p->fresh_bytes -= b->items[i].at.length;
+		index_fresh(p, p->slot_count);
+		p->mark = b->end;
+	}
+	mutex_unlock(&p->lock);
+	free(b->items);
+	free(b);
+}
+
+size_t packs_batch_count(const struct packs_batch *b)
+{
+	return b->count;
+}
+
+const struct chunk_id *packs_batch_id(const struct packs_batch *b, size_t i)
+{
+	return &b->items[i].id;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+/* Reads what stands behind the index's mark in one pack. Sets p->end to where it stops making sense. */
+static int recover_pack(struct packs *p, uint64_t from)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct stat st;
+
+	if (fstat(p->fd, &st) != 0)
+		return -errno;
+	uint64_t size = (uint64_t)st.st_size;
+	for (p->end.offset = from; p->end.offset + RECORD_HEAD_BYTES < size;) {
+		struct chunk_id id;
+
+		buf_clear(&bytes);
+		if (read_at(p->fd, p->end.offset, RECORD_HEAD_BYTES, &bytes) < 0)
+			break;
+		struct reader r = reader_init(buf_slice(&bytes));
+		struct place at = {.pack = p->end.pack,
+				   .offset = p->end.offset + RECORD_HEAD_BYTES,
+				   .length = reader_be32(&r)};
+		reader_copy(&r, id.b, sizeof(id.b));
+		buf_clear(&bytes);
+		if (at.length == 0 || at.length > CHUNK_BYTES_MAX || at.length > size - at.offset ||
+		    read_at(p->fd, at.offset, (size_t)at.length, &bytes) < 0)
+			break;
+		struct chunk_id is = chunk_id_of(p->keys, buf_slice(&bytes));
+		if (!chunk_id_eq(&is, &id))
+			break;
+		p->end.offset = at.offset + at.length;
+		if (!packs_has(p, &id))
+			add_fresh(p, &id, &at);
+	}
+	if (size < from)
+		log_err("'%s/%08llx' is shorter than it was: chunks are lost", p->dir,
+			(unsigned long long)p->end.pack);
+	return size > p->end.offset && ftruncate(p->fd, (off_t)p->end.offset) != 0 ? -errno : 0;
+}
+
+static int read_mark(struct packs *p)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	int r = store_read(p->store, SLICE_STR(MARK_KEY), &value);
+
+	p->mark = (struct mark){.pack = 1};
+	if (r == -ENOENT)
+		return 0;
+	struct reader v = reader_init(buf_slice(&value));
+	p->mark.pack = reader_varint(&v);
+	p->mark.offset = reader_varint(&v);
+	return r < 0 ? r : reader_finish(&v);
+}
+
+static int recover(struct packs *p)
+{
+	int r = read_mark(p);
+
+	p->end = p->mark;
+	for (uint64_t n = p->mark.pack; r == 0; n++) {
+		AUTO(free_ptr) char *path = path_of(p, n);
+
+		if (access(path, F_OK) != 0)
+			return 0;
+		r = open_pack(p, n);
+		if (r == 0)
+			r = recover_pack(p, n == p->mark.pack ? p->mark.offset : 0);
+	}
+	return r;
+}
+
+int packs_open(const char *dir, struct store *store, const struct chunk_keys *keys,
+	       struct packs **ret)
+{
+	struct packs *p = xcalloc(1, sizeof(*p));
+
+	p->dir = xasprintf("%s/chunks", dir);
+	p->store = store;
+	p->keys = keys;
+	p->fd = -1;
+	random_bytes(&p->salt, sizeof(p->salt));
+	mutex_init(&p->lock);
+	int r = mkdir(p->dir, 0700) != 0 && errno != EEXIST ? -errno : recover(p);
+	if (r < 0) {
+		packs_close(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void packs_close(struct packs *p)
+{
+	if (!p)
+		return;
+	close_fd(&p->fd);
+	mutex_fini(&p->lock);
+	free(p->fresh);
+	free(p->slots);
+	free(p->dir);
+	free(p);
+}

@@ -1,0 +1,54 @@
+/*
+ * Where chunks are kept: append-only files beside the store, at most some 64 MiB each, and an index in the store.
+ *
+ *   DIR/chunks/<number>      eight hexadecimal digits; records, one after the other:
+ *   record                   be32 length, 24 bytes id, the chunk
+ *
+ * Store keys:
+ *   k id24    varint pack, offset of the chunk's bytes, length
+ *   Kp        varint pack, offset: all before is in the index, or superfluous
+ *
+ * What the index names is whole: a chunk enters it after its pack was flushed to stable storage (packs_sync()). Until
+ * then it is known in memory, and readable. After a crash, what was appended behind the mark is read again, kept as
+ * far as each record is what its id says, and the rest is cut off. So nothing that had arrived is fetched again.
+ *
+ * Threads: any, but for the three steps of a flush, which the caller serialises.
+ */
+#ifndef BLAZE_CORE_PACKS_H
+#define BLAZE_CORE_PACKS_H
+
+#include "core/chunk.h"
+#include "core/store.h"
+
+/** A pack that has reached this is not appended to. */
+#define PACK_BYTES_MAX (64u << 20)
+
+struct packs;
+
+/** keys and store outlive it. Reads what a crash left behind. */
+int packs_open(const char *dir, struct store *store, const struct chunk_keys *keys,
+	       struct packs **ret);
+void packs_close(struct packs *p);
+
+/** Keeps a chunk: 1 = it was not here. -ENOSPC, -EIO and the like: nothing was done. */
+int packs_put(struct packs *p, const struct chunk_id *id, struct slice bytes);
+bool packs_has(struct packs *p, const struct chunk_id *id);
+/** Clears ret first. -ENOENT; -EIO: it is not any more what it was. */
+int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret);
+/** Bytes put and not yet in the index. */
+uint64_t packs_fresh_bytes(struct packs *p);
+
+struct packs_batch;
+
+/** Step one, which waits for the disk: what was put until now is durable. *ret NULL: there is nothing. */
+int packs_sync(struct packs *p, struct packs_batch **ret);
+/** Step two: stages its place in the index. */
+void packs_stage(const struct packs_batch *b, struct store_txn *t);
+/** Step three, after the transaction: written or not. Frees the batch. */
+void packs_settle(struct packs *p, struct packs_batch *b, bool written);
+
+/** The chunks of a batch, for whoever waits for them. */
+size_t packs_batch_count(const struct packs_batch *b);
+const struct chunk_id *packs_batch_id(const struct packs_batch *b, size_t i);
+
+#endif
