@@ -28,6 +28,9 @@
  *     diff*.*            what changed in a text, what two arrays share
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
  *     envelope.*         sealing                     sync.*         what one peer still needs
+ *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of
+ *       packs.*          where they are kept         wants.*, txn_wants.c   which are missing here
+ *       import.*, db_chunks.*  into a database and out   sync_chunks.*  to and from a peer
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
  *     platform*.*        what Linux and macOS do differently

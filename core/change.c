@@ -150,6 +150,7 @@ static void put_op(struct buf *out, const struct op *op, const struct op *before
 	case OP_RAW:
 	case OP_LAYOUT:
 	case OP_MEMBER:
+	case OP_CHUNKS:
 		buf_bytes(out, op->value);
 		break;
 	case OP_EXEC:
@@ -249,6 +250,7 @@ static void take_fields(struct reader *r, struct op *op, const struct actors *a)
 	case OP_RAW:
 	case OP_LAYOUT:
 	case OP_MEMBER:
+	case OP_CHUNKS:
 		op->value = reader_bytes(r, RECORD_BYTES_MAX);
 		break;
 	case OP_EXEC: {
@@ -270,7 +272,8 @@ static void take_op(struct reader *r, struct ops *ops, uint64_t *lamport, const 
 	unsigned kind = byte & (OP_SAME_NODE - 1u);
 	bool same = byte & OP_SAME_NODE;
 
-	if (kind < OP_TOUCH || kind > OP_MEMBER || (same && first))
+	bool known = (kind >= OP_TOUCH && kind <= OP_MEMBER) || kind == OP_CHUNKS;
+	if (!known || (same && first))
 		r->bad = true;
 	if (r->bad)
 		return;

@@ -31,7 +31,7 @@
  *                              varint ord_actor_index only if ord_lamport is not 0 (0 = this
  *                              operation's own id)
  *       UNSET                  bytes path
- *       RAW LAYOUT MEMBER      bytes value
+ *       RAW LAYOUT MEMBER CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
  *   actor_index 0 is the author, i + 1 the i-th of the table.
  */
@@ -51,8 +51,9 @@ enum op_kind {
 	OP_UNRAW = 7, /**< the value is JSON fields again */
 	OP_LAYOUT =
 		8, /**< the text whose formatting, key order and whitespace the fields are shown in */
-	OP_EXEC = 9,   /**< the owner-executable bit */
-	OP_MEMBER = 10 /**< a device joins; value is its certificate (stream `auth` only) */
+	OP_EXEC = 9,	/**< the owner-executable bit */
+	OP_MEMBER = 10, /**< a device joins; value is its certificate (stream `auth` only) */
+	OP_CHUNKS = 12	/**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
 };
 
 enum node_kind {
@@ -63,8 +64,9 @@ enum node_kind {
 };
 
 enum value_kind {
-	VALUE_TEXT = 1,	 /**< a JSON value's source text: scalar or array, exactly as written */
-	VALUE_OBJECT = 2 /**< an object is here; its members are fields of their own */
+	VALUE_TEXT = 1,	  /**< a JSON value's source text: scalar or array, exactly as written */
+	VALUE_OBJECT = 2, /**< an object is here; its members are fields of their own */
+	VALUE_CHUNKS = 3  /**< of the raw register only, and not on the wire: a manifest */
 };
 
 /* Limits, checked when decoding. */
@@ -73,7 +75,7 @@ enum value_kind {
 #define CHANGE_ACTORS_MAX 4096
 #define CHANGE_NAME_BYTES_MAX 4096
 #define CHANGE_PATH_BYTES_MAX (1 << 20)
-/** A record's largest content; a larger file stays on its device. */
+/** A record's largest content that is one value, not chunks. */
 #define RECORD_BYTES_MAX (64u << 20)
 /** A change's largest encoding: a record's content and some operations. What is larger cannot travel. */
 #define CHANGE_BYTES_MAX (RECORD_BYTES_MAX + (8u << 20))
@@ -89,7 +91,7 @@ struct op {
 	struct slice name;	    /**< MOVE */
 	struct slice path;	    /**< SET, UNSET: see core/doc.h */
 	enum value_kind value_kind; /**< SET */
-	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER */
+	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER, CHUNKS */
 	struct opid ord; /**< SET: the field's place among fields the layout lacks; 0 = own id */
 	bool exec;	 /**< EXEC */
 };

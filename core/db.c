@@ -2,13 +2,15 @@
  * Creating, opening and closing a database; its lock, its clock, its observers, its settings.
  *
  * A database's directory:
- *   format    "blaze database 1\n<database id>\n": says what this is before LevelDB touches anything
+ *   format    "blaze database 2\n<database id>\n": says what this is before LevelDB touches anything
  *   lock      flock(2)ed by the process that has it open
  *   store/    LevelDB          ballast   see core/store.h
  *   files/    large content of the local namespace, see fs/backing.h
+ *   chunks/   large content of records, see core/packs.h
  *
  * Store keys of its own: "m name", "m key" (the root key), "m counters", and 'S' + setting names.
  */
+#include "core/db_chunks.h"
 #include "core/db_i.h"
 
 #include <fcntl.h>
@@ -21,7 +23,7 @@
 #include <unistd.h>
 
 #define FORMAT_WORD "blaze database"
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 #define HLC_AHEAD_MS_MAX 60000
 
 /* ---- lock, clock, observers -------------------------------------------------------------------- */
@@ -419,6 +421,8 @@ static int load(struct db *db, struct why *why)
 	}
 	if (r == 0)
 		r = member_load(db);
+	if (r == 0)
+		r = txn_load_wants(db);
 	if (r < 0)
 		return why_set(
 			why, -EBADMSG,
@@ -433,9 +437,24 @@ static int load(struct db *db, struct why *why)
 	return r;
 }
 
+static int open_chunks(struct db *db, struct why *why)
+{
+	chunk_keys_init(&db->chunk_keys, db->root_key);
+	int r = packs_open(db->dir, db->store, &db->chunk_keys, &db->packs);
+
+	return r < 0 ? why_set(why, r, "cannot open '%s/chunks': %s", db->dir, strerror(-r)) : 0;
+}
+
 static void db_free(struct db *db)
 {
+	packs_close(db->packs);
 	store_close(db->store);
+	wants_fini(&db->wants);
+	for (size_t i = 0; i < countof(db->chunk_cache.items); i++)
+		buf_fini(&db->chunk_cache.items[i].bytes);
+	wipe(&db->chunk_keys, sizeof(db->chunk_keys));
+	mutex_fini(&db->chunk_cache.lock);
+	mutex_fini(&db->flush_lock);
 	for (size_t i = 0; i < db->member_count; i++)
 		member_fini(&db->members[i]);
 	for (size_t i = 0; i < db->acked_count; i++)
@@ -470,6 +489,8 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 	if (!db->env.now_ms)
 		db->env.now_ms = system_now_ms;
 	mutex_init(&db->observers_lock);
+	mutex_init(&db->flush_lock);
+	mutex_init(&db->chunk_cache.lock);
 	mutex_init(&db->lock);
 	cond_init(&db->changed);
 	int r = read_format(dir, &db->id, why);
@@ -479,6 +500,8 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 		r = store_open(dir, &db->store, why);
 	if (r == 0)
 		r = load(db, why);
+	if (r == 0)
+		r = open_chunks(db, why);
 	if (r == 0)
 		r = db_sync(db);
 	if (r < 0) {
@@ -493,23 +516,31 @@ void db_close(struct db *db)
 {
 	if (!db)
 		return;
+	(void)db_chunks_flush(db);
 	(void)db_seal(db);
 	db_free(db);
 }
 
 int db_sync(struct db *db)
 {
+	int r = db_chunks_flush(db);
+
+	if (r < 0)
+		return r;
 	db_lock(db);
 	struct feed_pos *now = xcalloc(db->feed_count, sizeof(*now));
 	size_t n = 0;
 	for (size_t i = 0; i < db->feed_count; i++) {
 		const struct feed *f = &db->feeds[i];
 
-		now[n++] = (struct feed_pos){.stream = f->stream, .actor = f->actor, .seq = f->seq};
+		/* What lacks chunks is not here. */
+		uint64_t seq = wants_limit(&db->wants, &f->stream, f->actor, f->seq);
+
+		now[n++] = (struct feed_pos){.stream = f->stream, .actor = f->actor, .seq = seq};
 	}
 	mutex_unlock(&db->lock);
 
-	int r = store_sync(db->store);
+	r = store_sync(db->store);
 
 	db_lock(db);
 	if (r < 0) {

@@ -69,7 +69,7 @@ uint64_t db_wait_change(struct db *db, uint64_t seen, uint64_t deadline_ms);
 struct node_info {
 	struct id id;
 	enum node_kind kind;
-	bool visible; /**< alive, and every directory up to the root is too */
+	bool visible; /**< alive, every directory up to the root is too, and chunks of a version are all here */
 	struct id parent;
 	char *name;    /**< as shown: escaped, and told apart from siblings of the same name */
 	uint64_t size; /**< of the rendered content, or of a symlink's target */
@@ -79,6 +79,7 @@ struct node_info {
 	struct opid rev;      /**< the last token: changes whenever the node does */
 	uint32_t conflicts;   /**< values that lost and were not reviewed */
 	bool raw;	      /**< content is shown as a whole value, not as JSON fields */
+	bool chunked;	      /**< content is in chunks: core/db_chunks.h */
 };
 
 void node_info_fini(struct node_info *n);
@@ -174,7 +175,7 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 int db_put_exec(struct txn *t, const struct id *node, bool exec);
 /** Takes away what this device has seen of the node (and, for a directory, of all below it). */
 int db_delete(struct txn *t, const struct id *node);
-/** The node's current bytes: one Get. Cleared first. -ENOENT. */
+/** The node's current bytes: one Get. Cleared first. -ENOENT; -EFBIG: it is in chunks. */
 int db_read(struct txn *t, const struct id *node, struct buf *ret);
 /** The node's content as a document, to be a later save's base. */
 int db_doc(struct txn *t, const struct id *node, struct doc **ret);
@@ -236,7 +237,8 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 
 /** A value that lost against the one shown. Everything is borrowed until fn returns. */
 struct db_loser {
-	bool whole; /**< the whole content, byte for byte as it was saved; else a JSON field */
+	bool whole;   /**< the whole content, byte for byte as it was saved; else a JSON field */
+	bool chunked; /**< whole, and value is its manifest (core/manifest.h); all chunks are here */
 	const char *path;   /**< of the field, for people; "" when whole, and for the root itself */
 	struct slice value; /**< a field's JSON text as it was written; empty for an object */
 	struct opid id;

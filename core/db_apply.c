@@ -43,6 +43,7 @@ static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slic
 		r = -EAGAIN;
 	else if (!lamports_are_honest(t, f, &c))
 		r = -EBADMSG;
+	t->seq = seq;
 	for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
 		const struct op *op = &c.ops.items[i];
 		struct stamp stamp = {.hlc = c.hlc,

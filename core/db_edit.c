@@ -1,4 +1,5 @@
 /* Edits made on this device: each becomes operations of the change its transaction makes. */
+#include "core/db_chunks.h"
 #include "core/db_i.h"
 #include "core/name.h"
 
@@ -169,7 +170,7 @@ static int apply_from(struct txn *t, const struct id *stream, size_t first)
 int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes)
 {
 	struct txn_node *tn = txn_node(t, node);
-	struct doc *now = NULL;
+	const struct doc *now = NULL;
 
 	if (!tn)
 		return -EIO;
@@ -177,7 +178,7 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 		return -ENOENT;
 	if (bytes.len > RECORD_BYTES_MAX)
 		return -EFBIG;
-	int r = txn_doc(t, tn, &now);
+	int r = txn_shown(t, tn, &now);
 	if (r < 0)
 		return r;
 	struct id stream = tn->n.stream;
@@ -188,6 +189,32 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 	size_t first = ops->count;
 
 	if (!doc_diff(base ? base : now, bytes, json, node, &stamp, ops))
+		return 0;
+	r = apply_from(t, &stream, first);
+	if (r == 0)
+		r = touch(t, &stream, tn);
+	return r < 0 ? r : 1;
+}
+
+int db_put_chunks(struct txn *t, const struct id *node, const struct doc *base,
+		  struct slice manifest)
+{
+	struct txn_node *tn = txn_node(t, node);
+	const struct doc *now = NULL;
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known)
+		return -ENOENT;
+	int r = txn_shown(t, tn, &now);
+	if (r < 0)
+		return r;
+	struct id stream = tn->n.stream;
+	struct doc_stamp stamp = {.actor = t->db->actor, .hlc = t->hlc, .lamport = &t->lamport};
+	struct ops *ops = &txn_draft(t, &stream)->ops;
+	size_t first = ops->count;
+
+	if (!doc_diff_chunks(base ? base : now, manifest, node, &stamp, ops))
 		return 0;
 	r = apply_from(t, &stream, first);
 	if (r == 0)
@@ -274,30 +301,26 @@ int db_delete(struct txn *t, const struct id *node)
 
 int db_read(struct txn *t, const struct id *node, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
-	const struct txn_node *tn = txn_node(t, node);
+	bool chunked = false;
+	int r = db_shown(t, node, ret, &chunked);
 
-	if (tn && tn->doc && tn->content_changed) {
+	if (r == 0 && chunked) {
 		buf_clear(ret);
-		doc_render(tn->doc, ret);
-		return 0;
+		r = -EFBIG;
 	}
-	int r = store_get(t->store, key_node(&key, 'r', node), ret);
-	if (r == -ENOENT && tn && tn->known)
-		r = 0; /* nothing was ever written into it */
 	return r;
 }
 
 int db_doc(struct txn *t, const struct id *node, struct doc **ret)
 {
 	struct txn_node *tn = txn_node(t, node);
-	struct doc *doc = NULL;
+	const struct doc *doc = NULL;
 
 	if (!tn)
 		return -EIO;
 	if (!tn->known)
 		return -ENOENT;
-	int r = txn_doc(t, tn, &doc);
+	int r = txn_shown(t, tn, &doc);
 	if (r == 0)
 		*ret = doc_clone(doc);
 	return r;
@@ -305,9 +328,10 @@ int db_doc(struct txn *t, const struct id *node, struct doc **ret)
 
 int db_old_read(struct txn *t, const struct id *node, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	bool chunked = false;
+	int r = db_old_shown(t, node, ret, &chunked);
 
-	return store_read(t->db->store, key_node(&key, 'r', node), ret);
+	return r == 0 && chunked ? -EFBIG : r;
 }
 
 int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
@@ -315,9 +339,11 @@ int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf state = {0};
 	AUTO(buf_fini) struct buf rendered = {0};
-	int r = store_read(t->db->store, key_node(&key, 's', node), &state);
+	int r = txn_old_shown(t, node, &state);
 
+	if (r == -ENOENT)
+		r = store_read(t->db->store, key_node(&key, 's', node), &state);
 	if (r == 0)
-		r = db_old_read(t, node, &rendered);
+		r = store_read(t->db->store, key_node(&key, 'r', node), &rendered);
 	return r < 0 ? r : doc_decode(buf_slice(&state), buf_slice(&rendered), ret);
 }

@@ -1,5 +1,6 @@
 /* The history of a node: which changes touched it, and what they did, told in words. */
 #include "core/db_i.h"
+#include "core/manifest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ struct story {
 	struct arena arena;
 	struct known *known;
 	size_t known_count;
-	uint64_t size; /**< of the last raw value */
+	uint64_t size;		   /**< of the last raw value */
+	struct manifest *manifest; /**< the last one, to tell what is new in the next */
 	bool began;
 };
 
@@ -152,6 +154,67 @@ static void tell_field(struct story *s, const struct op *op, struct buf *out)
 	k->value = unset ? SLICE("", 0) : arena_copy(&s->arena, op->value);
 }
 
+static void put_size(struct buf *out, uint64_t bytes)
+{
+	static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+	size_t unit = 0;
+	uint64_t tenths = bytes * 10;
+
+	for (; tenths >= 10000 && unit + 1 < countof(units); unit++)
+		tenths = (tenths + 500) / 1000;
+	if (unit == 0 || tenths >= 1000)
+		buf_printf(out, "%llu %s", (unsigned long long)(tenths / 10), units[unit]);
+	else
+		buf_printf(out, "%llu.%llu %s", (unsigned long long)(tenths / 10),
+			   (unsigned long long)(tenths % 10), units[unit]);
+}
+
+static int id_order(const void *a, const void *b)
+{
+	return chunk_id_cmp(&((const struct manifest_entry *)a)->id,
+			    &((const struct manifest_entry *)b)->id);
+}
+
+/* How many of m's chunks `before` does not have. */
+static size_t count_new(const struct manifest *before, const struct manifest *m)
+{
+	size_t have = before ? before->count : 0;
+	AUTO(free_ptr) struct manifest_entry *sorted = xcalloc(have, sizeof(*sorted));
+	size_t n = 0;
+
+	if (have) {
+		memcpy(sorted, before->entries, have * sizeof(*sorted));
+		qsort(sorted, have, sizeof(*sorted), id_order);
+	}
+	for (size_t i = 0; i < m->count; i++) {
+		if (!chunk_id_is_zero(&m->entries[i].id) &&
+		    (!have || !bsearch(&m->entries[i], sorted, have, sizeof(*sorted), id_order)))
+			n++;
+	}
+	return n;
+}
+
+/* "1.2 GB, 3 chunks new" */
+static void tell_chunks(struct story *s, const struct op *op, struct buf *out)
+{
+	struct manifest *m = NULL;
+
+	comma(out);
+	if (manifest_decode(op->value, &m) < 0) {
+		buf_printf(out, "(damaged)");
+		return;
+	}
+	size_t fresh = count_new(s->manifest, m);
+	if (!s->began)
+		buf_printf(out, "created, ");
+	put_size(out, m->size);
+	if (s->began)
+		buf_printf(out, ", %zu chunk%s new", fresh, fresh == 1 ? "" : "s");
+	s->size = m->size;
+	manifest_unref(s->manifest);
+	s->manifest = m;
+}
+
 static void tell_op(struct story *s, const struct op *op, struct buf *out)
 {
 	switch (op->kind) {
@@ -167,6 +230,9 @@ static void tell_op(struct story *s, const struct op *op, struct buf *out)
 		else
 			buf_printf(out, "created, %zu bytes", op->value.len);
 		s->size = op->value.len;
+		break;
+	case OP_CHUNKS:
+		tell_chunks(s, op, out);
 		break;
 	case OP_MOVE:
 		if (!s->began)
@@ -291,6 +357,7 @@ int db_history(struct db *db, const struct id *node,
 	free(lines);
 	free(l.items);
 	free(s.known);
+	manifest_unref(s.manifest);
 	arena_fini(&s.arena);
 	return r == 0 && l.count == 0 ? -ENOENT : r;
 }

@@ -9,6 +9,7 @@
 #include "core/envelope.h"
 #include "core/node.h"
 #include "core/thread.h"
+#include "core/wants.h"
 
 /** (stream, device): what is applied of it, and how far it is sealed. */
 struct feed {
@@ -32,6 +33,16 @@ struct member {
 	struct buf cert;
 };
 
+/** The chunks read last. */
+struct chunk_cache {
+	struct mutex lock; /**< a leaf */
+	struct cached_chunk {
+		struct chunk_id id;
+		struct buf bytes;
+	} items[4];
+	size_t next;
+};
+
 struct db {
 	char *dir;
 	char *name;
@@ -45,6 +56,10 @@ struct db {
 	struct db_env env;
 	struct store *store;
 	int lock_fd;
+	struct chunk_keys chunk_keys;
+	struct packs *packs;
+	struct chunk_cache chunk_cache;
+	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */
 
 	struct mutex observers_lock; /**< protects observers; held while they are called */
 	struct db_observer *observers;
@@ -71,6 +86,8 @@ struct db {
 	uint64_t moves_used; /**< by this transaction last */
 	struct acked *acked;
 	size_t acked_count;
+	struct wants wants;
+	uint64_t arrivals; /**< chunks that came from peers */
 };
 
 /** A node as this transaction sees it. */
@@ -81,9 +98,11 @@ struct txn_node {
 	bool dirty;   /**< to be written back */
 	bool touched; /**< this transaction's own change has touched it */
 	bool content_changed;
-	bool projected;	 /**< its projection changed: the view has to hear of it */
-	bool told;	 /**< the view has */
-	struct doc *doc; /**< NULL until needed */
+	bool projected;	  /**< its projection changed: the view has to hear of it */
+	bool told;	  /**< the view has */
+	bool doc_changed; /**< doc or shown */
+	struct doc *doc;  /**< NULL until needed */
+	struct doc *shown; /**< once doc is there: what is shown in its place while chunks are missing, or NULL */
 	struct txn_node *next_in_slot;
 	struct txn_node *next; /**< in order of first use */
 };
@@ -102,6 +121,12 @@ struct group {
 
 #define TXN_SLOTS 64
 
+/** A want that begins or ends. */
+struct txn_want {
+	struct want want;
+	bool ended;
+};
+
 struct txn {
 	struct db *db;
 	struct store_txn *store;
@@ -115,6 +140,7 @@ struct txn {
 	bool remote;
 	bool moves_changed;   /**< db->moves was, and has to go unless this is committed */
 	bool moves_unsettled; /**< directories are not yet where they should be */
+	uint64_t seq;	      /**< of the change being applied, if remote */
 	bool view_called;
 	bool prepared;
 	struct txn_node **slots; /**< a power of two, or none yet */
@@ -131,6 +157,8 @@ struct txn {
 	size_t feed_count;
 	struct member *members; /**< admitted here */
 	size_t member_count;
+	struct txn_want *wants;
+	size_t want_count;
 };
 
 /* txn.c */
@@ -138,6 +166,8 @@ struct txn {
 struct txn_node *txn_node(struct txn *t, const struct id *id);
 /** Its document, loaded on first use. */
 int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret);
+/** The same, of what is shown. */
+int txn_shown(struct txn *t, struct txn_node *tn, const struct doc **ret);
 /** An operation of this device's own change, appended to the draft of the stream. */
 struct op *txn_op(struct txn *t, const struct id *stream, enum op_kind kind, const struct id *node);
 struct draft *txn_draft(struct txn *t, const struct id *stream);
@@ -151,6 +181,22 @@ void txn_history(struct txn *t, const struct change *c, const struct id *stream,
 int db_commit_quiet(struct txn *t);
 int db_commit_changed(struct txn *t);
 
+/* txn_wants.c */
+/** Applies an operation to the node's loaded document. */
+void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, struct stamp stamp);
+/** For txn_doc(): what a waiting node shows. */
+int txn_load_shown(struct txn *t, struct txn_node *tn, struct slice rendered);
+/** The state that is shown while chunks are missing, as of before the transaction; -ENOENT. */
+int txn_old_shown(const struct txn *t, const struct id *node, struct buf *ret);
+/** Stages it. */
+void txn_write_shown(struct txn *t, struct txn_node *tn, struct slice rendered);
+void txn_write_wants(struct txn *t);
+/** Makes the transaction's wants the database's. */
+void txn_publish_wants(struct txn *t);
+/** All chunks of a want are here. */
+int txn_end_want(struct txn *t, const struct want *want);
+int txn_load_wants(struct db *db);
+
 /* tree.c */
 /** Where a MOVE puts a node. */
 struct tree_place {
@@ -162,6 +208,8 @@ struct tree_place {
 int tree_place(struct txn *t, struct txn_node *tn, const struct tree_place *to);
 /** The node is nowhere, until tree_place(). */
 int tree_unplace(struct txn *t, struct txn_node *tn);
+/** Whether a visible node has anything to show. */
+bool tree_is_shown(const struct txn_node *tn);
 /** The effect of one operation on nodes and documents. 0 also for operations without effect. */
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp);
 /** Works out shown names and visibility of everything that changed, and tells the view. */

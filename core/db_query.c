@@ -35,7 +35,7 @@ int db_children(struct txn *t, const struct id *dir,
 
 		if (!tn) {
 			r = -EIO;
-		} else if (tn->n.visible) {
+		} else if (tree_is_shown(tn)) {
 			tree_info(t, tn, &info);
 			fn(ctx, &info);
 			node_info_fini(&info);
@@ -77,7 +77,7 @@ static int find_child(struct txn *t, const struct id *dir, struct slice name, st
 		for (size_t i = 0; i < l.count && !f.done; i++) {
 			const struct txn_node *tn = txn_node(t, &l.items[i]);
 
-			if (tn && tn->n.visible && slice_eq(buf_slice(&tn->n.shown), name)) {
+			if (tn && tree_is_shown(tn) && slice_eq(buf_slice(&tn->n.shown), name)) {
 				f.found = tn->n.id;
 				f.done = true;
 			}
@@ -263,7 +263,7 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 		const struct txn_node *tn = txn_node(t, &l.items[i]);
 		struct buf path = {0};
 
-		if (!tn || !tn->n.visible)
+		if (!tn || !tree_is_shown(tn))
 			continue;
 		tree_info(t, tn, &infos[n]);
 		path_of(t, tn, &path);
@@ -288,6 +288,7 @@ struct lost {
 
 struct losers {
 	struct db *db;
+	const struct id *node;
 	struct lost *items;
 	size_t count;
 };
@@ -301,7 +302,11 @@ static bool is_before(const struct lost *a, const struct lost *b)
 static void keep_loser(void *ctx, const struct doc_loser *l)
 {
 	struct losers *all = ctx;
-	struct lost lost = {.l = {.whole = l->raw, .id = l->id, .time_ms = l->hlc >> 16}};
+	struct lost lost = {
+		.l = {.whole = l->raw, .chunked = l->chunks, .id = l->id, .time_ms = l->hlc >> 16}};
+
+	if (l->chunks && wants_find(&all->db->wants, all->node, l->id))
+		return; /* it is not all here yet */
 
 	doc_path_text(l->path, &lost.path);
 	buf_slice_append(&lost.value, l->value);
@@ -318,11 +323,11 @@ static void keep_loser(void *ctx, const struct doc_loser *l)
 int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const struct db_loser *l),
 	      void *ctx)
 {
-	struct losers all = {.db = db};
+	struct losers all = {.db = db, .node = node};
 	struct txn *t = db_begin(db);
 	struct txn_node *tn = txn_node(t, node);
-	struct doc *doc = NULL;
-	int r = !tn ? -EIO : tn->known ? txn_doc(t, tn, &doc) : -ENOENT;
+	const struct doc *doc = NULL;
+	int r = !tn ? -EIO : tn->known ? txn_shown(t, tn, &doc) : -ENOENT;
 
 	if (r == 0)
 		doc_losers(doc, keep_loser, &all);

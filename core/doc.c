@@ -1,5 +1,6 @@
 /* What happens to a document from outside: operations; and what it tells: mode, losers, paths. */
 #include "core/doc_i.h"
+#include "core/manifest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,8 @@ static bool is_sound(const struct op *op)
 	case OP_UNRAW:
 	case OP_LAYOUT:
 		return true;
+	case OP_CHUNKS:
+		return manifest_is_sound(op->value);
 	case OP_TOUCH:
 	case OP_MOVE:
 	case OP_DELETE:
@@ -98,8 +101,12 @@ void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_
 	}
 	struct reg *reg = op->kind == OP_LAYOUT ? &d->layout : &d->raw;
 	(void)doc_reg_remove(d, reg, op->preds, op->pred_count);
-	if (op->kind != OP_UNRAW)
-		add_text(d, reg, id, op->value)->hlc = hlc;
+	if (op->kind == OP_UNRAW)
+		return;
+	struct sib *s = add_text(d, reg, id, op->value);
+	s->hlc = hlc;
+	if (op->kind == OP_CHUNKS)
+		s->kind = VALUE_CHUNKS;
 }
 
 void doc_apply(struct doc *d, const struct op *op, struct opid id, uint64_t hlc)
@@ -114,7 +121,7 @@ void doc_apply(struct doc *d, const struct op *op, struct opid id, uint64_t hlc)
 enum doc_mode doc_mode(const struct doc *d)
 {
 	if (d->raw.count)
-		return DOC_RAW;
+		return d->sibs[doc_reg_best(d, d->raw)].kind == VALUE_CHUNKS ? DOC_CHUNKS : DOC_RAW;
 	return d->fields[0].live ? DOC_JSON : DOC_EMPTY;
 }
 
@@ -124,6 +131,7 @@ static void report(const struct sib *s, const struct doc_loser *where,
 	struct doc_loser l = *where;
 
 	l.value = s->value;
+	l.chunks = s->kind == VALUE_CHUNKS;
 	l.id = s->id;
 	l.hlc = s->hlc;
 	fn(ctx, &l);
@@ -136,7 +144,7 @@ static void raw_losers(const struct doc *d, void (*fn)(void *ctx, const struct d
 	const struct doc_loser where = {.path = SLICE("", 0), .raw = true};
 
 	for (uint32_t i = d->raw.first; i != DOC_NONE; i = d->sibs[i].next) {
-		if (!slice_eq(d->sibs[i].value, shown->value))
+		if (d->sibs[i].kind != shown->kind || !slice_eq(d->sibs[i].value, shown->value))
 			report(&d->sibs[i], &where, fn, ctx);
 	}
 }
@@ -215,6 +223,27 @@ size_t doc_conflict_count(const struct doc *d)
 
 	doc_losers(d, count_loser, &n);
 	return n;
+}
+
+void doc_manifests(const struct doc *d,
+		   void (*fn)(void *ctx, struct opid id, struct slice manifest), void *ctx)
+{
+	for (uint32_t i = d->raw.first; i != DOC_NONE; i = d->sibs[i].next) {
+		if (d->sibs[i].kind == VALUE_CHUNKS)
+			fn(ctx, d->sibs[i].id, d->sibs[i].value);
+	}
+}
+
+struct opid doc_shown_raw(const struct doc *d, uint64_t *ret_hlc)
+{
+	static const struct opid none;
+
+	if (d->raw.count == 0)
+		return none;
+	const struct sib *s = &d->sibs[doc_reg_best(d, d->raw)];
+	if (ret_hlc)
+		*ret_hlc = s->hlc;
+	return s->id;
 }
 
 static bool is_plain_key(struct slice key)

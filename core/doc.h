@@ -9,7 +9,8 @@
  *            Objects are VALUE_OBJECT at their own path; scalars and arrays are VALUE_TEXT with their
  *            source text (arrays merge as a whole for now).
  *   raw      multi-value register of the whole bytes. While it has any sibling, the raw winner is
- *            what is shown; the fields stay underneath.
+ *            what is shown; the fields stay underneath. A sibling may be a manifest (core/manifest.h)
+ *            in place of the bytes; the rendering is that manifest then, and doc_mode() says so.
  *   layout   multi-value register of a JSON text, of which only formatting matters.
  *
  * Which kind is shown where two disagree: at a path, the sibling with the highest (hlc, lamport,
@@ -48,7 +49,7 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out);
 int doc_decode(struct slice state, struct slice rendered, struct doc **ret);
 
 /**
- * Applies one operation (SET, UNSET, RAW, UNRAW, LAYOUT; others are ignored, and so are those whose
+ * Applies one operation (SET, UNSET, RAW, CHUNKS, UNRAW, LAYOUT; others are ignored, and so are those whose
  * path or value is malformed). Operations arrive in causal order, an actor's own by ascending lamport;
  * in which order concurrent ones arrive makes no difference to the state. Applying one twice makes
  * none either: what is not above the actor's last lamport in this document is a duplicate.
@@ -74,9 +75,14 @@ struct doc_stamp {
 bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
 	      const struct doc_stamp *stamp, struct ops *ops);
 
+/** The same for content in chunks: an OP_CHUNKS unless base shows this very manifest. */
+bool doc_diff_chunks(const struct doc *base, struct slice manifest, const struct id *node,
+		     const struct doc_stamp *stamp, struct ops *ops);
+
 enum doc_mode {
 	DOC_EMPTY, /**< nothing was ever written */
 	DOC_RAW,
+	DOC_CHUNKS, /**< the rendering is a manifest */
 	DOC_JSON
 };
 
@@ -86,6 +92,7 @@ enum doc_mode doc_mode(const struct doc *d);
 struct doc_loser {
 	struct slice path; /**< empty and raw = true: the whole value */
 	bool raw;
+	bool chunks;	    /**< raw, and value is a manifest */
 	struct slice value; /**< empty for an object */
 	struct opid id;
 	uint64_t hlc;
@@ -98,6 +105,12 @@ struct doc_loser {
  */
 void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
 size_t doc_conflict_count(const struct doc *d);
+
+/** Calls fn for every manifest among the raw siblings. */
+void doc_manifests(const struct doc *d,
+		   void (*fn)(void *ctx, struct opid id, struct slice manifest), void *ctx);
+/** The raw sibling that is shown, lamport 0 = none is, and its time unless ret_hlc is NULL. */
+struct opid doc_shown_raw(const struct doc *d, uint64_t *ret_hlc);
 
 /** "a.b.c" for people, from an encoded path; keys with a dot or control are JSON-quoted. */
 void doc_path_text(struct slice path, struct buf *out);

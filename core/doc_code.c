@@ -1,5 +1,6 @@
 /* The state of a document as bytes and back; drawn in doc_i.h. */
 #include "core/doc_i.h"
+#include "core/manifest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #define SIB_ACTOR 4u
 #define SIB_LAMPORT 8u
 #define SIB_HLC 16u
+#define SIB_CHUNKS 32u
 
 /* The siblings are coded relative to the one before. */
 struct last {
@@ -100,6 +102,7 @@ static void put_sib(struct encoder *e, const struct sib *s)
 
 	assert(actor != DOC_NONE);
 	flags |= s->kind == VALUE_OBJECT ? SIB_OBJECT : 0;
+	flags |= s->kind == VALUE_CHUNKS ? SIB_CHUNKS : 0;
 	flags |= opid_eq(s->ord, s->id) ? 0 : SIB_ORD;
 	flags |= actor == e->last.actor ? 0 : SIB_ACTOR;
 	flags |= s->id.lamport == e->last.lamport + 1 ? 0 : SIB_LAMPORT;
@@ -266,7 +269,9 @@ static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *las
 	}
 	*last = id;
 	struct sib *s = doc_reg_add(c->d, reg, id);
-	s->kind = flags & SIB_OBJECT ? VALUE_OBJECT : VALUE_TEXT;
+	s->kind = flags & SIB_OBJECT   ? VALUE_OBJECT
+		  : flags & SIB_CHUNKS ? VALUE_CHUNKS
+				       : VALUE_TEXT;
 	s->hlc = now.hlc;
 	if (flags & SIB_ORD)
 		s->ord = ord;
@@ -306,6 +311,9 @@ static void take_texts(struct decoder *c, struct reg *reg)
 
 		if (s)
 			s->value = take_text(c);
+		if (s && s->kind == VALUE_CHUNKS &&
+		    (reg != &c->d->raw || !manifest_is_sound(s->value)))
+			c->r.bad = true;
 	}
 }
 
@@ -331,6 +339,8 @@ static uint32_t take_field(struct decoder *c, uint32_t parent, uint32_t *ret_fie
 	for (uint64_t i = 0; i < count && !c->r.bad; i++) {
 		struct sib *s = take_sib(c, &reg, &last);
 
+		if (s && s->kind == VALUE_CHUNKS)
+			c->r.bad = true;
 		if (s && s->kind == VALUE_TEXT)
 			s->value = reader_bytes(&c->r, SIZE_MAX);
 	}

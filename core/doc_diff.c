@@ -196,8 +196,11 @@ static bool shows(const struct doc *d, const struct json *layout, struct slice b
 {
 	AUTO(buf_fini) struct buf out = {0};
 
-	if (d->raw.count)
-		return slice_eq(d->sibs[doc_reg_best(d, d->raw)].value, bytes);
+	if (d->raw.count) {
+		const struct sib *s = &d->sibs[doc_reg_best(d, d->raw)];
+
+		return s->kind == VALUE_TEXT && slice_eq(s->value, bytes);
+	}
 	(void)buf_reserve(&out, bytes.len + 1);
 	doc_render_with(d, layout, &out);
 	return slice_eq(buf_slice(&out), bytes);
@@ -280,6 +283,22 @@ static void advance(const struct doc *base, uint64_t *lamport)
 		if (*lamport < base->seen[i].lamport)
 			*lamport = base->seen[i].lamport;
 	}
+}
+
+bool doc_diff_chunks(const struct doc *base, struct slice manifest, const struct id *node,
+		     const struct doc_stamp *stamp, struct ops *ops)
+{
+	struct diff x = {.base = base, .node = node, .stamp = stamp, .ops = ops, .first = ops->count};
+
+	if (base->raw.count) {
+		const struct sib *s = &base->sibs[doc_reg_best(base, base->raw)];
+
+		if (s->kind == VALUE_CHUNKS && slice_eq(s->value, manifest))
+			return false;
+	}
+	advance(base, stamp->lamport);
+	add_op(&x, OP_CHUNKS, base->raw)->value = arena_copy(&ops->arena, manifest);
+	return true;
 }
 
 bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,

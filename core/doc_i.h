@@ -27,6 +27,7 @@
  *                      [varint lamport, varint 0 and 8 bytes actor or index in seen + 1]   SIB_ORD
  *                      bytes value                  of a VALUE_TEXT
  *                      text                         of raw and layout
+ *                                                SIB_CHUNKS: the text is a manifest
  *   text               varint n, varint m, bytes x: the first n bytes of the rendering, x, and its
  *                      last m bytes
  */

@@ -369,6 +369,7 @@ void doc_render_with(const struct doc *d, const struct json *layout, struct buf 
 	case DOC_EMPTY:
 		return;
 	case DOC_RAW:
+	case DOC_CHUNKS:
 		buf_slice_append(out, d->sibs[doc_reg_best(d, d->raw)].value);
 		return;
 	case DOC_JSON:

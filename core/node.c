@@ -15,6 +15,9 @@ enum {
 	FLAG_SHOWN = 16, /**< the shown name differs from the name */
 	FLAG_HOLDS_DIRS = 32,
 	FLAG_ROAMED = 64,
+	FLAG_CHUNKED = 128,
+	FLAG_WAITING = 256,
+	FLAG_ABSENT = 512,
 };
 
 void node_fini(struct node *n)
@@ -64,10 +67,12 @@ void node_encode(const struct node *n, struct buf *out)
 
 	buf_u8(out, NODE_VERSION);
 	buf_u8(out, (uint8_t)n->kind);
-	buf_u8(out, (uint8_t)((n->exec ? FLAG_EXEC : 0) | (n->raw ? FLAG_RAW : 0) |
-			      (n->indexed ? FLAG_INDEXED : 0) | (n->visible ? FLAG_VISIBLE : 0) |
-			      (same_name ? 0 : FLAG_SHOWN) | (n->holds_dirs ? FLAG_HOLDS_DIRS : 0) |
-			      (n->roamed ? FLAG_ROAMED : 0)));
+	buf_varint(out, (n->exec ? FLAG_EXEC : 0u) | (n->raw ? FLAG_RAW : 0u) |
+				(n->indexed ? FLAG_INDEXED : 0u) |
+				(n->visible ? FLAG_VISIBLE : 0u) | (same_name ? 0u : FLAG_SHOWN) |
+				(n->holds_dirs ? FLAG_HOLDS_DIRS : 0u) |
+				(n->roamed ? FLAG_ROAMED : 0u) | (n->chunked ? FLAG_CHUNKED : 0u) |
+				(n->waiting ? FLAG_WAITING : 0u) | (n->absent ? FLAG_ABSENT : 0u));
 	id_write(out, &n->stream);
 	id_write(out, &n->parent);
 	buf_bytes(out, buf_slice(&n->name));
@@ -95,13 +100,16 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	if (reader_u8(&r) != NODE_VERSION)
 		return -EBADMSG;
 	ret->kind = (enum node_kind)reader_varint_max(&r, NODE_SYMLINK);
-	uint8_t flags = reader_u8(&r);
+	uint64_t flags = reader_varint(&r);
 	ret->exec = flags & FLAG_EXEC;
 	ret->raw = flags & FLAG_RAW;
 	ret->indexed = flags & FLAG_INDEXED;
 	ret->visible = flags & FLAG_VISIBLE;
 	ret->holds_dirs = flags & FLAG_HOLDS_DIRS;
 	ret->roamed = flags & FLAG_ROAMED;
+	ret->chunked = flags & FLAG_CHUNKED;
+	ret->waiting = flags & FLAG_WAITING;
+	ret->absent = flags & FLAG_ABSENT;
 	ret->stream = id_read(&r);
 	ret->parent = id_read(&r);
 	buf_slice_append(&ret->name, reader_bytes(&r, CHANGE_NAME_BYTES_MAX));

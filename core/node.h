@@ -33,8 +33,11 @@ struct node {
 	uint64_t size;
 	uint32_t conflicts;
 	bool raw;
-	bool indexed;	  /**< listed among its parent's children */
-	bool visible;	  /**< as projected */
+	bool chunked; /**< what is shown is in chunks; key 'r' holds the manifest */
+	bool waiting; /**< for chunks: what is shown is an older state, under 'Ks' (core/wants.h) */
+	bool absent;  /**< waiting, and there is no older one */
+	bool indexed; /**< listed among its parent's children */
+	bool visible; /**< as projected */
 	struct buf shown; /**< as projected */
 };
 

@@ -133,11 +133,20 @@ static int find(struct packs *p, const struct chunk_id *id, struct place *ret)
 	return reader_finish(&v) < 0 ? -EIO : 0;
 }
 
-bool packs_has(struct packs *p, const struct chunk_id *id)
+enum packs_state packs_state(struct packs *p, const struct chunk_id *id)
 {
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
 	struct place at;
 
-	return find(p, id, &at) == 0;
+	if (store_read(p->store, key_of(&key, id), &value) == 0)
+		return PACKS_INDEXED;
+	return find_fresh(p, id, &at) ? PACKS_FRESH : PACKS_NONE;
+}
+
+bool packs_has(struct packs *p, const struct chunk_id *id)
+{
+	return packs_state(p, id) != PACKS_NONE;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------- */

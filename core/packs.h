@@ -32,6 +32,12 @@ void packs_close(struct packs *p);
 
 /** Keeps a chunk: 1 = it was not here. -ENOSPC, -EIO and the like: nothing was done. */
 int packs_put(struct packs *p, const struct chunk_id *id, struct slice bytes);
+enum packs_state {
+	PACKS_NONE,
+	PACKS_FRESH,   /**< here, and not in the index yet */
+	PACKS_INDEXED, /**< and that is durable once the store was synced */
+};
+enum packs_state packs_state(struct packs *p, const struct chunk_id *id);
 bool packs_has(struct packs *p, const struct chunk_id *id);
 /** Clears ret first. -ENOENT; -EIO: it is not any more what it was. */
 int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret);

@@ -24,6 +24,7 @@
  *   c stream16 actor8 seq8      core/feed: loose changes          e stream16 actor8 seq8  sealed envelopes
  *   f stream16 actor8           core/feed: heads                  q arrival8  order of envelopes
  *   v device8 stream16 actor8   core/feed: what devices acknowledged
+ *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
  *
  * Threads: any. Batches are atomic; the caller orders them.
  */

@@ -1,13 +1,14 @@
 /*
  * The sync engine of one connection; see sync.h for the messages.
  *
- * A connection begins with a barrier (db_sync), so that what DIGEST and HAVE state is durable here and
- * the other side may count it as acknowledged. From then on `vv` is what the peer holds or was sent, and
+ * A connection begins with a barrier (db_sync), so that what DIGEST and HAVE state is durable here; what is
+ * acknowledged, ACK alone says, for a change may be here without its chunks. From then on `vv` is what the peer holds or was sent, and
  * `cursor` walks our envelopes in order of arrival.
  */
 #include "core/sync.h"
 
 #include "core/db.h"
+#include "core/sync_chunks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ struct sync {
 	uint8_t pong[8];
 	bool pong_came;
 	uint64_t pong_us;
+	struct sync_chunks *chunks;
 };
 
 static int pos_cmp(const void *a, const void *b)
@@ -136,6 +138,7 @@ struct sync *sync_create(const struct sync_options *options)
 	s->db = options->db;
 	s->peer = options->peer;
 	s->now_ms = options->now_ms;
+	s->chunks = sync_chunks_create(s->db, s->peer);
 	(void)strncpy(s->endpoint, options->endpoint, ENDPOINT_MAX);
 	return s;
 }
@@ -148,6 +151,7 @@ void sync_destroy(struct sync *s)
 	for (size_t i = 0; i < s->told_count; i++)
 		vv_fini(&s->told[i].vv);
 	free(s->told);
+	sync_chunks_destroy(s->chunks);
 	free(s);
 }
 
@@ -184,15 +188,20 @@ static int receive_hello(struct sync *s, struct reader *r)
 	return 0;
 }
 
-/* The peer stated this after a barrier: it holds it durably. */
+/* The peer stated this after a barrier: it holds it durably, and its own all in all. */
 static int set_peer_vv(struct sync *s, struct vv *vv)
 {
+	int r = 0;
+
 	vv_fini(&s->vv);
 	s->vv = *vv;
 	*vv = (struct vv){0};
 	s->vv_known = true;
 	s->cursor = 0;
-	int r = db_set_acked(s->db, s->peer, s->vv.pos, s->vv.count);
+	for (size_t i = 0; r >= 0 && i < s->vv.count; i++) {
+		if (s->vv.pos[i].actor == s->peer)
+			r = db_set_acked(s->db, s->peer, &s->vv.pos[i], 1);
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -287,6 +296,8 @@ int sync_receive(struct sync *s, struct slice message)
 
 	if (type != MESSAGE_HELLO && !s->hello_came)
 		return -EPROTO;
+	if (type >= SYNC_CHUNKS_WANT && type <= SYNC_CHUNKS_MORE)
+		return sync_chunks_receive(s->chunks, type, &r);
 	s->idle_at = 0;
 	switch (type) {
 	case MESSAGE_HELLO:
@@ -519,9 +530,11 @@ int sync_next(struct sync *s, struct buf *out)
 		return 0;
 	if (next_small(s, out))
 		return 1;
+	if (s->vv_known && sync_chunks_next(s->chunks, out))
+		return 1;
 	uint64_t generation = db_generation(s->db);
 	if (s->idle_at == generation + 1)
-		return 0;
+		return sync_chunks_next_bulk(s->chunks, out);
 	if (!s->digest_sent)
 		return next_digest(s, out);
 	if (s->have_wanted || (s->stuck && generation != s->stuck_at))
@@ -533,7 +546,7 @@ int sync_next(struct sync *s, struct buf *out)
 		return 1;
 	s->in_sync = s->vv_known && !s->stuck && same_changes(s);
 	s->idle_at = generation + 1;
-	return 0;
+	return sync_chunks_next_bulk(s->chunks, out);
 }
 
 void sync_get_info(const struct sync *s, struct sync_info *ret)

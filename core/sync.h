@@ -7,11 +7,12 @@
  *
  *   HELLO 1     varint version, 16 bytes database id, varint wall clock ms, bytes endpoint
  *   DIGEST 2    32 bytes: digest of the sender's sorted vv. Equal digests: in sync, nothing more to say.
- *   HAVE 3      vv: everything the sender has applied. Answers a DIGEST that differs; also sent when
+ *   HAVE 3      vv: everything the sender has applied, whether or not the chunks of it are there. Answers a DIGEST that differs; also sent when
  *               an envelope could not be applied, to be sent the missing ones again.
  *   ENVELOPE 4  16 bytes stream, 8 bytes actor, the sealed envelope (core/envelope.h)
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
  *   PING 6, PONG 7   8 bytes, echoed
+ *   8 to 11     chunks: core/sync_chunks.h
  *
  * Envelopes go out in the order they were applied here, which is a causal order.
  */
@@ -23,7 +24,7 @@
 struct db;
 struct sync;
 
-#define SYNC_VERSION 1
+#define SYNC_VERSION 2
 /** Largest message; net refuses more before it allocates. */
 #define SYNC_MESSAGE_BYTES_MAX (80u << 20)
 

@@ -208,14 +208,13 @@ static int apply_content(struct txn *t, const struct op *op, struct txn_node *tn
 {
 	struct doc *doc = NULL;
 
-	if (tn->n.kind == NODE_DIR)
+	if (tn->n.kind == NODE_DIR || (op->kind == OP_CHUNKS && tn->n.kind != NODE_RECORD))
 		return 0;
 	int r = txn_doc(t, tn, &doc);
 	if (r < 0)
 		return r;
-	doc_apply(doc, op, stamp.id, stamp.hlc);
-	tn->content_changed = true;
-	if (stamp_beats(stamp, tn->n.content))
+	txn_apply_doc(t, tn, op, stamp);
+	if (tn->content_changed && stamp_beats(stamp, tn->n.content))
 		tn->n.content = stamp;
 	return 0;
 }
@@ -261,6 +260,7 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 	case OP_RAW:
 	case OP_UNRAW:
 	case OP_LAYOUT:
+	case OP_CHUNKS:
 		return apply_content(t, op, tn, stamp);
 	case OP_MEMBER:
 		break;
@@ -366,13 +366,18 @@ static int project_group(struct txn *t, const struct group *g)
 	return r;
 }
 
+bool tree_is_shown(const struct txn_node *tn)
+{
+	return tn->n.visible && !tn->n.absent;
+}
+
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret)
 {
 	(void)t;
 	*ret = (struct node_info){
 		.id = tn->n.id,
 		.kind = tn->n.kind,
-		.visible = tn->n.visible,
+		.visible = tree_is_shown(tn),
 		.parent = tn->n.parent,
 		.size = tn->n.size,
 		.exec = tn->n.exec,
@@ -381,6 +386,7 @@ void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret)
 		.rev = tn->n.last.id,
 		.conflicts = tn->n.conflicts,
 		.raw = tn->n.raw,
+		.chunked = tn->n.chunked,
 	};
 	ret->name = xmalloc(tn->n.shown.len + 1);
 	if (tn->n.shown.len)

@@ -142,11 +142,25 @@ int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 			tn->doc = doc_create();
 		else if (r == 0)
 			r = doc_decode(buf_slice(&state), buf_slice(&rendered), &tn->doc);
+		if (tn->doc && tn->stored && tn->n.waiting) {
+			r = txn_load_shown(t, tn, buf_slice(&rendered));
+			if (r < 0)
+				doc_destroy(STEAL(tn->doc));
+		}
 		if (!tn->doc)
 			return r == -EBADMSG ? -EIO : r;
 	}
 	*ret = tn->doc;
 	return 0;
+}
+
+int txn_shown(struct txn *t, struct txn_node *tn, const struct doc **ret)
+{
+	struct doc *doc = NULL;
+	int r = txn_doc(t, tn, &doc);
+
+	*ret = tn->shown ? tn->shown : doc;
+	return r;
 }
 
 struct draft *txn_draft(struct txn *t, const struct id *stream)
@@ -264,13 +278,16 @@ static int write_doc(struct txn *t, struct txn_node *tn)
 	AUTO(buf_fini) struct buf rendered = {0};
 	AUTO(buf_fini) struct buf state = {0};
 
-	doc_render(tn->doc, &rendered);
+	const struct doc *shown = tn->shown ? tn->shown : tn->doc;
+	doc_render(shown, &rendered);
 	doc_encode(tn->doc, buf_slice(&rendered), &state);
 	store_put(t->store, key_node(&key, 's', &tn->n.id), buf_slice(&state));
 	store_put(t->store, key_node(&key, 'r', &tn->n.id), buf_slice(&rendered));
-	tn->n.size = rendered.len;
-	tn->n.conflicts = (uint32_t)doc_conflict_count(tn->doc);
-	tn->n.raw = doc_mode(tn->doc) == DOC_RAW;
+	txn_write_shown(t, tn, buf_slice(&rendered));
+	tn->n.chunked = doc_mode(shown) == DOC_CHUNKS;
+	tn->n.size = tn->n.chunked ? manifest_size(buf_slice(&rendered)) : rendered.len;
+	tn->n.conflicts = (uint32_t)doc_conflict_count(shown);
+	tn->n.raw = doc_mode(shown) == DOC_RAW;
 	tn->dirty = true;
 	return 0;
 }
@@ -309,6 +326,7 @@ static void txn_fini(struct txn *t)
 
 		node_fini(&tn->n);
 		doc_destroy(tn->doc);
+		doc_destroy(tn->shown);
 		free(tn);
 		tn = next;
 	}
@@ -321,6 +339,7 @@ static void txn_fini(struct txn *t)
 	free(t->groups);
 	free(t->feeds);
 	free(t->members);
+	free(t->wants);
 	arena_fini(&t->arena);
 	store_abort(t->store);
 }
@@ -342,7 +361,7 @@ int db_prepare(struct txn *t)
 		return 0;
 	t->prepared = true;
 	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
-		if (tn->content_changed)
+		if (tn->content_changed || tn->doc_changed)
 			r = write_doc(t, tn);
 	}
 	if (r == 0)
@@ -354,6 +373,7 @@ int db_prepare(struct txn *t)
 	if (r < 0)
 		return r;
 	write_nodes(t);
+	txn_write_wants(t);
 	for (size_t i = 0; i < t->feed_count; i++)
 		feed_write(t, &t->feeds[i]);
 	write_counters(t);
@@ -384,6 +404,7 @@ static int commit(struct txn *t, bool news, bool later)
 	feed_publish(t);
 	member_publish(t);
 	t->moves_changed = false;
+	txn_publish_wants(t);
 	if (tell_view)
 		db->view.committed(db->view.ctx, NULL, 0);
 	txn_fini(t);
