@@ -26,6 +26,7 @@
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
  *     diff*.*            what changed in a text, what two arrays share
+ *     text*.*            a text several people edit: its event graph, what is concurrent merged
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of

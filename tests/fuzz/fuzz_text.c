@@ -1,0 +1,59 @@
+/* core/text: edits, events and whole histories from any bytes; what decodes applies without harm. */
+#include "core/text.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void edits(struct slice bytes)
+{
+	static const char base[] = "The quick brown fox\njumps over\nthe lazy dog\n";
+	AUTO(text_edits_fini) struct text_edits e = {0};
+	AUTO(buf_fini) struct buf plain = {0};
+	const struct opid ids[] = {{1, 1}, {1, 2}, {2, 1}};
+	uint64_t seen = 0;
+
+	if (text_edits_decode(bytes, &e) < 0)
+		return;
+	/* Twice at the same time, then once more on top of the first. */
+	struct text *t = text_create(SLICE_STR(base), NULL, 0);
+	enum text_outcome r = text_apply(t, ids[0], NULL, 0, &e, &seen);
+	bool fits = text_edits_apply(&e, SLICE_STR(base), &plain) == 0;
+	assert((r == TEXT_APPLIED) == fits);
+	if (fits)
+		assert(slice_eq(text_content(t), buf_slice(&plain)));
+	(void)text_apply(t, ids[1], NULL, 0, &e, &seen);
+	(void)text_apply(t, ids[2], ids, 1, &e, &seen);
+	text_destroy(t);
+}
+
+static void events(struct slice bytes)
+{
+	AUTO(buf_fini) struct buf again = {0};
+	struct arena arena = {0};
+	struct text_event v = {0};
+
+	if (text_event_decode(bytes, (struct opid){1000, 7}, &arena, &v) == 0) {
+		struct text *t = text_create(SLICE("", 0), &v.id, 1);
+
+		text_event_encode(&v, &again);
+		(void)text_load(t, &v, 1, true);
+		text_destroy(t);
+	}
+	text_edits_fini(&v.edits);
+	arena_fini(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct text *t = NULL;
+
+	if (len == 0)
+		return 0;
+	struct slice rest = SLICE(data + 1, len - 1);
+	if (data[0] % 3 == 0)
+		edits(rest);
+	else if (data[0] % 3 == 1)
+		events(rest);
+	else if (text_import(rest, &t) == 0)
+		text_destroy(t);
+	return 0;
+}
