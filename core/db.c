@@ -12,6 +12,7 @@
  */
 #include "core/db_chunks.h"
 #include "core/db_i.h"
+#include "core/stratum.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -455,6 +456,7 @@ static void db_free(struct db *db)
 	wipe(&db->chunk_keys, sizeof(db->chunk_keys));
 	mutex_fini(&db->chunk_cache.lock);
 	mutex_fini(&db->flush_lock);
+	strata_cache_drop(db);
 	for (size_t i = 0; i < db->member_count; i++)
 		member_fini(&db->members[i]);
 	for (size_t i = 0; i < db->acked_count; i++)
@@ -488,6 +490,8 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 	db->env = env ? *env : (struct db_env){0};
 	if (!db->env.now_ms)
 		db->env.now_ms = system_now_ms;
+	if (!db->env.stratum_changes)
+		db->env.stratum_changes = STRATUM_CHANGES;
 	mutex_init(&db->observers_lock);
 	mutex_init(&db->flush_lock);
 	mutex_init(&db->chunk_cache.lock);

@@ -21,6 +21,7 @@ struct txn;
 struct db_env {
 	uint64_t (*now_ms)(void *ctx);
 	void *ctx;
+	uint64_t stratum_changes; /**< 0 = STRATUM_CHANGES; less makes a simulator's short histories fold */
 };
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -283,12 +284,18 @@ size_t db_have(struct db *db, struct feed_pos **ret);
 size_t db_durable(struct db *db, struct feed_pos **ret);
 /** Seals this device's loose changes into envelopes. Cheap when there are none. */
 int db_seal(struct db *db);
+/** What is passed on as one: an envelope, or a stratum (core/stratum.h). */
+struct feed_item {
+	struct feed_pos pos; /**< seq = its last */
+	bool packed;	     /**< a stratum */
+};
+
 /**
- * The first envelope at or after arrival number *cursor (advanced past it) whose last seq is above
+ * The first envelope or stratum at or after arrival number *cursor (advanced past it) whose last seq is above
  * what vv says. 1 = found; 0 = no more.
  */
 int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv, size_t vv_count,
-		     struct feed_pos *ret_pos, struct buf *ret);
+		     struct feed_item *ret_item, struct buf *ret);
 /**
  * Applies an envelope. 1 applied, 0 had it already, -EAGAIN something it depends on is missing,
  * -EBADMSG forged, damaged or malformed, -EACCES not a member, -EIO/-ENOSPC store.

@@ -76,8 +76,8 @@ static int is_next(const struct feed *f, const struct envelope_range *range)
 	return range->seq_first == have + 1 ? 1 : -EAGAIN;
 }
 
-static int apply_body(struct txn *t, struct feed *f, const struct envelope_range *range,
-		      struct slice body)
+int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range *range,
+		     struct slice body)
 {
 	struct reader r = reader_init(body);
 	int err = 0;
@@ -99,6 +99,22 @@ static size_t feed_count_of(const struct db *db, uint64_t actor)
 	return n;
 }
 
+void db_held_back(struct db *db)
+{
+	db_lock(db);
+	db->held_back++;
+	mutex_unlock(&db->lock);
+}
+
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor)
+{
+	if (!member_find(db, actor))
+		return -EACCES;
+	if (!feed_find(db, stream, actor) && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)
+		return -EBADMSG;
+	return 0;
+}
+
 static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 			struct slice envelope)
 {
@@ -116,8 +132,9 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 	r = is_next(have, &range);
 	if (r <= 0)
 		return r;
-	if (!have && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)
-		return -EBADMSG;
+	r = db_apply_admits(db, stream, actor);
+	if (r < 0)
+		return r;
 	/* Our own feed, longer than we know it: this store is an old copy, and a peer refills it. */
 	if (actor == db->actor && have && have->sealed != have->seq)
 		return 0;
@@ -129,7 +146,7 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 		return r;
 	/* The transaction's feed may move when another is added: none is, while changes are applied. */
 	struct feed *f = txn_feed(t, stream, actor);
-	r = apply_body(t, f, &range, buf_slice(&body));
+	r = db_apply_changes(t, f, &range, buf_slice(&body));
 	if (r == 0)
 		feed_arrive(t, f, range.seq_first, range.count, envelope);
 	return r < 0 ? r : 1;

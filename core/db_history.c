@@ -76,6 +76,9 @@ static int load_change(struct txn *t, const struct id *stream, const struct feed
 	buf_be64(&key, pos->seq);
 	if (store_get(t->store, buf_slice(&key), ret) == 0)
 		return 0;
+	int packed = strata_load_change(t, stream, pos->actor, pos->seq, ret);
+	if (packed != -ENOENT)
+		return packed;
 	buf_clear(&key);
 	feed_key(&key, 'e', stream, pos->actor);
 	feed_key(&from, 'e', stream, pos->actor);

@@ -19,11 +19,15 @@ struct feed {
 	uint64_t sealed;   /**< last change inside an envelope; = seq but for our own */
 	uint64_t declared; /**< seq our own last change of this stream named as dependency */
 	uint64_t lamport;  /**< highest of the feed */
+	uint64_t folded;   /**< the changes up to here are in strata; may be ahead of seq */
 	uint8_t head[DIGEST_BYTES]; /**< hash of the last envelope */
+	uint64_t swept; /**< no envelopes are left that start up to here; in memory only */
+	uint64_t retry_at; /**< the cut at which there may be a whole stratum to fold; in memory only */
 };
 
 struct acked {
 	uint64_t device;
+	uint64_t heard_ms;    /**< wall clock when it last showed that it lives; 0 unknown */
 	struct feed_pos *pos; /**< sorted */
 	size_t count;
 };
@@ -87,7 +91,8 @@ struct db {
 	struct acked *acked;
 	size_t acked_count;
 	struct wants wants;
-	uint64_t arrivals; /**< chunks that came from peers */
+	uint64_t arrivals;		   /**< chunks that came from peers */
+	struct strata_cache *strata_cache; /**< or NULL */
 };
 
 /** A node as this transaction sees it. */
@@ -238,6 +243,8 @@ int tree_dirs_settle(struct txn *t);
 void tree_dirs_forget(struct db *db);
 
 /* feed.c */
+/** What is known of a device; created if new. Valid until the next call. */
+struct acked *feed_acked_of(struct db *db, uint64_t device);
 struct feed *feed_find(const struct db *db, const struct id *stream, uint64_t actor);
 int feed_load(struct db *db);
 void feed_write(struct txn *t, const struct feed *f);
@@ -251,11 +258,50 @@ uint64_t feed_pos_seq(const struct feed_pos *vv, size_t count, const struct id *
 void feed_key(struct buf *key, uint8_t prefix, const struct id *stream, uint64_t actor);
 /** What stands before the envelope in its store value. */
 #define ENVELOPE_HEAD_BYTES (8 + DIGEST_BYTES)
+#define STRATUM_HEAD_BYTES 8
+/** Key of the order of arrivals, and what stands there: an envelope, or a stratum (core/strata.c). */
+void feed_arrival_key(struct buf *key, uint64_t arrival);
+void feed_arrival_value(struct buf *value, const struct feed *f, uint64_t first, uint64_t last,
+			bool packed);
 /** Stores an envelope as the feed's next. */
 void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
 		 struct slice envelope);
 /** Own changes that some peer did not acknowledge yet. */
 uint64_t feed_pending_locked(struct db *db);
+
+/* compact.c */
+/** As db_heard(), within a transaction; true if there is something to write. */
+bool compact_heard(struct txn *t, struct acked *a);
+
+/* strata.c, strata_apply.c */
+/** Folds one stratum of what is below the cut. 1 = done, 0 = there is not a whole one, -EIO, -ENOSPC. */
+int strata_fold(struct db *db, const struct feed_pos *cut);
+/** Takes away some envelopes that are in strata. 1 = there may be more. */
+int strata_sweep(struct db *db, const struct feed_pos *feed);
+/** Key of the stratum that ends with this change. */
+void strata_key(struct buf *key, const struct id *stream, uint64_t actor, uint64_t seq_last);
+/** The stratum that holds a change, with its arrival before it, as stored. -ENOENT. */
+int strata_find(struct store_txn *t, const struct id *stream, uint64_t actor, uint64_t seq,
+		struct buf *ret);
+/** Gives up what is kept for the next strata_load_change(). The lock is held, or nobody else is there. */
+void strata_cache_drop(struct db *db);
+/** The bytes of a change that is in a stratum. -ENOENT, -EIO. */
+int strata_load_change(struct txn *t, const struct id *stream, uint64_t actor, uint64_t seq,
+		       struct buf *ret);
+
+struct stratum;
+/** Stores a verified stratum, at the arrival of what is here of it, else at *arrival, which is counted on. */
+int strata_put(struct txn *t, struct feed *f, const struct stratum *s, struct slice packed,
+	       uint64_t *arrival);
+
+/* db_apply.c */
+/** Counts something that was refused. */
+void db_held_back(struct db *db);
+/** Applies what an envelope held to this transaction's copy of the feed. -EAGAIN, -EBADMSG. */
+int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range *range,
+		     struct slice changes);
+/** -EACCES not a member, -EBADMSG more feeds than anybody has. */
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor);
 
 /* member.c */
 int member_load(struct db *db);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#define VERSION 2
 #define TAG_BYTES 16
 #define COMMIT_BYTES 16
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
@@ -69,52 +70,102 @@ static void hidden_part(const struct envelope_place *at, struct slice header, st
 	buf_append(out, at->prev, sizeof(at->prev));
 }
 
-static void signed_digest(const struct envelope_place *at, struct slice sent,
-			  uint8_t out[DIGEST_BYTES])
+static void hash_of(const struct envelope_place *at, struct slice sent, uint8_t out[DIGEST_BYTES])
 {
 	AUTO(buf_fini) struct buf hidden = {0};
 
 	hidden_part(at, SLICE("", 0), &hidden);
 	const struct slice parts[] = {buf_slice(&hidden), sent};
-	digest(out, "blaze envelope signature", parts, countof(parts));
+	digest(out, "blaze envelope", parts, countof(parts));
+}
+
+/*
+ * As in SIV: equal nonces mean equal plaintexts in the same place, which gives away nothing. `header` is what
+ * goes before the nonce.
+ */
+static void nonce_of(const struct envelope_place *at, const struct feed_keys *k,
+		     struct slice header, struct slice plain, uint8_t out[NONCE_BYTES])
+{
+	AUTO(buf_fini) struct buf bound = {0};
+	uint8_t key[DIGEST_BYTES];
+	uint8_t sum[DIGEST_BYTES];
+	crypto_generichash_state state;
+
+	hidden_part(at, header, &bound);
+	derive(key, k->key, "blaze nonce", buf_slice(&bound));
+	(void)crypto_generichash_init(&state, key, sizeof(key), sizeof(sum));
+	(void)crypto_generichash_update(&state, plain.data, plain.len);
+	(void)crypto_generichash_final(&state, sum, sizeof(sum));
+	memcpy(out, sum, NONCE_BYTES);
+	wipe(&state, sizeof(state));
+	wipe(key, sizeof(key));
+}
+
+static void pad(struct slice body, struct buf *plain)
+{
+	buf_bytes(plain, body);
+	buf_resize(plain, padme(plain->len));
+}
+
+/* Appends commitment, nonce and ciphertext to what is in *out, which is bound as the header. */
+static void seal(const struct envelope_place *at, const struct feed_keys *k, struct slice plain,
+		 struct buf *out)
+{
+	AUTO(buf_fini) struct buf bound = {0};
+	uint8_t nonce[NONCE_BYTES];
+
+	buf_append(out, k->commit, COMMIT_BYTES);
+	nonce_of(at, k, buf_slice(out), plain, nonce);
+	buf_append(out, nonce, sizeof(nonce));
+	hidden_part(at, buf_slice(out), &bound);
+	buf_varint(out, plain.len + MAC_BYTES);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(buf_reserve(out, plain.len + MAC_BYTES),
+							 NULL, plain.data, plain.len, bound.data,
+							 bound.len, NULL, nonce, k->key);
+	out->len += plain.len + MAC_BYTES;
+}
+
+/* All but the signature. */
+static void seal_changes(const struct envelope_place *at, uint64_t seq_first, struct slice changes,
+			 size_t count, struct buf *out)
+{
+	AUTO(buf_fini) struct buf plain = {0};
+	struct feed_keys k;
+
+	assert(count > 0 && count <= ENVELOPE_CHANGES_MAX && seq_first > 0);
+	pad(changes, &plain);
+	feed_keys_init(&k, at);
+	buf_clear(out);
+	buf_u8(out, VERSION);
+	buf_append(out, k.tag, TAG_BYTES);
+	buf_varint(out, seq_first);
+	buf_varint(out, count);
+	seal(at, &k, buf_slice(&plain), out);
+	wipe(&k, sizeof(k));
 }
 
 void envelope_seal(const struct envelope_place *at, const struct keys *keys, uint64_t seq_first,
 		   const struct slice *changes, size_t count, struct buf *out)
 {
 	AUTO(buf_fini) struct buf body = {0};
-	AUTO(buf_fini) struct buf plain = {0};
-	AUTO(buf_fini) struct buf bound = {0};
-	uint8_t nonce[NONCE_BYTES];
 	uint8_t sum[DIGEST_BYTES];
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
-	struct feed_keys k;
 
-	assert(count > 0 && count <= ENVELOPE_CHANGES_MAX && seq_first > 0);
 	for (size_t i = 0; i < count; i++)
 		buf_bytes(&body, changes[i]);
-	buf_bytes(&plain, buf_slice(&body));
-	buf_resize(&plain, padme(plain.len));
-	feed_keys_init(&k, at);
-	random_bytes(nonce, sizeof(nonce));
-
-	buf_clear(out);
-	buf_u8(out, 1);
-	buf_append(out, k.tag, TAG_BYTES);
-	buf_varint(out, seq_first);
-	buf_varint(out, count);
-	buf_append(out, k.commit, COMMIT_BYTES);
-	buf_append(out, nonce, sizeof(nonce));
-	hidden_part(at, buf_slice(out), &bound);
-	buf_varint(out, plain.len + MAC_BYTES);
-	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(buf_reserve(out, plain.len + MAC_BYTES),
-							 NULL, plain.data, plain.len, bound.data,
-							 bound.len, NULL, nonce, k.key);
-	out->len += plain.len + MAC_BYTES;
-	signed_digest(at, buf_slice(out), sum);
+	seal_changes(at, seq_first, buf_slice(&body), count, out);
+	hash_of(at, buf_slice(out), sum);
 	keys_sign(keys, SLICE(sum, sizeof(sum)), signature);
 	buf_append(out, signature, sizeof(signature));
-	wipe(&k, sizeof(k));
+}
+
+void envelope_rehash(const struct envelope_place *at, uint64_t seq_first, struct slice changes,
+		     size_t count, uint8_t ret[DIGEST_BYTES])
+{
+	AUTO(buf_fini) struct buf sent = {0};
+
+	seal_changes(at, seq_first, changes, count, &sent);
+	hash_of(at, buf_slice(&sent), ret);
 }
 
 struct parsed {
@@ -122,6 +173,7 @@ struct parsed {
 	const uint8_t *tag;
 	const uint8_t *commit;
 	const uint8_t *nonce;
+	struct slice unsealed; /**< all before the nonce */
 	struct slice header;
 	struct slice ciphertext;
 	struct slice sent; /**< all but the signature */
@@ -132,12 +184,13 @@ static int parse(struct slice e, struct parsed *p)
 {
 	struct reader r = reader_init(e);
 
-	if (reader_u8(&r) != 1)
+	if (reader_u8(&r) != VERSION)
 		return -EBADMSG;
 	p->tag = reader_take(&r, TAG_BYTES).data;
 	p->range.seq_first = reader_varint_max(&r, UINT64_MAX >> 2);
 	p->range.count = reader_varint_max(&r, ENVELOPE_CHANGES_MAX);
 	p->commit = reader_take(&r, COMMIT_BYTES).data;
+	p->unsealed = SLICE(e.data, e.len - reader_left(&r));
 	p->nonce = reader_take(&r, NONCE_BYTES).data;
 	p->header = SLICE(e.data, e.len - reader_left(&r));
 	p->ciphertext = reader_bytes(&r, PLAIN_BYTES_MAX);
@@ -159,54 +212,129 @@ int envelope_range(struct slice envelope, struct envelope_range *ret)
 	return r;
 }
 
-static int decrypt(const struct envelope_place *at, const struct parsed *p, struct buf *plain)
+/* *ret gets what was padded. What is padded or numbered differently could not be made again, and is refused. */
+static int decrypt(const struct envelope_place *at, const struct feed_keys *k,
+		   const struct parsed *p, struct buf *ret)
 {
+	AUTO(buf_fini) struct buf plain = {0};
+	AUTO(buf_fini) struct buf again = {0};
 	AUTO(buf_fini) struct buf bound = {0};
-	struct feed_keys k;
-	int r = -EBADMSG;
+	uint8_t nonce[NONCE_BYTES];
 
-	feed_keys_init(&k, at);
 	hidden_part(at, p->header, &bound);
-	buf_clear(plain);
-	if (secret_eq(p->tag, k.tag, TAG_BYTES) && secret_eq(p->commit, k.commit, COMMIT_BYTES) &&
-	    crypto_aead_xchacha20poly1305_ietf_decrypt(
-		    buf_reserve(plain, p->ciphertext.len), NULL, NULL, p->ciphertext.data,
-		    p->ciphertext.len, bound.data, bound.len, p->nonce, k.key) == 0) {
-		plain->len = p->ciphertext.len - MAC_BYTES;
-		r = 0;
-	}
-	wipe(&k, sizeof(k));
-	return r;
+	if (!secret_eq(p->tag, k->tag, TAG_BYTES) || !secret_eq(p->commit, k->commit, COMMIT_BYTES) ||
+	    crypto_aead_xchacha20poly1305_ietf_decrypt(buf_reserve(&plain, p->ciphertext.len), NULL,
+						       NULL, p->ciphertext.data, p->ciphertext.len,
+						       bound.data, bound.len, p->nonce, k->key) != 0)
+		return -EBADMSG;
+	plain.len = p->ciphertext.len - MAC_BYTES;
+	struct reader r = reader_init(buf_slice(&plain));
+	struct slice body = reader_bytes(&r, plain.len);
+	if (r.bad)
+		return -EBADMSG;
+	pad(body, &again);
+	nonce_of(at, k, p->unsealed, buf_slice(&plain), nonce);
+	if (!slice_eq(buf_slice(&plain), buf_slice(&again)) ||
+	    memcmp(nonce, p->nonce, sizeof(nonce)) != 0)
+		return -EBADMSG;
+	buf_clear(ret);
+	buf_slice_append(ret, body);
+	return 0;
 }
 
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf plain = {0};
 	uint8_t sum[DIGEST_BYTES];
 	struct parsed p = {0};
+	struct feed_keys k;
 	int r = parse(envelope, &p);
 
 	if (r < 0)
 		return r;
-	signed_digest(at, p.sent, sum);
-	if (!keys_verify(sign_pk, SLICE(sum, sizeof(sum)), p.signature))
-		return -EBADMSG;
-	r = decrypt(at, &p, &plain);
-	if (r < 0)
-		return r;
-	struct reader body = reader_init(buf_slice(&plain));
-	struct slice changes = reader_bytes(&body, plain.len);
-	if (body.bad)
-		return -EBADMSG;
-	buf_clear(ret);
-	buf_slice_append(ret, changes);
-	return 0;
+	if (sign_pk) {
+		hash_of(at, p.sent, sum);
+		if (!envelope_is_signed(sum, p.signature, sign_pk))
+			return -EBADMSG;
+	}
+	feed_keys_init(&k, at);
+	r = decrypt(at, &k, &p, ret);
+	wipe(&k, sizeof(k));
+	return r;
 }
 
-void envelope_hash(struct slice envelope, uint8_t ret[DIGEST_BYTES])
+void envelope_hash(const struct envelope_place *at, struct slice envelope, uint8_t ret[DIGEST_BYTES])
 {
-	digest(ret, "blaze envelope", &envelope, 1);
+	assert(envelope.len > KEYS_SIGNATURE_BYTES);
+	hash_of(at, SLICE(envelope.data, envelope.len - KEYS_SIGNATURE_BYTES), ret);
+}
+
+const uint8_t *envelope_signature(struct slice envelope)
+{
+	assert(envelope.len > KEYS_SIGNATURE_BYTES);
+	return SLICE(envelope.data + (envelope.len - KEYS_SIGNATURE_BYTES), 0).data;
+}
+
+bool envelope_is_signed(const uint8_t hash[DIGEST_BYTES],
+			const uint8_t signature[KEYS_SIGNATURE_BYTES],
+			const uint8_t sign_pk[KEYS_PK_BYTES])
+{
+	return keys_verify(sign_pk, SLICE(hash, DIGEST_BYTES), signature);
+}
+
+/* ---- boxes ------------------------------------------------------------------------------------ */
+
+static void box_keys_init(struct feed_keys *k, const struct envelope_place *at)
+{
+	uint8_t key[DIGEST_BYTES];
+
+	feed_keys_init(k, at);
+	derive(key, k->key, "blaze box", SLICE("", 0));
+	memcpy(k->key, key, sizeof(key));
+	derive(k->commit, k->key, "blaze commit", SLICE("", 0));
+	wipe(key, sizeof(key));
+}
+
+void envelope_box(const struct envelope_place *at, struct slice header, struct slice plain,
+		  struct buf *out)
+{
+	AUTO(buf_fini) struct buf padded = {0};
+	AUTO(buf_fini) struct buf sealed = {0};
+	struct feed_keys k;
+
+	pad(plain, &padded);
+	box_keys_init(&k, at);
+	buf_slice_append(&sealed, header);
+	buf_append(&sealed, k.tag, TAG_BYTES);
+	seal(at, &k, buf_slice(&padded), &sealed);
+	buf_append(out, sealed.data + header.len, sealed.len - header.len);
+	wipe(&k, sizeof(k));
+}
+
+int envelope_unbox(const struct envelope_place *at, struct slice header, struct slice box,
+		   struct buf *ret)
+{
+	AUTO(buf_fini) struct buf sealed = {0};
+	struct parsed p = {0};
+	struct feed_keys k;
+
+	buf_slice_append(&sealed, header);
+	buf_slice_append(&sealed, box);
+	struct slice all = buf_slice(&sealed);
+	struct reader r = reader_init(all);
+	(void)reader_take(&r, header.len);
+	p.tag = reader_take(&r, TAG_BYTES).data;
+	p.commit = reader_take(&r, COMMIT_BYTES).data;
+	p.unsealed = SLICE(all.data, all.len - reader_left(&r));
+	p.nonce = reader_take(&r, NONCE_BYTES).data;
+	p.header = SLICE(all.data, all.len - reader_left(&r));
+	p.ciphertext = reader_bytes(&r, PLAIN_BYTES_MAX);
+	if (reader_finish(&r) < 0 || p.ciphertext.len < MAC_BYTES)
+		return -EBADMSG;
+	box_keys_init(&k, at);
+	int err = decrypt(at, &k, &p, ret);
+	wipe(&k, sizeof(k));
+	return err;
 }
 
 void envelope_seal_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice plain,

@@ -1,19 +1,25 @@
 /*
  * Sealed envelopes: consecutive changes of one feed, as they travel and as they are stored.
  *
- *   u8 version = 1
+ *   u8 version = 2
  *   16 bytes tag          pseudonym of the feed: keyed digest of stream and author
  *   varint seq_first, varint count
  *   16 bytes commitment   digest of the feed key: XChaCha20-Poly1305 alone would let one ciphertext
  *                         open under two keys
- *   24 bytes nonce        random; never the seq, which a restored backup would repeat
+ *   24 bytes nonce        keyed digest of the plaintext and all that it is bound to; never the seq,
+ *                         which a restored backup would use again for other content
  *   bytes ciphertext      XChaCha20-Poly1305 over: varint length, then `length` bytes of changes
  *                         (each as length-prefixed bytes), then zeros up to Padmé's next size
- *   64 bytes signature    Ed25519 by the author over a digest of all before it and the hidden part
+ *   64 bytes signature    Ed25519 by the author over the hash
  *
- * The hidden part is bound but not sent: stream, author and the hash of the feed's previous envelope.
- * So an envelope verifies only in its place, and a feed is a hash chain. Keys: stream key = keyed
- * digest of the database's root key and the stream; feed key = keyed digest of that and the author.
+ * hash = digest of all before the signature and of the hidden part, which is bound but not sent:
+ * stream, author and the hash of the feed's previous envelope. So an envelope verifies only in its
+ * place, and a feed is a hash chain. Keys: stream key = keyed digest of the database's root key and
+ * the stream; feed key = keyed digest of that and the author.
+ *
+ * All but the signature is a function of place and content. Who holds the changes can therefore make
+ * the bytes and the hash of an envelope again: core/stratum.h keeps the changes only, and the last
+ * signature vouches for all before it.
  */
 #ifndef BLAZE_CORE_ENVELOPE_H
 #define BLAZE_CORE_ENVELOPE_H
@@ -41,7 +47,10 @@ void envelope_seal(const struct envelope_place *at, const struct keys *keys, uin
 		   const struct slice *changes, size_t count, struct buf *out);
 /** What anyone can read of it. -EBADMSG. */
 int envelope_range(struct slice envelope, struct envelope_range *ret);
-/** Checks everything, then decrypts: *ret gets `count` length-prefixed changes. -EBADMSG. */
+/**
+ * Checks everything, then decrypts: *ret gets `count` length-prefixed changes. -EBADMSG. sign_pk NULL: the
+ * signature was checked before.
+ */
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret);
 /** What envelope_seal_piece() adds: a random nonce in front, and the tag. */
@@ -52,6 +61,28 @@ void envelope_seal_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, st
 /** The inverse; clears ret first. -EBADMSG. */
 int envelope_open_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice sealed,
 			struct buf *ret);
-void envelope_hash(struct slice envelope, uint8_t ret[DIGEST_BYTES]);
+/** Of a well-formed one. */
+void envelope_hash(const struct envelope_place *at, struct slice envelope,
+		   uint8_t ret[DIGEST_BYTES]);
+/** Of the envelope that holds these `count` length-prefixed changes, which need not be here. */
+void envelope_rehash(const struct envelope_place *at, uint64_t seq_first, struct slice changes,
+		     size_t count, uint8_t ret[DIGEST_BYTES]);
+/** The author's, of a well-formed envelope; borrowed. */
+const uint8_t *envelope_signature(struct slice envelope);
+bool envelope_is_signed(const uint8_t hash[DIGEST_BYTES],
+			const uint8_t signature[KEYS_SIGNATURE_BYTES],
+			const uint8_t sign_pk[KEYS_PK_BYTES]);
+
+/* ---- other sealed bytes about a feed, or about something with a place like a feed's ------------- */
+
+/**
+ * Appends tag, commitment, nonce and ciphertext as drawn above, under a key of their own, bound to
+ * `header` and the place. Nobody signs them.
+ */
+void envelope_box(const struct envelope_place *at, struct slice header, struct slice plain,
+		  struct buf *out);
+/** The inverse; *ret is cleared first. -EBADMSG. */
+int envelope_unbox(const struct envelope_place *at, struct slice header, struct slice box,
+		   struct buf *ret);
 
 #endif

@@ -2,10 +2,12 @@
  * Feeds: what is applied of every (stream, device), how this device's own loose changes become sealed
  * envelopes, in which order envelopes are passed on, and what other devices acknowledged.
  *
- *   f stream actor             varint seq, sealed, declared, lamport; 32 bytes head
+ *   f stream actor             varint seq, sealed, declared, lamport, folded; 32 bytes head
  *   c stream actor seq         an own change not yet sealed
  *   e stream actor seq_first   8 bytes arrival, 32 bytes hash of the envelope before, the envelope
- *   q arrival                  16 bytes stream, 8 bytes actor, varint seq_first, varint seq_last
+ *   q arrival                  16 bytes stream, 8 bytes actor, varint seq_first, varint seq_last,
+ *                              u8 1 = a stratum (core/strata.c), 0 = an envelope
+ *   u device                   varint wall clock ms when it last showed that it lives, to a day
  *   v device stream actor      varint seq
  */
 #include "core/db_i.h"
@@ -100,6 +102,7 @@ void feed_write(struct txn *t, const struct feed *f)
 	buf_varint(&value, f->sealed);
 	buf_varint(&value, f->declared);
 	buf_varint(&value, f->lamport);
+	buf_varint(&value, f->folded);
 	buf_append(&value, f->head, sizeof(f->head));
 	store_put(t->store, buf_slice(&key), buf_slice(&value));
 }
@@ -123,6 +126,7 @@ static bool load_feed(void *ctx, struct slice key, struct slice value)
 	f.sealed = reader_varint(&v);
 	f.declared = reader_varint(&v);
 	f.lamport = reader_varint(&v);
+	f.folded = reader_varint(&v);
 	reader_copy(&v, f.head, sizeof(f.head));
 	if (reader_finish(&k) < 0 || reader_finish(&v) < 0 || f.sealed > f.seq) {
 		l->bad = true;
@@ -134,7 +138,7 @@ static bool load_feed(void *ctx, struct slice key, struct slice value)
 	return true;
 }
 
-static struct acked *acked_of(struct db *db, uint64_t device)
+struct acked *feed_acked_of(struct db *db, uint64_t device)
 {
 	for (size_t i = 0; i < db->acked_count; i++) {
 		if (db->acked[i].device == device)
@@ -204,8 +208,23 @@ static bool load_acked(void *ctx, struct slice key, struct slice value)
 		l->bad = true;
 		return false;
 	}
-	(void)acked_raise(acked_of(l->db, device), &p);
+	(void)acked_raise(feed_acked_of(l->db, device), &p);
 	return true;
+}
+
+static bool load_heard(void *ctx, struct slice key, struct slice value)
+{
+	struct load *l = ctx;
+	struct reader k = reader_init(key);
+	struct reader v = reader_init(value);
+
+	(void)reader_u8(&k);
+	uint64_t device = reader_be64(&k);
+	uint64_t heard_ms = reader_varint(&v);
+	l->bad = l->bad || reader_finish(&k) < 0 || reader_finish(&v) < 0;
+	if (!l->bad)
+		feed_acked_of(l->db, device)->heard_ms = heard_ms;
+	return !l->bad;
 }
 
 int feed_load(struct db *db)
@@ -216,11 +235,31 @@ int feed_load(struct db *db)
 
 	if (r == 0)
 		r = store_scan(t, SLICE_STR("v"), SLICE("", 0), load_acked, &l);
+	if (r == 0)
+		r = store_scan(t, SLICE_STR("u"), SLICE("", 0), load_heard, &l);
 	store_abort(t);
 	return r == 0 && l.bad ? -EBADMSG : r;
 }
 
 /* ---- sealing ---------------------------------------------------------------------------------- */
+
+void feed_arrival_key(struct buf *key, uint64_t arrival)
+{
+	buf_clear(key);
+	buf_u8(key, 'q');
+	buf_be64(key, arrival);
+}
+
+void feed_arrival_value(struct buf *value, const struct feed *f, uint64_t first, uint64_t last,
+			bool packed)
+{
+	buf_clear(value);
+	id_write(value, &f->stream);
+	buf_be64(value, f->actor);
+	buf_varint(value, first);
+	buf_varint(value, last);
+	buf_u8(value, packed);
+}
 
 static void arrive(struct txn *t, const struct feed *f, uint64_t seq_first, uint64_t count,
 		   struct slice envelope)
@@ -236,22 +275,20 @@ static void arrive(struct txn *t, const struct feed *f, uint64_t seq_first, uint
 	buf_slice_append(&value, envelope);
 	store_put(t->store, buf_slice(&key), buf_slice(&value));
 
-	buf_clear(&key);
-	buf_clear(&value);
-	buf_u8(&key, 'q');
-	buf_be64(&key, arrival);
-	id_write(&value, &f->stream);
-	buf_be64(&value, f->actor);
-	buf_varint(&value, seq_first);
-	buf_varint(&value, seq_first + count - 1);
+	feed_arrival_key(&key, arrival);
+	feed_arrival_value(&value, f, seq_first, seq_first + count - 1, false);
 	store_put(t->store, buf_slice(&key), buf_slice(&value));
 }
 
 void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
 		 struct slice envelope)
 {
+	struct envelope_place at = {
+		.root_key = t->db->root_key, .stream = f->stream, .actor = f->actor};
+
+	memcpy(at.prev, f->head, sizeof(at.prev));
 	arrive(t, f, seq_first, count, envelope);
-	envelope_hash(envelope, f->head);
+	envelope_hash(&at, envelope, f->head);
 	f->sealed = seq_first + count - 1;
 }
 
@@ -355,6 +392,7 @@ struct pick {
 	uint64_t arrival;
 	struct feed_pos pos; /**< seq = first of the envelope */
 	uint64_t last;
+	bool packed;
 	bool found;
 	bool bad;
 };
@@ -371,9 +409,11 @@ static bool pick_wanted(void *ctx, struct slice key, struct slice value)
 	p->pos.actor = reader_be64(&v);
 	p->pos.seq = reader_varint(&v);
 	p->last = reader_varint(&v);
+	p->packed = reader_u8(&v);
 	p->bad = reader_finish(&k) < 0 || reader_finish(&v) < 0;
-	p->found =
-		!p->bad && p->last > feed_pos_seq(p->vv, p->vv_count, &p->pos.stream, p->pos.actor);
+	uint64_t have = feed_pos_seq(p->vv, p->vv_count, &p->pos.stream, p->pos.actor);
+	/* What would leave a gap is of no use there. */
+	p->found = !p->bad && p->last > have && p->pos.seq <= have + 1;
 	return !p->found && !p->bad;
 }
 
@@ -392,7 +432,8 @@ static uint64_t first_missing(struct txn *t, const struct feed_pos *vv, size_t v
 			continue;
 		feed_key(&key, 'e', &f->stream, f->actor);
 		buf_be64(&key, have + 1);
-		if (store_get(t->store, buf_slice(&key), &value) < 0)
+		if (strata_find(t->store, &f->stream, f->actor, have + 1, &value) < 0 &&
+		    store_get(t->store, buf_slice(&key), &value) < 0)
 			return 1;
 		struct reader r = reader_init(buf_slice(&value));
 		uint64_t arrival = reader_be64(&r);
@@ -403,7 +444,7 @@ static uint64_t first_missing(struct txn *t, const struct feed_pos *vv, size_t v
 }
 
 int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv, size_t vv_count,
-		     struct feed_pos *ret_pos, struct buf *ret)
+		     struct feed_item *ret_item, struct buf *ret)
 {
 	AUTO(buf_fini) struct buf from = {0};
 	AUTO(buf_fini) struct buf key = {0};
@@ -421,20 +462,21 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 	}
 	if (r == 0 && p.bad)
 		r = -EIO;
+	size_t head = p.packed ? STRATUM_HEAD_BYTES : ENVELOPE_HEAD_BYTES;
 	if (r == 0 && p.found) {
-		feed_key(&key, 'e', &p.pos.stream, p.pos.actor);
-		buf_be64(&key, p.pos.seq);
+		feed_key(&key, p.packed ? 'C' : 'e', &p.pos.stream, p.pos.actor);
+		buf_be64(&key, p.packed ? p.last : p.pos.seq);
 		r = store_get(t->store, buf_slice(&key), ret);
-		if (r == 0 && ret->len < ENVELOPE_HEAD_BYTES)
+		if (r == -ENOENT || (r == 0 && ret->len < head))
 			r = -EIO;
 	}
 	db_abort(t);
 	if (r < 0 || !p.found)
 		return r;
-	memmove(ret->data, ret->data + ENVELOPE_HEAD_BYTES, ret->len - ENVELOPE_HEAD_BYTES);
-	ret->len -= ENVELOPE_HEAD_BYTES;
-	*ret_pos = p.pos;
-	ret_pos->seq = p.last;
+	memmove(ret->data, ret->data + head, ret->len - head);
+	ret->len -= head;
+	*ret_item = (struct feed_item){.pos = p.pos, .packed = p.packed};
+	ret_item->pos.seq = p.last;
 	return 1;
 }
 
@@ -460,7 +502,7 @@ int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size
 		db_abort(t);
 		return 0;
 	}
-	struct acked *a = acked_of(db, device);
+	struct acked *a = feed_acked_of(db, device);
 	for (size_t i = 0; i < count; i++) {
 		struct feed_pos p = vv[i];
 
@@ -484,6 +526,7 @@ int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size
 		db_abort(t);
 		return 0;
 	}
+	(void)compact_heard(t, a);
 	int r = db_commit_changed(t);
 	return r < 0 ? r : 1;
 }
@@ -491,7 +534,7 @@ int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size
 size_t db_get_acked(struct db *db, uint64_t device, struct feed_pos **ret)
 {
 	db_lock(db);
-	const struct acked *a = acked_of(db, device);
+	const struct acked *a = feed_acked_of(db, device);
 	size_t n = a->count;
 
 	*ret = xmemdup(a->pos, n * sizeof(*a->pos));
@@ -502,7 +545,7 @@ size_t db_get_acked(struct db *db, uint64_t device, struct feed_pos **ret)
 /* Own changes that this device did not acknowledge. */
 static uint64_t behind_locked(struct db *db, uint64_t device)
 {
-	const struct acked *a = acked_of(db, device);
+	const struct acked *a = feed_acked_of(db, device);
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < db->feed_count; i++) {

@@ -58,8 +58,10 @@ struct store {
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
 	struct store_txn *deferred;    /**< goes before the next batch, in the same; or NULL */
 	struct store_cache *known;     /**< of what is written, not of what is deferred */
-	uint64_t written;	       /**< batches ever written */
-	uint64_t synced;	       /**< of those, on stable storage */
+	size_t iter_count;	       /**< open iterators: the handle may not be closed */
+	struct cond iter_gone;
+	uint64_t written; /**< batches ever written */
+	uint64_t synced;  /**< of those, on stable storage */
 };
 
 /* Takes ownership of message. */
@@ -105,6 +107,7 @@ static struct store *store_alloc(const char *dir)
 	options_init(s);
 	mutex_init(&s->sync_lock);
 	mutex_init(&s->lock);
+	cond_init(&s->iter_gone);
 	s->batch = leveldb_writebatch_create();
 	s->unsynced = leveldb_writebatch_create();
 	s->known = store_cache_create();
@@ -131,6 +134,7 @@ void store_close(struct store *s)
 	leveldb_options_destroy(s->options);
 	leveldb_filterpolicy_destroy(s->filter);
 	leveldb_cache_destroy(s->cache);
+	cond_fini(&s->iter_gone);
 	mutex_fini(&s->lock);
 	mutex_fini(&s->sync_lock);
 	free(s->ballast);
@@ -253,6 +257,9 @@ static int heal_locked(struct store *s, leveldb_writebatch_t *extra, bool frees)
 		s->low = true;
 		(void)unlink(s->ballast);
 	}
+	/* No callback of a scan writes, so this ends. */
+	while (s->iter_count)
+		cond_wait(&s->iter_gone, &s->lock);
 	if (s->db)
 		leveldb_close(s->db);
 	int r = open_with_ballast(s, NULL);
@@ -557,6 +564,7 @@ struct store_iter *store_iter_create(struct store *s, struct slice start)
 {
 	mutex_lock(&s->lock);
 	leveldb_iterator_t *it = s->db ? leveldb_create_iterator(s->db, s->read_options) : NULL;
+	s->iter_count += it != NULL;
 	mutex_unlock(&s->lock);
 	if (!it)
 		return NULL;
@@ -591,6 +599,10 @@ int store_iter_destroy(struct store_iter *i)
 
 	leveldb_iter_get_error(i->it, &message);
 	leveldb_iter_destroy(i->it);
+	mutex_lock(&i->s->lock);
+	i->s->iter_count--;
+	cond_broadcast(&i->s->iter_gone);
+	mutex_unlock(&i->s->lock);
 	free(i);
 	if (!message)
 		return 0;

@@ -7,8 +7,9 @@
  */
 #include "core/sync.h"
 
-#include "core/db.h"
+#include "core/compact.h"
 #include "core/sync_chunks.h"
+#include "core/sync_strata.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ enum message {
 	MESSAGE_ACK = 5,
 	MESSAGE_PING = 6,
 	MESSAGE_PONG = 7,
+	MESSAGE_STRATUM = 20,
 };
 
 #define VV_ENTRIES_MAX 1000000
@@ -53,6 +55,7 @@ struct sync {
 	uint64_t stuck_at;
 	struct vv vv;
 	uint64_t cursor;
+	struct sync_strata strata; /**< that wait */
 	uint64_t idle_at; /**< generation at which there was nothing left to say; 0 = look */
 	bool in_sync;
 	int64_t clock_skew_ms;
@@ -148,6 +151,7 @@ void sync_destroy(struct sync *s)
 	if (!s)
 		return;
 	vv_fini(&s->vv);
+	sync_strata_fini(&s->strata);
 	for (size_t i = 0; i < s->told_count; i++)
 		vv_fini(&s->told[i].vv);
 	free(s->told);
@@ -183,6 +187,7 @@ static int receive_hello(struct sync *s, struct reader *r)
 	    memchr(endpoint.data, 0, endpoint.len))
 		return -EPROTO;
 	s->hello_came = true;
+	db_heard(s->db, s->peer);
 	s->clock_skew_ms = (int64_t)(clock - s->now_ms);
 	memcpy(s->peer_endpoint, endpoint.data, endpoint.len);
 	return 0;
@@ -257,6 +262,25 @@ static int receive_envelope(struct sync *s, struct reader *r)
 	if (err < 0)
 		return err;
 	vv_raise(&s->vv, &pos);
+	return s->strata.count ? sync_strata_retry(&s->strata) : 0;
+}
+
+static int receive_stratum(struct sync *s, struct reader *r)
+{
+	struct feed_pos pos = {.stream = id_read(r), .actor = reader_be64(r)};
+	struct slice packed = reader_take(r, reader_left(r));
+
+	if (r->bad)
+		return -EBADMSG;
+	int err = sync_strata_receive(&s->strata, s->db, packed, &pos);
+	if (err == -EAGAIN || err == -EACCES) {
+		s->stuck = true;
+		s->stuck_at = db_generation(s->db);
+	} else if (err == 0) {
+		vv_raise(&s->vv, &pos);
+	} else if (err != -EBADMSG) {
+		return err;
+	}
 	return 0;
 }
 
@@ -308,6 +332,8 @@ int sync_receive(struct sync *s, struct slice message)
 		return receive_have(s, &r);
 	case MESSAGE_ENVELOPE:
 		return receive_envelope(s, &r);
+	case MESSAGE_STRATUM:
+		return receive_stratum(s, &r);
 	case MESSAGE_ACK:
 		return receive_ack(s, &r);
 	case MESSAGE_PING:
@@ -379,16 +405,16 @@ static int sync_own(struct sync *s, const struct feed_pos *pos)
 static int next_envelope(struct sync *s, struct buf *out)
 {
 	AUTO(buf_fini) struct buf envelope = {0};
-	struct feed_pos pos;
+	struct feed_item item;
 	int r = db_seal(s->db);
 
 	if (r < 0)
 		return r;
 	uint64_t cursor = s->cursor;
-	r = db_next_envelope(s->db, &cursor, s->vv.pos, s->vv.count, &pos, &envelope);
+	r = db_next_envelope(s->db, &cursor, s->vv.pos, s->vv.count, &item, &envelope);
 	/* A number given away must never be issued again after a power cut: durable first. */
-	if (r > 0 && pos.actor == db_actor(s->db)) {
-		int err = sync_own(s, &pos);
+	if (r > 0 && item.pos.actor == db_actor(s->db)) {
+		int err = sync_own(s, &item.pos);
 
 		r = err < 0 ? err : r;
 	}
@@ -396,11 +422,11 @@ static int next_envelope(struct sync *s, struct buf *out)
 		s->cursor = cursor;
 	if (r <= 0)
 		return r;
-	buf_u8(out, MESSAGE_ENVELOPE);
-	id_write(out, &pos.stream);
-	buf_be64(out, pos.actor);
+	buf_u8(out, item.packed ? MESSAGE_STRATUM : MESSAGE_ENVELOPE);
+	id_write(out, &item.pos.stream);
+	buf_be64(out, item.pos.actor);
 	buf_slice_append(out, buf_slice(&envelope));
-	vv_raise(&s->vv, &pos);
+	vv_raise(&s->vv, &item.pos);
 	return 1;
 }
 
@@ -535,6 +561,9 @@ int sync_next(struct sync *s, struct buf *out)
 	uint64_t generation = db_generation(s->db);
 	if (s->idle_at == generation + 1)
 		return sync_chunks_next_bulk(s->chunks, out);
+	int waited = s->strata.count ? sync_strata_retry(&s->strata) : 0;
+	if (waited < 0)
+		return waited;
 	if (!s->digest_sent)
 		return next_digest(s, out);
 	if (s->have_wanted || (s->stuck && generation != s->stuck_at))

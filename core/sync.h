@@ -13,8 +13,10 @@
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
  *   PING 6, PONG 7   8 bytes, echoed
  *   8 to 11     chunks: core/sync_chunks.h
+ *   STRATUM 20  16 bytes stream, 8 bytes actor, a stratum (core/stratum.h)
  *
- * Envelopes go out in the order they were applied here, which is a causal order.
+ * Envelopes go out in the order they were applied here, which is a causal order. A stratum goes where its
+ * first envelope would; the receiver keeps it until all of it could be applied.
  */
 #ifndef BLAZE_CORE_SYNC_H
 #define BLAZE_CORE_SYNC_H

@@ -1,7 +1,8 @@
 /*
  * The semantic layer's life: attaching to a database, and its two threads. The publisher settles what is
- * due and delivers notices to the kernel; the syncer makes things durable in the background.
+ * due and delivers notices to the kernel; the syncer makes things durable in the background, and small.
  */
+#include "core/compact.h"
 #include "core/log.h"
 #include "fs/bytes.h"
 
@@ -11,6 +12,8 @@
 
 /** How long unsynced writes may stay in the page cache only. */
 #define SYNC_DELAY_MS 1000
+/** While something waits to be flushed, compaction may take this much of each second. */
+#define COMPACT_MS 200
 /** Deletions that make one change: `rm -rf` is a few, not thousands. */
 #define BURIALS_MAX 256
 
@@ -252,6 +255,21 @@ static void *publisher_run(void *arg)
 	return NULL;
 }
 
+/* Folds what is old, one step after the other, until something more urgent comes. */
+static void compact_locked(struct vfs *v)
+{
+	uint64_t until = monotonic_ms() + COMPACT_MS;
+	int r = 1;
+
+	while (r == 1 && !v->stop && !v->sync_soon && (!v->sync_later || monotonic_ms() < until)) {
+		mutex_unlock(&v->queue_lock);
+		r = db_compact_step(v->db);
+		mutex_lock(&v->queue_lock);
+	}
+	if (r < 0) /* nothing is lost by that; it is tried again after the next change */
+		log_warn("old changes could not be compacted: %s", strerror(-r));
+}
+
 static void *syncer_run(void *arg)
 {
 	struct vfs *v = arg;
@@ -273,6 +291,8 @@ static void *syncer_run(void *arg)
 		if (r < 0)
 			log_err("the store could not be flushed: %s", strerror(-r));
 		mutex_lock(&v->queue_lock);
+		if (r == 0)
+			compact_locked(v);
 	}
 	mutex_unlock(&v->queue_lock);
 	return NULL;

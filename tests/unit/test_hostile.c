@@ -63,7 +63,7 @@ static int send(struct villain *v, struct change *c)
 	int r = db_apply_envelope(db, &v->stream, actor, buf_slice(&envelope), &last);
 	if (r == 1) {
 		v->seq++;
-		envelope_hash(buf_slice(&envelope), v->head);
+		envelope_hash(&at, buf_slice(&envelope), v->head);
 	}
 	change_fini(c);
 	return r;

@@ -1,0 +1,109 @@
+/*
+ * What compaction saves and costs: RECORDS records, EDITS edits of one field each, no mount. Prints one JSON
+ * object. Usage: compact DIR RECORDS EDITS
+ */
+#include "core/compact.h"
+#include "core/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t rnd_state = 1;
+
+static uint32_t rnd(uint32_t n)
+{
+	rnd_state = rnd_state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(rnd_state >> 33) % n;
+}
+
+static void put(struct db *db, const struct id *dir, unsigned record, const unsigned *values)
+{
+	char name[32];
+	struct id id;
+	AUTO(buf_fini) struct buf text = {0};
+	struct txn *t = db_begin(db);
+
+	(void)snprintf(name, sizeof(name), "r%06u.json", record);
+	(void)db_new_id(t, dir, name, NODE_RECORD, 0, &id);
+	if (db_put_node(t, &id, NODE_RECORD, dir, name) < 0)
+		abort();
+	for (unsigned i = 0; i < 10; i++)
+		buf_printf(&text, "%s\"field_%u\": \"value %u\"", i ? ",\n  " : "{\n  ", i,
+			   values[i]);
+	buf_printf(&text, "\n}\n");
+	if (db_put_content(t, &id, NULL, buf_slice(&text)) < 0 || db_commit(t) < 0)
+		abort();
+}
+
+int main(int argc, char **argv)
+{
+	struct why why = {""};
+	struct keys *keys = NULL;
+	struct db *db = NULL;
+
+	if (argc != 4)
+		return 2;
+	unsigned records = (unsigned)atoi(argv[2]);
+	unsigned edits = (unsigned)atoi(argv[3]);
+	digest_init();
+	AUTO(free_ptr) char *key = xasprintf("%s/key", argv[1]);
+	AUTO(free_ptr) char *dir = xasprintf("%s/db", argv[1]);
+	if (keys_create(key, "bench", &keys, &why) < 0 || db_create(dir, "bench", keys, &why) < 0 ||
+	    db_open(dir, keys, NULL, &db, &why) < 0) {
+		(void)fprintf(stderr, "%s\n", why.text);
+		return 1;
+	}
+	unsigned(*values)[10] = xcalloc(records, sizeof(*values));
+	struct id root = db_root(db);
+	uint64_t start = monotonic_us();
+	for (unsigned i = 0; i < records; i++)
+		put(db, &root, i, values[i]);
+	for (unsigned i = 0; i < edits; i++) {
+		unsigned record = rnd(records);
+
+		values[record][rnd(10)] = rnd(100000);
+		put(db, &root, record, values[record]);
+	}
+	uint64_t wrote = monotonic_us();
+	if (db_seal(db) < 0 || db_sync(db) < 0)
+		abort();
+	uint64_t sealed = monotonic_us();
+	uint64_t longest = 0;
+	unsigned steps = 0;
+	for (int r = 1; r == 1; steps++) {
+		uint64_t t0 = monotonic_us();
+
+		r = db_compact_step(db);
+		longest = monotonic_us() - t0 > longest ? monotonic_us() - t0 : longest;
+		if (r < 0)
+			abort();
+	}
+	uint64_t folded = monotonic_us();
+	struct compact_stats s;
+	if (db_get_compact_stats(db, &s) < 0)
+		abort();
+	(void)printf(
+		"{\"records\":%u,\"edits\":%u,\"write_us\":%.2f,\"seal_us\":%.2f,\"fold_us\":%.2f,"
+		"\"steps\":%u,\"longest_step_ms\":%.1f,\"folded\":%llu,\"strata\":%llu,"
+		"\"bytes_per_change\":%.2f}\n",
+		records, edits, (double)(wrote - start) / (records + edits),
+		(double)(sealed - wrote) / (records + edits),
+		(double)(folded - sealed) / (double)(s.folded_count ? s.folded_count : 1), steps,
+		(double)longest / 1000, (unsigned long long)s.folded_count,
+		(unsigned long long)s.strata_count,
+		(double)s.strata_bytes / (double)(s.folded_count ? s.folded_count : 1));
+	db_close(db);
+	keys_destroy(keys);
+	free(values);
+	return 0;
+}
