@@ -60,6 +60,7 @@ extern const struct command cmd_pair;
 extern const struct command cmd_status;
 extern const struct command cmd_wait;
 extern const struct command cmd_log;
+extern const struct command cmd_compact;
 extern const struct command cmd_version;
 extern const struct command cmd_info;
 

@@ -8,6 +8,7 @@
  *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          history of a record         cmd_version.c  versions
+ *     cmd_compact.c      packs old changes at once
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
  *     home.[ch]          $BLAZE_HOME                 show.[ch]      words for people
@@ -32,6 +33,9 @@
  *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of
  *       packs.*          where they are kept         wants.*, txn_wants.c   which are missing here
  *       import.*, db_chunks.*  into a database and out   sync_chunks.*  to and from a peer
+ *     compact.*          what every living device has, and may become small
+ *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others
+ *       stratum.*        many envelopes as one      stratum_code.*  changes in columns; zip.* zstd
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
  *     platform*.*        what Linux and macOS do differently

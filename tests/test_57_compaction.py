@@ -1,0 +1,126 @@
+"""Old changes are packed: less on disk, the same bytes and the same history, whoever is killed, new, or was away."""
+import errno
+import random
+
+import pytest
+
+from blazetest import Node
+from blazetest.wait import eventually
+
+
+def big(seed):
+    """100 kB that do not repeat: ten of them fill a stratum, as 4,096 small changes do."""
+    return random.Random(seed).randbytes(50_000).hex()
+
+
+def rewrite(node, path, times, start=0):
+    for i in range(start, start + times):
+        node.write(path, big(i))
+    return big(start + times - 1)
+
+
+def compact(node):
+    return node.json('compact', node.database)
+
+
+def summaries(node, path):
+    return [e['summary'] for e in node.log(path)]
+
+
+def test_packed_changes_are_still_history(node):
+    node.write('small.json', '{"n": 0}\n')
+    last = rewrite(node, 'big.txt', 45)
+    before = summaries(node, 'big.txt')
+    stats = compact(node)
+    assert stats['compact'] >= 36 and stats['strata'] >= 3, stats
+    assert stats['bytes'] < 0.6 * 100_000 * stats['compact']
+    assert summaries(node, 'big.txt') == before and len(before) == 45
+    node.remount()
+    assert node.text('big.txt') == last and summaries(node, 'big.txt') == before
+
+
+def test_small_changes_are_some_bytes_each(node):
+    for i in range(4200):
+        node.write('n.json', f'{{"n": {i}}}\n')
+    stats = compact(node)
+    assert stats['compact'] == 4096 and stats['bytes'] < 30 * 4096, stats
+    assert len(node.log('n.json')) == 4200
+
+
+def test_a_mount_packs_by_itself(node):
+    rewrite(node, 'big.txt', 25)
+    node.remount()               # what is loose is sealed at the end
+    node.write('a.json', '{}')   # and something happens, after which there is time
+    eventually(lambda: node.json('compact', '--dry-run', node.database)['compact'] >= 20, 20, 'packed')
+
+
+def test_both_devices_pack_and_stay_equal(pair):
+    a, b = pair.nodes
+    last = rewrite(a, 'doc/big.txt', 25)
+    a.wait()
+    for n in (a, b):
+        assert compact(n)['compact'] >= 20
+    assert b.text('doc/big.txt') == last and summaries(a, 'doc/big.txt') == summaries(b, 'doc/big.txt')
+    b.write('doc/big.txt', 'short\n')
+    b.wait()
+    assert a.text('doc/big.txt') == 'short\n'
+
+
+def test_what_a_device_lacks_is_not_packed(pair):
+    a, b = pair.nodes
+    a.wait()
+    pair.cut()
+    rewrite(a, 'big.txt', 15)
+    assert compact(a)['compact'] == 0
+    pair.restore()
+    a.wait()
+    assert compact(a)['compact'] >= 10 and b.text('big.txt') == a.text('big.txt')
+
+
+def test_a_new_device_gets_all_of_it(clusters, directory):
+    cluster = clusters(2)
+    a, b = cluster.nodes[0], Node(directory, 'late')
+    last = rewrite(a, 'doc/big.txt', 25)
+    a.write('doc/n.json', '{"n": 1}\n')
+    a.wait()
+    assert compact(a)['compact'] >= 20
+    cluster.nodes.append(b)
+    cluster.join(b)
+    cluster.synced()
+    b.write('doc/n.json', '{"n": 2}\n')
+    b.wait()
+    assert b.text('doc/big.txt') == last and a.text('doc/n.json') == '{"n": 2}\n'
+    assert summaries(b, 'doc/big.txt') == summaries(a, 'doc/big.txt')
+
+
+def test_kill_while_packing_loses_nothing(node):
+    for cycle in range(6):
+        last = rewrite(node, 'big.txt', 22, 100 * cycle)
+        node.remount()
+        packing = node.start('compact', node.database)
+        for _ in range(cycle):
+            node.read('big.txt')
+        node.kill9()
+        packing.communicate(timeout=10)
+        node.mount()
+        assert node.text('big.txt') == last
+    assert compact(node)['compact'] >= 120 and len(node.log('big.txt')) == 132
+    node.remount()
+    assert len(node.log('big.txt')) == 132
+
+
+@pytest.mark.parametrize('rule', [f'write {errno.EIO} .log', f'write {errno.ENOSPC} .log'])
+def test_a_failing_disk_stops_packing_and_nothing_else(device, rule):
+    switch = device.directory / 'rule'
+    device.preload.append('failio')
+    device.env['FAILIO_RULE'] = str(switch)
+    node = device.allow(r'blaze (error|warning): .*(store|disk|compacted|I/O|Input/output).*').init().mount()
+    last = rewrite(node, 'big.txt', 45)
+    switch.write_text(rule)
+    node.run('compact', node.database, code=None)
+    assert node.text('big.txt') == last
+    switch.unlink()
+    eventually(lambda: node.run('compact', node.database, code=None).returncode == 0, 10, 'packs again')
+    assert compact(node)['compact'] >= 30 and len(node.log('big.txt')) == 45
+    node.kill9().mount()
+    assert node.text('big.txt') == last and len(node.log('big.txt')) == 45
