@@ -336,22 +336,28 @@ int client_run(const struct command *c, struct out *out, int argc, char **argv)
 
 	if (!first)
 		return code;
-	if (c->operand_is_path && first == argc)
-		return out_error(out, CODE_USAGE, "%s: of what? Usage: blaze %s %s", c->usage.name,
-				 c->usage.name, c->usage.operands);
-	code = client_find(c, first < argc ? argv[first] : NULL, &t, out);
+	int operand = first;
+	if (c->path_operand)
+		operand += c->path_operand(argc - first, argv + first);
+	code = client_find(c, operand < argc ? argv[operand] : NULL, &t, out);
 	if (code != CODE_OK)
 		return code;
 
 	char end[] = "--";
-	AUTO(free_ptr) char **request = xcalloc((size_t)first + 3, sizeof(*request));
+	char none[] = "";
+	AUTO(free_ptr) char **request = xcalloc((size_t)argc + 3, sizeof(*request));
 	int n = 0;
 	for (int i = 0; i < first; i++) {
 		if (i == 0 || i + 1 < first || strcmp(argv[i], "--") != 0)
 			request[n++] = argv[i];
 	}
 	request[n++] = end;
+	for (int i = first; i < argc && c->operand_is_path; i++) {
+		if (i != operand)
+			request[n++] = argv[i];
+	}
+	/* The path comes last; left out, it is the directory the person is in. */
 	if (c->operand_is_path)
-		request[n++] = t.path;
+		request[n++] = t.path ? t.path : none;
 	return t.fd >= 0 ? client_call(t.fd, out, n, request) : serve_here(c, &t, out, n, request);
 }

@@ -1,9 +1,9 @@
-/* blaze log: the history of one record, the newest change last. */
+/* blaze log: what was changed, by whom, when and with which program; the newest change first. */
 #include "cli/client.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "cli/tell.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,87 +15,224 @@ struct log_options {
 static const struct option_row log_rows[] = {
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object a line",
 	 offsetof(struct log_options, json), 0},
-	{"count", 'n', OPTION_NUMBER, "N", "only the last N changes",
+	{"count", 'n', OPTION_NUMBER, "N", "only the newest N changes",
 	 offsetof(struct log_options, count), 0},
 };
 
 struct entry {
-	char *author;
-	char *summary;
-	uint64_t time_ms;
-	char rev[20];
+	struct tell t;
+	struct id node;
+	char *path; /**< within the database */
 };
 
 struct entries {
 	struct entry *items;
 	size_t count;
-	size_t cap;
 };
 
 static void entries_fini(struct entries *e)
 {
 	for (size_t i = 0; i < e->count; i++) {
-		free(e->items[i].author);
-		free(e->items[i].summary);
+		tell_fini(&e->items[i].t);
+		free(e->items[i].path);
 	}
 	free(e->items);
 }
 
-/* Only collects: it may be called under the database's lock. */
-static void collect(void *ctx, const struct history_entry *h)
+/* ---- gathering ------------------------------------------------------------------------------- */
+
+static int by_node(const void *a, const void *b)
 {
-	struct entries *e = ctx;
+	const struct history_mark *x = a;
+	const struct history_mark *y = b;
+	int c = id_cmp(&x->node, &y->node);
 
-	if (e->count == e->cap) {
-		e->cap = e->cap ? e->cap * 2 : 16;
-		e->items = xreallocarray(e->items, e->cap, sizeof(*e->items));
-	}
-	struct entry *to = &e->items[e->count++];
-
-	*to = (struct entry){.author = xstrdup(h->author_name ? h->author_name : "?"),
-			     .summary = xstrdup(h->summary ? h->summary : ""),
-			     .time_ms = h->time_ms};
-	memcpy(to->rev, h->rev, sizeof(to->rev));
-	to->rev[sizeof(to->rev) - 1] = 0;
+	return c ? c : opid_cmp(x->rev, y->rev);
 }
+
+static int by_age(const void *a, const void *b)
+{
+	const struct entry *x = a;
+	const struct entry *y = b;
+
+	if (x->t.time_ms != y->t.time_ms)
+		return x->t.time_ms < y->t.time_ms ? 1 : -1;
+	int c = opid_cmp(y->t.rev, x->t.rev);
+	return c ? c : id_cmp(&x->node, &y->node);
+}
+
+/* Changes made while the node was, or came from, below dir. */
+static bool belongs(struct db *db, const struct tell *t, const struct id *dir)
+{
+	struct id root = db_root(db);
+
+	return id_eq(dir, &root) || db_is_below(db, &t->parent_after, dir) ||
+	       (!id_is_zero(&t->parent_before) && db_is_below(db, &t->parent_before, dir));
+}
+
+/* path as seen from dir. */
+static const char *below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	if (n == 0)
+		return path;
+	if (strncmp(path, dir, n) != 0 || (path[n] != '/' && path[n] != 0))
+		return path;
+	return path[n] ? path + n + 1 : ".";
+}
+
+/* The marks of one node, ascending: `count` of them. top: what the log is of. */
+static int tell_node(struct service *s, const struct history_mark *marks, size_t count,
+		     const struct id *top, struct entries *out)
+{
+	struct history *h = NULL;
+	bool is_top = id_eq(&marks->node, top);
+	int r = history_open(s->db, &marks->node, &h);
+	AUTO(free_ptr) char *path = db_path(s->db, &marks->node);
+	size_t k = 0;
+
+	for (size_t i = 0; r == 0 && i < history_count(h); i++) {
+		struct entry e = {.node = marks->node};
+
+		while (k < count && opid_cmp(marks[k].rev, history_at(h, i)->rev) < 0)
+			k++;
+		if (k == count || !opid_eq(marks[k].rev, history_at(h, i)->rev))
+			continue;
+		r = tell_change(s->db, h, i, &e.t);
+		if (r < 0)
+			break;
+		if (!is_top && !belongs(s->db, &e.t, top)) {
+			tell_fini(&e.t);
+			continue;
+		}
+		e.path = xstrdup(path);
+		if ((out->count & (out->count - 1)) == 0)
+			out->items = xreallocarray(out->items, out->count ? out->count * 2 : 1,
+						   sizeof(e));
+		out->items[out->count++] = e;
+	}
+	history_close(h);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int gather(struct service *s, const struct id *node, size_t max, struct entries *out)
+{
+	struct history_mark *marks = NULL;
+	size_t count = 0;
+	int r = history_recent(s->db, node, max, &marks, &count);
+
+	if (r == 0 && count > 1)
+		qsort(marks, count, sizeof(*marks), by_node);
+	for (size_t i = 0; r == 0 && i < count;) {
+		size_t n = 1;
+
+		while (i + n < count && id_eq(&marks[i].node, &marks[i + n].node))
+			n++;
+		r = tell_node(s, marks + i, n, node, out);
+		i += n;
+	}
+	free(marks);
+	if (r == 0 && out->count > 1)
+		qsort(out->items, out->count, sizeof(*out->items), by_age);
+	return r;
+}
+
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static void print_json(struct out *out, const struct entry *e)
 {
 	AUTO(buf_fini) struct buf line = {0};
+	char rev[HISTORY_REV_BYTES];
 
+	history_rev(e->t.rev, rev);
 	buf_printf(&line, "{\"v\":1,");
-	show_json_text(&line, "rev", e->rev);
+	show_json_text(&line, "rev", rev);
 	buf_printf(&line, "\"time\":\"");
-	show_rfc3339(&line, e->time_ms);
+	show_rfc3339(&line, e->t.time_ms);
 	buf_printf(&line, "\",");
-	show_json_text(&line, "author", e->author);
-	show_json_text(&line, "summary", e->summary);
+	show_json_text(&line, "author", e->t.author);
+	show_json_text(&line, "program", e->t.program);
+	show_json_text(&line, "path", e->path);
+	AUTO(buf_fini) struct buf summary = {0};
+	buf_slice_append(&summary, buf_slice(&e->t.summary));
+	show_json_text(&line, "summary", buf_str(&summary));
 	line.len--; /* the last comma */
-	out_printf(out, "%s}\n", buf_str(&line));
+	buf_slice_append(&line, buf_slice(&e->t.json));
+	buf_printf(&line, "}\n");
+	out_text(out, buf_slice(&line));
 }
 
-/* Columns as wide as their widest entry; time is at most "Nov 21 14:02". */
-static void print_text(struct out *out, const struct entry *e, size_t count)
+enum {
+	COLUMN_REV,
+	COLUMN_TIME,
+	COLUMN_AUTHOR,
+	COLUMN_PROGRAM,
+	COLUMNS
+};
+
+static void columns(const struct entry *e, uint64_t now, char *ret[COLUMNS])
+{
+	struct buf t = {0};
+	char rev[HISTORY_REV_BYTES];
+
+	history_rev(e->t.rev, rev);
+	show_time(&t, e->t.time_ms, now);
+	ret[COLUMN_REV] = xstrdup(rev);
+	ret[COLUMN_TIME] = buf_str(&t);
+	ret[COLUMN_AUTHOR] = show_text(e->t.author);
+	ret[COLUMN_PROGRAM] = show_text(e->t.program[0] ? e->t.program : "-");
+}
+
+static void columns_free(char *c[COLUMNS])
+{
+	for (size_t i = 0; i < COLUMNS; i++)
+		free(c[i]);
+}
+
+/* As wide as their widest entry. dir: the path that the log is of, if it is of a directory; else NULL. */
+static void print_text(struct out *out, const struct entries *all, const char *dir)
 {
 	uint64_t now = show_now_ms();
-	size_t widths[2] = {0};
+	size_t widths[COLUMNS] = {0};
 
-	for (size_t i = 0; i < count; i++) {
-		AUTO(buf_fini) struct buf t = {0};
+	for (size_t i = 0; i < all->count; i++) {
+		char *c[COLUMNS];
 
-		show_time(&t, e[i].time_ms, now);
-		widths[0] = t.len > widths[0] ? t.len : widths[0];
-		widths[1] = strlen(e[i].author) > widths[1] ? strlen(e[i].author) : widths[1];
+		columns(&all->items[i], now, c);
+		for (size_t k = 0; k < COLUMNS; k++)
+			widths[k] = strlen(c[k]) > widths[k] ? strlen(c[k]) : widths[k];
+		columns_free(c);
 	}
-	for (size_t i = 0; i < count; i++) {
-		AUTO(buf_fini) struct buf t = {0};
-		AUTO(free_ptr) char *author = show_text(e[i].author);
-		AUTO(free_ptr) char *summary = show_text(e[i].summary);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct entry *e = &all->items[i];
+		AUTO(buf_fini) struct buf said = {0};
+		char *c[COLUMNS];
 
-		show_time(&t, e[i].time_ms, now);
-		out_printf(out, "%s  %-*s  %-*s  %s\n", e[i].rev, (int)widths[0], buf_str(&t),
-			   (int)widths[1], author, summary);
+		if (dir)
+			buf_printf(&said, "%s: ", below(e->path, dir));
+		buf_slice_append(&said, buf_slice(&e->t.summary));
+		AUTO(free_ptr) char *summary = show_text(buf_str(&said));
+		columns(e, now, c);
+		out_printf(out, "%-*s  %-*s  %-*s  %-*s  %s\n", (int)widths[0], c[0], (int)widths[1],
+			   c[1], (int)widths[2], c[2], (int)widths[3], c[3], summary);
+		columns_free(c);
 	}
+}
+
+static bool is_dir(struct db *db, const struct id *node)
+{
+	struct id root = db_root(db);
+	struct node_info n;
+	bool dir = id_eq(node, &root);
+	struct txn *t = db_begin(db);
+
+	if (!dir && db_node(t, node, &n) == 0) {
+		dir = n.kind == NODE_DIR;
+		node_info_fini(&n);
+	}
+	db_abort(t);
+	return dir;
 }
 
 static int log_serve(struct service *s, struct out *out, int argc, char **argv)
@@ -109,38 +246,39 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 	if (!first)
 		return code;
 	const char *path = first < argc ? argv[first] : "";
+	AUTO(free_ptr) char *shown = show_text(path);
 	int r = db_resolve(s->db, path, true, &node);
 
 	if (r >= 0)
-		r = db_history(s->db, &node, collect, &e);
-	if (r == -ENOENT) {
-		AUTO(free_ptr) char *shown = show_text(path);
+		r = gather(s, &node, (size_t)o.count, &e);
+	if (r == -ENOENT || (r == 0 && e.count == 0 && *path))
 		return out_error(
 			out, CODE_FAILED,
 			"log: %s never was a record of %s: files that stay on this device have no "
 			"history",
 			shown, s->name);
-	}
 	if (r < 0)
 		return out_error(out, CODE_FAILED, "log: the history cannot be read: %s",
 				 strerror(-r));
-	size_t skip = (uint64_t)o.count < e.count ? e.count - (size_t)o.count : 0;
-
 	if (!o.json) {
-		print_text(out, e.items + skip, e.count - skip);
+		AUTO(free_ptr) char *top = db_path(s->db, &node);
+
+		print_text(out, &e, is_dir(s->db, &node) ? top : NULL);
 		return CODE_OK;
 	}
-	for (size_t i = skip; i < e.count; i++)
+	for (size_t i = 0; i < e.count; i++)
 		print_json(out, &e.items[i]);
 	return CODE_OK;
 }
 
 const struct command cmd_log = {
 	.usage = {.name = "log",
-		  .operands = "PATH",
+		  .operands = "[PATH]",
 		  .operands_max = 1,
-		  .summary = "Prints the history of a record, the newest change last.",
-		  .notes = "PATH is a file in a mount, or NAME:PATH within the database NAME.\n",
+		  .summary = "Prints what was changed, by whom and how, the newest first.",
+		  .notes = "PATH is a file or directory in a mount, or NAME:PATH within the database "
+			   "NAME; it may have\nbeen deleted. Of a directory, the changes of all that "
+			   "is in it are shown. Without PATH: of\nthe directory you are in.\n",
 		  .rows = log_rows,
 		  .row_count = countof(log_rows)},
 	.run = client_run,

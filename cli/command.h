@@ -43,6 +43,8 @@ struct command {
 	int (*serve)(struct service *s, struct out *out, int argc, char **argv);
 	unsigned needs;
 	bool operand_is_path; /**< the operand is a path to a record (log), not a database */
+	/** Which of several operands is the path, from 0; count = it is left out. NULL: the first. */
+	int (*path_operand)(int count, char **operands);
 	bool hidden;
 };
 

@@ -7,7 +7,8 @@
  *     cmd_init.c         makes a database            cmd_mount.c    mounts one, lists mounts
  *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
- *     cmd_log.c          history of a record         cmd_version.c  versions
+ *     cmd_log.c          what was changed            cmd_version.c  versions
+ *     tell.[ch]          a change in words
  *     cmd_compact.c      packs old changes at once
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
@@ -21,10 +22,12 @@
  *     db.h               the façade: open, edit, apply, observe, ask
  *       db.c             opening, lock, settings     txn.c          transactions: one batch each
  *       db_edit.c        edits made here             db_apply.c     changes made elsewhere
- *       db_query.c       questions                   db_history.c   what happened, in words
+ *       db_query.c       questions                   changes.c      changes as they are stored
  *       tree.c, node.*   where nodes are             name.*         hostile names
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
+ *     history*.*         what one node was, and when; what a whole tree went through
+ *     delta*.*           what changed between two contents, for people
  *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
  *     diff*.*            what changed in a text, what two arrays share
  *     text*.*            a text several people edit: its event graph, what is concurrent merged
@@ -39,7 +42,7 @@
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
  *     platform*.*        what Linux and macOS do differently
- *     base bytes arena id log why thread             the ground everything stands on
+ *     base bytes arena id idset log why thread             the ground everything stands on
  *   net/     moves messages between databases
  *     net.*              the thread; start and stop  peer.*         members: who is dialled when
  *     conn.*             one connection              transport.*    hello, handshake, records
@@ -52,7 +55,7 @@
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
- *       bases.c          what a saving program had read
+ *       bases.c          what a saving program had read             program.c  what it is called
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 does not tell the kernel

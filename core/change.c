@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGE_VERSION 1
+#define CHANGE_VERSION 2
 #define OP_SAME_NODE 0x80
 #define LAMPORT_MAX (((uint64_t)1 << 62) - 1)
 
@@ -169,6 +169,7 @@ void change_encode(const struct change *c, struct buf *out)
 	buf_u8(out, CHANGE_VERSION);
 	buf_varint(out, c->ops.count ? c->ops.items[0].lamport : 0);
 	buf_varint(out, c->hlc);
+	change_program_encode(c->program, out);
 	buf_varint(out, a.count);
 	for (size_t i = 0; i < a.count; i++)
 		buf_be64(out, a.items[i]);
@@ -316,6 +317,7 @@ int change_decode(struct slice bytes, uint64_t actor, struct change *ret)
 		r.bad = true;
 	uint64_t first = reader_varint_max(&r, LAMPORT_MAX);
 	c.hlc = reader_varint(&r);
+	c.program = change_program_decode(&r);
 	struct actors a = {.author = actor, .count = take_count(&r, CHANGE_ACTORS_MAX, 8)};
 	table = xreallocarray(NULL, a.count, sizeof(*table));
 	a.items = table;

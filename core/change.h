@@ -13,9 +13,11 @@
  *
  * Wire form of a change (varints as in core/bytes.h; `op` draws one operation):
  *
- *   u8 version = 1
+ *   u8 version = 2
  *   varint lamport            of the first operation
  *   varint hlc                milliseconds << 16 | counter
+ *   u8 program                0 = unknown; up to CHANGE_PROGRAM_BYTES_MAX: so many bytes of its name
+ *                             follow; above: one of the names everybody knows (change_program.c)
  *   varint actor_count, then 8 bytes each (big-endian): every actor but the author named below
  *   varint dep_count, then (varint actor_index, varint seq) each: heads of the other feeds of this
  *                             stream which advanced since the author's previous change
@@ -75,6 +77,8 @@ enum value_kind {
 #define CHANGE_ACTORS_MAX 4096
 #define CHANGE_NAME_BYTES_MAX 4096
 #define CHANGE_PATH_BYTES_MAX (1 << 20)
+/** Of a program's name: what the kernel keeps of it. */
+#define CHANGE_PROGRAM_BYTES_MAX 15
 /** A record's largest content that is one value, not chunks. */
 #define RECORD_BYTES_MAX (64u << 20)
 /** A change's largest encoding: a record's content and some operations. What is larger cannot travel. */
@@ -118,12 +122,18 @@ struct dep {
 struct change {
 	uint64_t actor; /**< the author; not on the wire, the feed says it */
 	uint64_t hlc;
+	/** Name of the program that saved, as its device gave it: any bytes, at most CHANGE_PROGRAM_BYTES_MAX. */
+	struct slice program;
 	struct dep *deps; /**< in ops.arena */
 	size_t dep_count;
 	struct ops ops;
 };
 
 void change_encode(const struct change *c, struct buf *out);
+/** The program's name as in a change's wire form. Longer names are cut. */
+void change_program_encode(struct slice program, struct buf *out);
+/** The inverse; borrowed from the input or static. Unknown codes are an empty name. */
+struct slice change_program_decode(struct reader *r);
 /**
  * Decodes a change by actor. The operations' slices borrow from `bytes`; preds and deps are in the
  * arena. Lamports are strictly increasing and below 2^62. -EBADMSG when malformed, and *ret is

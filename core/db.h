@@ -140,6 +140,15 @@ int db_try_commit(struct txn *t);
 int db_try_commit_later(struct txn *t);
 /** Wall clock of the transaction, ms. */
 uint64_t txn_now_ms(const struct txn *t);
+/** The program that makes the changes of this transaction: for the history. The first name given stays. */
+void db_set_program(struct txn *t, const char *name);
+/** That name, "" = none was given. */
+const char *db_program(const struct txn *t);
+/**
+ * A transaction for a command: its edits are this device's changes, and the view is told of them as of those
+ * that come from elsewhere.
+ */
+struct txn *db_begin_command(struct db *db, const char *program);
 /** Whether a remote envelope is being applied (node_changed callbacks may ask). */
 bool txn_is_remote(const struct txn *t);
 /** No two transactions have the same. */
@@ -254,21 +263,14 @@ struct db_loser {
 int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const struct db_loser *l),
 	      void *ctx);
 
-/* ---- history -------------------------------------------------------------------------------- */
+/* ---- paths (history: core/history.h) ------------------------------------------------------------ */
 
-struct history_entry {
-	uint64_t time_ms;
-	uint64_t author;
-	const char *author_name;
-	char rev[20]; /**< short id of the change */
-	const char *summary; /**< "created", "priority 2 → 1, status …", "42 bytes", "renamed to …" */
-};
-
-/** Oldest first. -ENOENT when there never was such a node. */
-int db_history(struct db *db, const struct id *node,
-	       void (*fn)(void *ctx, const struct history_entry *e), void *ctx);
 /** Resolves a '/'-separated path of shown names. -ENOENT. deleted: also finds what was deleted last. */
 int db_resolve(struct db *db, const char *path, bool deleted, struct id *ret);
+/** The path of shown names that leads to the node; of one that is gone, led to it last. "" is the root. */
+char *db_path(struct db *db, const struct id *node);
+/** Whether node is dir or, as far as is known, below it, or was when it was deleted. */
+bool db_is_below(struct db *db, const struct id *node, const struct id *dir);
 
 /* ---- for core/sync.c ------------------------------------------------------------------------ */
 

@@ -147,6 +147,7 @@ struct txn {
 	bool moves_unsettled; /**< directories are not yet where they should be */
 	uint64_t seq;	      /**< of the change being applied, if remote */
 	bool view_called;
+	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< that makes the changes made here */
 	bool prepared;
 	struct txn_node **slots; /**< a power of two, or none yet */
 	size_t slot_count;
@@ -179,7 +180,7 @@ struct draft *txn_draft(struct txn *t, const struct id *stream);
 /** This transaction's copy of a feed, created if new. */
 struct feed *txn_feed(struct txn *t, const struct id *stream, uint64_t actor);
 void txn_group(struct txn *t, const struct id *parent, struct slice name);
-/** Records in the history that the change touched its nodes. */
+/** Records in the history that the change touched its nodes, and which directories they came into. */
 void txn_history(struct txn *t, const struct change *c, const struct id *stream, uint64_t seq);
 
 /** db_commit() that wakes nobody (sealing is no news), and one that does in any case. */
@@ -302,6 +303,22 @@ int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range 
 		     struct slice changes);
 /** -EACCES not a member, -EBADMSG more feeds than anybody has. */
 int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor);
+
+/* changes.c */
+/** An envelope, opened. */
+struct changes_body {
+	struct feed_pos last; /**< its last change; seq 0 = none */
+	uint64_t first;
+	struct buf bytes;
+};
+/** Reads stored changes, loose or in their envelopes; remembers envelopes of some feeds. Zero-initialise. */
+struct changes {
+	struct changes_body open[4];
+	unsigned next;
+};
+/** The change's bytes. -ENOENT when it is not here (any more), -EIO. */
+int changes_get(struct changes *c, struct txn *t, const struct feed_pos *pos, struct buf *ret);
+void changes_fini(struct changes *c);
 
 /* member.c */
 int member_load(struct db *db);

@@ -250,6 +250,25 @@ static void path_of(struct txn *t, const struct txn_node *tn, struct buf *out)
 	}
 }
 
+char *db_path(struct db *db, const struct id *node)
+{
+	struct buf path = {0};
+	struct txn *t = db_begin(db);
+
+	path_of(t, txn_node(t, node), &path);
+	db_abort(t);
+	return buf_str(&path);
+}
+
+bool db_is_below(struct db *db, const struct id *node, const struct id *dir)
+{
+	struct txn *t = db_begin(db);
+	bool below = tree_is_inside(t, node, dir);
+
+	db_abort(t);
+	return below;
+}
+
 void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n, const char *path),
 		 void *ctx)
 {

@@ -104,6 +104,8 @@ int platform_enter_namespace(const char *ns);
 
 /** Whether two ids, of which FUSE says that they ask, belong to one process. */
 bool platform_same_process(pid_t pid, pid_t other);
+/** What the process is called that this id belongs to, cut to size: a thread's own name does not count. */
+int platform_program_name(pid_t pid, char *ret, size_t size);
 /** Closes this descriptor and all above it. */
 void platform_close_from(int fd);
 /** Gives this process a name for ps(1), and has it killed when its parent dies, where that can be had. */

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <libproc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,16 @@ int platform_enter_namespace(const char *ns)
 bool platform_same_process(pid_t pid, pid_t other)
 {
 	return pid == other;
+}
+
+int platform_program_name(pid_t pid, char *ret, size_t size)
+{
+	char name[2 * MAXCOMLEN + 1];
+
+	if (proc_name((int)pid, name, sizeof(name)) <= 0)
+		return -ESRCH;
+	(void)snprintf(ret, size, "%s", name);
+	return 0;
 }
 
 void platform_close_from(int fd)

@@ -210,6 +210,49 @@ bool platform_same_process(pid_t pid, pid_t other)
 	return access(path, F_OK) == 0;
 }
 
+/* The value of a line of /proc/PID/status that begins with `field`, in place. NULL if there is none. */
+static char *status_field(char *status, const char *field)
+{
+	char *at = strstr(status, field);
+
+	if (!at)
+		return NULL;
+	at += strlen(field);
+	at += strspn(at, " \t");
+	return at;
+}
+
+static ssize_t read_small(const char *path, char *ret, size_t size)
+{
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, ret, size - 1);
+
+	ret[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+int platform_program_name(pid_t pid, char *ret, size_t size)
+{
+	char path[64];
+	char status[1024];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (read_small(path, status, sizeof(status)) <= 0)
+		return -ESRCH;
+	const char *group = status_field(status, "\nTgid:");
+	if (group && strtol(group, NULL, 10) != pid) {
+		(void)snprintf(path, sizeof(path), "/proc/%ld/status", strtol(group, NULL, 10));
+		if (read_small(path, status, sizeof(status)) <= 0)
+			return -ESRCH;
+	}
+	char *name = status_field(status, "Name:");
+	if (!name)
+		return -ESRCH;
+	name[strcspn(name, "\n")] = 0;
+	(void)snprintf(ret, size, "%s", name);
+	return 0;
+}
+
 void platform_close_from(int fd)
 {
 #if HAVE_CLOSE_RANGE

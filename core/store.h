@@ -21,6 +21,7 @@
  *   n node16                    core/node: place, tokens, kind    d parent16 name  core/node: children
  *   s node16                    core/db: document state           r node16         rendered content
  *   t stream16 lamport8 actor8  core/tree: moves of directories   h node16 hlc8 lamport8 actor8  history
+ *   H dir16 node16              core/txn: what was ever put into a directory
  *   c stream16 actor8 seq8      core/feed: loose changes          e stream16 actor8 seq8  sealed envelopes
  *   f stream16 actor8           core/feed: heads                  q arrival8  order of envelopes
  *   v device8 stream16 actor8   core/feed: what devices acknowledged

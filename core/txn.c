@@ -1,6 +1,7 @@
 /* Transactions: nodes in use, drafts of changes, and the one batch they end in. */
 #include "core/db_i.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,26 @@ struct txn *db_begin(struct db *db)
 	db_lock(db);
 	txn_init(t, db);
 	return t;
+}
+
+struct txn *db_begin_command(struct db *db, const char *program)
+{
+	struct txn *t = db_begin(db);
+
+	t->remote = true;
+	db_set_program(t, program);
+	return t;
+}
+
+void db_set_program(struct txn *t, const char *name)
+{
+	if (!t->program[0])
+		(void)snprintf(t->program, sizeof(t->program), "%s", name);
+}
+
+const char *db_program(const struct txn *t)
+{
+	return t->program;
 }
 
 struct store_txn *db_store(struct txn *t)
@@ -209,23 +230,43 @@ void txn_group(struct txn *t, const struct id *parent, struct slice name)
 		(struct group){.parent = *parent, .name = arena_copy(&t->arena, name)};
 }
 
+/* Where the node came to be: what a directory ever held is found by it. */
+static void note_place(struct txn *t, const struct op *op)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	(void)key_node(&key, 'H', &op->parent);
+	id_write(&key, &op->node);
+	store_put(t->store, buf_slice(&key), SLICE("", 0));
+}
+
 void txn_history(struct txn *t, const struct change *c, const struct id *stream, uint64_t seq)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
+	uint64_t rev = 0;
 
 	id_write(&value, stream);
 	buf_varint(&value, seq);
 	for (size_t i = 0; i < c->ops.count; i++) {
 		const struct op *op = &c->ops.items[i];
+		bool last = i + 1 == c->ops.count || !id_eq(&c->ops.items[i + 1].node, &op->node);
 
-		if (op->kind != OP_TOUCH && op->kind != OP_DELETE)
+		if (op->kind == OP_MEMBER)
+			continue;
+		if (op->kind == OP_MOVE)
+			note_place(t, op);
+		/* The token is the revision; an honest change has one for each node. */
+		if (op->kind == OP_TOUCH || op->kind == OP_DELETE || rev == 0)
+			rev = op->lamport;
+		if (!last)
 			continue;
 		(void)key_node(&key, 'h', &op->node);
 		buf_be64(&key, c->hlc);
-		buf_be64(&key, op->lamport);
+		buf_be64(&key, rev);
 		buf_be64(&key, c->actor);
 		store_put(t->store, buf_slice(&key), buf_slice(&value));
+		rev = 0;
 	}
 }
 
@@ -253,7 +294,10 @@ static int draft_commit(struct txn *t, struct draft *d)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf bytes = {0};
-	struct change c = {.actor = t->db->actor, .hlc = t->hlc, .ops = d->ops};
+	struct change c = {.actor = t->db->actor,
+			   .hlc = t->hlc,
+			   .program = SLICE_STR(t->program),
+			   .ops = d->ops};
 
 	if (d->ops.count == 0)
 		return 0;

@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "fs/vfs_i.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,7 @@ void graves_bury(struct vfs *v, struct txn *t, const struct grave *g)
 	if (find(v, t, g->parent, g->name, &b) < 0 || b.serial != g->serial)
 		return;
 	graves_forget(v, t, g->parent, g->name);
+	db_set_program(t, g->program);
 	if (ns_ino_of(v, t, &b.node) != 0)
 		return;
 	int r = db_delete(t, &b.node);
@@ -118,6 +120,7 @@ int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 	struct grave g = {
 		.parent = parent, .serial = ++v->grave_serial, .due_ms = monotonic_ms() + GRACE_MS};
 
+	(void)snprintf(g.program, sizeof(g.program), "%s", db_program(t));
 	graves_bury_now(v, t, parent, name);
 	id_write(&value, &was->node);
 	buf_u8(&value, S_ISLNK(was->mode) ? NODE_SYMLINK : NODE_RECORD);

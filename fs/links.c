@@ -376,6 +376,8 @@ static int put_one(struct vfs *v, struct txn *t, struct round *r, size_t k, cons
 	const struct link l = links_at(i, k);
 	const struct saving s = {.bytes = r->now, .base = base, .exec = i->mode & S_IXUSR};
 	const struct inode *parent = ns_get(v, t, l.parent);
+
+	program_publishes(v, t, i);
 	int err = parent ? publish_put(t, &l, parent, &s, &merged) : -EIO;
 
 	if (err == 0 && !slice_eq(buf_slice(&merged), r->now)) {

@@ -150,19 +150,23 @@ void ops_name_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 void ops_name_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct ops_ctx *o = ops_of(req);
+	struct vfs_caller c = ops_caller(req);
 
 	if (!ops_echo_remove(req, parent, name))
-		ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM
-								: vfs_unlink(o->vfs, parent, name));
+		ops_reply(req, ops_is_reserved(o, parent, name)
+				       ? -EPERM
+				       : vfs_unlink(o->vfs, &c, parent, name));
 }
 
 void ops_name_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct ops_ctx *o = ops_of(req);
+	struct vfs_caller c = ops_caller(req);
 
 	if (!ops_echo_remove(req, parent, name))
-		ops_reply(req, ops_is_reserved(o, parent, name) ? -EPERM
-								: vfs_rmdir(o->vfs, parent, name));
+		ops_reply(req, ops_is_reserved(o, parent, name)
+				       ? -EPERM
+				       : vfs_rmdir(o->vfs, &c, parent, name));
 }
 
 void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name,

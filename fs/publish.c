@@ -232,6 +232,8 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 	AUTO(buf_fini) struct buf room = {0};
 	const struct link name = links_at(i, 0);
 	struct saving s = {.exec = i->mode & S_IXUSR};
+
+	program_publishes(v, t, i);
 	int r = bytes_whole(v, t, i, &room, &s.bytes);
 
 	if (r < 0)
@@ -416,6 +418,7 @@ static int publish_symlink_name(struct vfs *v, struct txn *t, struct inode *i, s
 	graves_bury_now(v, t, parent->ino, name.name);
 	const struct making m = {parent, name.name, NODE_SYMLINK};
 	(void)fresh_node(v, t, &m, &node);
+	program_publishes(v, t, i);
 	r = db_put_node(t, &node, NODE_SYMLINK, &parent->node, name.name);
 	if (r == 0)
 		r = db_put_content(t, &node, NULL, buf_slice(&i->data));

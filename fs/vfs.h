@@ -100,8 +100,8 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		    mode_t mode, int flags, struct vfs_handle **ret_handle, struct stat *ret);
 
 /* These do not touch lookup counts. */
-int vfs_unlink(struct vfs *v, uint64_t parent, const char *name);
-int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name);
+int vfs_unlink(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name);
+int vfs_rmdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name);
 /** flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
 int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, const char *old_name,
 	       uint64_t new_parent, const char *new_name, unsigned flags);

@@ -126,6 +126,7 @@ static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	int r = S_ISREG(i->mode) ? vfs_resize(v, t, i, size, h, c->pid) : -EINVAL;
 	if (r < 0)
 		return r;
+	program_wrote(v, i, c->pid);
 	if (closed)
 		return publish_file(v, t, i, false); /* truncate(2): no close will come */
 	publish_written(v, t, i);
@@ -157,8 +158,10 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 			i->ctime = ns_now();
 		ns_put(v, t, i);
 	}
-	if (r == 0 && (set & VFS_SET_MODE) && S_ISREG(i->mode))
+	if (r == 0 && (set & VFS_SET_MODE) && S_ISREG(i->mode)) {
+		program_acts(v, t, c->pid);
 		r = links_put_exec(t, i);
+	}
 	if (r >= 0)
 		ns_stat(i, ret);
 	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */

@@ -297,6 +297,7 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 		db_abort(t);
 		return r;
 	}
+	program_wrote(v, i, h->pid);
 	return ns_end(v, t, publish_file(v, t, i, false));
 }
 

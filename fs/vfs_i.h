@@ -92,7 +92,8 @@ struct inode {
 	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
-	bool listing_kept;    /**< of a directory: the kernel may keep the listing it has */
+	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< that wrote what is unpublished; "" not known yet */
+	bool listing_kept;	   /**< of a directory: the kernel may keep the listing it has */
 	uint64_t names_changed_ms; /**< when they last did without the kernel, or it came into memory */
 	unsigned notices;	   /**< NOTICE_MODIFY queued and not yet delivered */
 	uint64_t reader_ms;	   /**< monotonic: when it was last opened to be read */
@@ -123,6 +124,7 @@ struct grave {
 	char *name;
 	uint64_t serial; /**< which one: a record may have been in and out of a grave before */
 	uint64_t due_ms;
+	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< that took it away; "" unknown */
 };
 
 /** The content a node had until epoch_end. */
@@ -138,6 +140,13 @@ struct reading {
 	struct id node;
 	pid_t pid;
 	uint64_t epoch;
+};
+
+/** What a process was called a moment ago. */
+struct program {
+	pid_t pid; /**< 0 = none */
+	uint64_t asked_ms;
+	char name[CHANGE_PROGRAM_BYTES_MAX + 1];
 };
 
 /** Inodes with something unpublished, the next one due on top. */
@@ -187,6 +196,7 @@ struct vfs {
 	size_t next_snapshot;
 	size_t snapshot_bytes;
 	struct reading readings[READINGS];
+	struct program programs[64];
 
 	struct mutex queue_lock;
 	struct cond queue_changed; /**< the publisher waits on it, */
@@ -408,6 +418,14 @@ const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t
  */
 void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use);
 void bases_fini(struct vfs *v);
+
+/* program.c: who writes */
+/** What is unpublished of i was written by this process. */
+void program_wrote(struct vfs *v, struct inode *i, pid_t pid);
+/** i's content becomes part of t's change. */
+void program_publishes(struct vfs *v, struct txn *t, struct inode *i);
+/** The process causes t's change, unless a content in it says better who did. */
+void program_acts(struct vfs *v, struct txn *t, pid_t pid);
 
 /* vfs.c */
 /** Something has to be looked at by monotonic due_ms; and something was written. */

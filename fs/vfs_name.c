@@ -154,6 +154,7 @@ int vfs_mkdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const 
 	struct txn *t = db_begin(v->db);
 	int r = make(v, t, &m, &dir, &i);
 
+	program_acts(v, t, c->pid);
 	if (r == 0)
 		r = publish_made_dir(v, t, dir, i);
 	return finish_made(v, t, r, i, ret);
@@ -194,6 +195,7 @@ int vfs_symlink(struct vfs *v, const struct vfs_caller *c, const char *target, u
 	if (r == 0) {
 		buf_append(&i->data, target, strlen(target));
 		i->loaded = true;
+		program_wrote(v, i, c->pid);
 		r = bytes_store(v, t, i);
 		if (!i->local)
 			publish_mark(v, t, i, HOLD_SYMLINK_MS);
@@ -298,7 +300,7 @@ static int gone(struct vfs *v, struct txn *t, struct inode *dir, const char *ask
 	return publish_gone(v, t, dir, name, i);
 }
 
-int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
+int vfs_unlink(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name)
 {
 	struct inode *dir = NULL;
 	struct inode *i = NULL;
@@ -309,6 +311,7 @@ int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 		r = select_entry(v, t, dir, name, &i);
 	if (r == 0 && S_ISDIR(i->mode))
 		r = -EISDIR;
+	program_acts(v, t, c->pid);
 	store_frees_space(db_store(t));
 	if (r == 0)
 		r = gone(v, t, dir, name, i);
@@ -317,7 +320,7 @@ int vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 	return ns_end(v, t, r);
 }
 
-int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
+int vfs_rmdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name)
 {
 	struct inode *dir = NULL;
 	struct inode *i = NULL;
@@ -330,6 +333,7 @@ int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
 		r = -ENOTDIR;
 	if (r == 0 && !ns_is_empty(v, t, i->ino))
 		r = -ENOTEMPTY;
+	program_acts(v, t, c->pid);
 	store_frees_space(db_store(t));
 	if (r == 0 && i->bound) {
 		r = gone(v, t, dir, name, i);
@@ -560,5 +564,6 @@ int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, c
 		err = publish_revive(v, t, r.to_dir);
 	if (err == 0)
 		err = flags & RENAME_EXCHANGE ? do_exchange(v, t, &r) : do_rename(v, t, &r);
+	program_acts(v, t, c->pid);
 	return ns_end(v, t, err);
 }

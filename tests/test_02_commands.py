@@ -64,7 +64,7 @@ def test_every_command_explains_itself(device, command):
 
 
 @pytest.mark.parametrize('args', [[], ['frobnicate'], ['status', '--frobnicate'], ['init'], ['mount', 'work'],
-                                  ['wait', '--timeout', 'soon'], ['init', 'a', 'b'], ['log']])
+                                  ['wait', '--timeout', 'soon'], ['init', 'a', 'b'], ['log', 'a', 'b']])
 def test_wrong_usage_exits_2(device, args):
     one_line(device.run(*args, code=2))
 

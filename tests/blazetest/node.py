@@ -76,7 +76,7 @@ class Node:
     def log(self, path):
         """The history of a path, oldest first, as a list of dicts."""
         lines = self.run('log', '--json', self.path(path)).stdout.splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in reversed(lines)]
 
     def wait(self, timeout='20s', code=0):
         return self.run('wait', '--timeout', timeout, self.database, code=code)

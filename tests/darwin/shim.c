@@ -1,4 +1,5 @@
 /* What the linker asks for. The program that results is not meant to be run. */
+#include <libproc.h>
 #include <stdlib.h>
 #include <sys/event.h>
 #include <sys/mount.h>
@@ -11,6 +12,14 @@ int renamex_np(const char *from, const char *to, unsigned flags)
 	(void)from;
 	(void)to;
 	(void)flags;
+	abort();
+}
+
+int proc_name(int pid, void *ret, uint32_t size)
+{
+	(void)pid;
+	(void)ret;
+	(void)size;
 	abort();
 }
 
