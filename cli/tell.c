@@ -2,6 +2,7 @@
 #include "cli/tell.h"
 
 #include "core/delta.h"
+#include "core/manifest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,71 @@ static void tell_text(struct slice from, struct slice to, struct tell *t)
 		   (unsigned long long)l.added, (unsigned long long)l.removed);
 }
 
+static void put_size(struct buf *out, uint64_t bytes)
+{
+	static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+	size_t unit = 0;
+	uint64_t tenths = bytes * 10;
+
+	for (; tenths >= 10000 && unit + 1 < countof(units); unit++)
+		tenths = (tenths + 500) / 1000;
+	if (unit == 0 || tenths >= 1000)
+		buf_printf(out, "%llu %s", (unsigned long long)(tenths / 10), units[unit]);
+	else
+		buf_printf(out, "%llu.%llu %s", (unsigned long long)(tenths / 10),
+			   (unsigned long long)(tenths % 10), units[unit]);
+}
+
+static int id_order(const void *a, const void *b)
+{
+	return chunk_id_cmp(&((const struct manifest_entry *)a)->id,
+			    &((const struct manifest_entry *)b)->id);
+}
+
+/* How many of m's chunks `before` does not have. */
+static size_t count_new(const struct manifest *before, const struct manifest *m)
+{
+	size_t have = before ? before->count : 0;
+	AUTO(free_ptr) struct manifest_entry *sorted = xcalloc(have, sizeof(*sorted));
+	size_t n = 0;
+
+	if (have) {
+		memcpy(sorted, before->entries, have * sizeof(*sorted));
+		qsort(sorted, have, sizeof(*sorted), id_order);
+	}
+	for (size_t i = 0; i < m->count; i++) {
+		if (!chunk_id_is_zero(&m->entries[i].id) &&
+		    (!have || !bsearch(&m->entries[i], sorted, have, sizeof(*sorted), id_order)))
+			n++;
+	}
+	return n;
+}
+
+/* "1.2 GB, 3 chunks new" */
+static void tell_chunks(const struct history_state *from, const struct history_state *to,
+			bool fresh, struct tell *t)
+{
+	struct manifest *before = NULL;
+	struct manifest *m = NULL;
+
+	if (from->chunked)
+		(void)manifest_decode(buf_slice(&from->content), &before);
+	if (to->chunked)
+		(void)manifest_decode(buf_slice(&to->content), &m);
+	comma(&t->summary);
+	if (fresh)
+		buf_printf(&t->summary, "created, ");
+	put_size(&t->summary, to->size);
+	if (!fresh && m) {
+		size_t n = count_new(before, m);
+
+		buf_printf(&t->summary, ", %zu chunk%s new", n, n == 1 ? "" : "s");
+	}
+	buf_printf(&t->json, ",\"size\":%llu", (unsigned long long)to->size);
+	manifest_unref(before);
+	manifest_unref(m);
+}
+
 static void tell_content(struct slice from, struct slice to, bool fresh, struct tell *t)
 {
 	buf_printf(&t->json, ",\"size\":%zu", to.len);
@@ -205,8 +271,11 @@ static void tell_states(struct db *db, const struct history *h, const struct his
 			   (const char *)to->content.data);
 	else if (first && is_dir)
 		buf_printf(&t->summary, "created, a directory");
-	else if (!is_dir && to->alive)
+	else if (!is_dir && to->alive && !from->chunked && !to->chunked)
 		tell_content(buf_slice(&from->content), buf_slice(&to->content), first, t);
+	else if (!is_dir && to->alive &&
+		 !slice_eq(buf_slice(&from->content), buf_slice(&to->content)))
+		tell_chunks(from, to, first, t);
 	if (!first)
 		tell_name(db, from, to, t);
 	if (from->exec != to->exec && !(first && !to->exec)) {

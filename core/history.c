@@ -7,6 +7,7 @@
 #include "core/history.h"
 
 #include "core/db_i.h"
+#include "core/manifest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -397,7 +398,8 @@ static void replay_op(struct replay *r, const struct op *op, struct stamp stamp)
 	case OP_RAW:
 	case OP_UNRAW:
 	case OP_LAYOUT:
-		if (n->kind == NODE_DIR)
+	case OP_CHUNKS:
+		if (n->kind == NODE_DIR || (op->kind == OP_CHUNKS && n->kind != NODE_RECORD))
 			break;
 		doc_apply(r->doc, op, stamp.id, stamp.hlc);
 		r->is_rendered = false;
@@ -530,6 +532,8 @@ static void take_state(const struct history *h, struct replay *r, unsigned want,
 		r->is_rendered = true;
 	}
 	ret->conflicts = doc_conflict_count(r->doc);
+	ret->chunked = doc_mode(r->doc) == DOC_CHUNKS;
+	ret->size = ret->chunked ? manifest_size(buf_slice(&r->rendered)) : r->rendered.len;
 	buf_slice_append(&ret->content, buf_slice(&r->rendered));
 }
 

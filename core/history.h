@@ -59,9 +59,12 @@ struct history_state {
 	bool exec;
 	uint64_t modified_ms; /**< of the last change of content */
 	uint64_t author;      /**< of the last change */
-	size_t conflicts;     /**< values that had lost; with HISTORY_CONTENT only */
-	struct buf content; /**< of a record, and of a symlink its target; with HISTORY_CONTENT only */
-	struct doc *doc;    /**< a copy of it; with HISTORY_DOC only, else NULL */
+	struct doc *doc;      /**< a copy of it; with HISTORY_DOC only, else NULL */
+	/* With HISTORY_CONTENT only: */
+	size_t conflicts;   /**< values that had lost */
+	struct buf content; /**< of a record; of a symlink its target */
+	bool chunked;	    /**< content is a manifest (core/manifest.h) */
+	uint64_t size;	    /**< of the file */
 };
 void history_state_fini(struct history_state *s);
 
