@@ -19,16 +19,14 @@
 int db_shown(struct txn *t, const struct id *node, struct buf *ret, bool *ret_chunked)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	const struct txn_node *tn = txn_node(t, node);
+	struct txn_node *tn = txn_node(t, node);
 
 	if (!tn)
 		return -EIO;
 	if (tn->doc && tn->content_changed) {
-		const struct doc *doc = tn->shown ? tn->shown : tn->doc;
-
 		buf_clear(ret);
-		doc_render(doc, ret);
-		*ret_chunked = doc_mode(doc) == DOC_CHUNKS;
+		buf_slice_append(ret, txn_rendered(tn));
+		*ret_chunked = doc_mode(tn->shown ? tn->shown : tn->doc) == DOC_CHUNKS;
 		return 0;
 	}
 	*ret_chunked = tn->n.chunked;

@@ -191,6 +191,12 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 	if (!doc_diff(base ? base : now, bytes, json, node, &stamp, ops))
 		return 0;
 	r = apply_from(t, &stream, first);
+	if (r == 0 && !base && tn->content_changed && !tn->shown) {
+		/* doc_diff() has tried it out on this very document. */
+		buf_clear(&tn->rendered);
+		buf_slice_append(&tn->rendered, bytes);
+		tn->is_rendered = true;
+	}
 	if (r == 0)
 		r = touch(t, &stream, tn);
 	return r < 0 ? r : 1;

@@ -73,6 +73,8 @@ struct db {
 	uint64_t generation;
 	uint64_t txn_count;
 	struct db_view view;
+	struct id collection;	     /**< whose stream was last asked for */
+	struct id collection_stream; /**< and which it is */
 	uint64_t salt; /**< of hash tables: nobody can choose which nodes share a slot */
 	uint64_t lamport;
 	uint64_t hlc;
@@ -106,7 +108,9 @@ struct txn_node {
 	bool projected;	  /**< its projection changed: the view has to hear of it */
 	bool told;	  /**< the view has */
 	bool doc_changed; /**< doc or shown */
-	struct doc *doc;  /**< NULL until needed */
+	bool is_rendered; /**< once changed: rendered is what is shown */
+	struct buf rendered;
+	struct doc *doc; /**< NULL until needed */
 	struct doc *shown; /**< once doc is there: what is shown in its place while chunks are missing, or NULL */
 	struct txn_node *next_in_slot;
 	struct txn_node *next; /**< in order of first use */
@@ -174,6 +178,8 @@ struct txn_node *txn_node(struct txn *t, const struct id *id);
 int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret);
 /** The same, of what is shown. */
 int txn_shown(struct txn *t, struct txn_node *tn, const struct doc **ret);
+/** What a changed node shows, as bytes: rendered once. Valid until its content changes again. */
+struct slice txn_rendered(struct txn_node *tn);
 /** An operation of this device's own change, appended to the draft of the stream. */
 struct op *txn_op(struct txn *t, const struct id *stream, enum op_kind kind, const struct id *node);
 struct draft *txn_draft(struct txn *t, const struct id *stream);

@@ -339,13 +339,19 @@ static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
 	return bytes;
 }
 
+/* Changes, envelopes and the history are written once, and hardly ever read again soon. */
+static bool is_written_once(struct slice key)
+{
+	return key.len && memchr("cehq", key.data[0], 4);
+}
+
 /* What was written is known now; what a failed batch was about is not. */
 static void learn(struct store_cache *known, const struct store_txn *t, bool written)
 {
 	const struct pending *p = NULL;
 
 	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
-		if (!written)
+		if (!written || is_written_once(p->key))
 			store_cache_drop(known, p->key);
 		else if (p->deleted)
 			store_cache_put_absent(known, p->key);

@@ -1,6 +1,8 @@
 /* A hash table of pairs: a new key replaces the less recently used of the two in its place. */
 #include "core/store_cache.h"
 
+#include "core/store_txn.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,23 +38,6 @@ void store_cache_destroy(struct store_cache *c)
 	free(c);
 }
 
-static uint64_t hash(struct slice key)
-{
-	uint64_t h = key.len;
-	size_t i = 0;
-
-	for (; i + 8 <= key.len; i += 8) {
-		uint64_t word = 0;
-
-		memcpy(&word, key.data + i, sizeof(word));
-		h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		h ^= h >> 32;
-	}
-	for (; i < key.len; i++)
-		h = (h ^ key.data[i]) * UINT64_C(0x100000001b3);
-	return h ^ h >> 29;
-}
-
 static bool is_at(const struct cached *e, uint64_t h, struct slice key)
 {
 	return e->bytes && e->hash == h && slice_eq(SLICE(e->bytes, e->key_len), key);
@@ -80,7 +65,7 @@ static struct cached *find(struct store_cache *c, uint64_t h, struct slice key)
 
 int store_cache_get(struct store_cache *c, struct slice key, struct buf *ret)
 {
-	const struct cached *e = find(c, hash(key), key);
+	const struct cached *e = find(c, store_hash(key), key);
 
 	if (!e)
 		return -EAGAIN;
@@ -92,7 +77,7 @@ int store_cache_get(struct store_cache *c, struct slice key, struct buf *ret)
 
 static void put(struct store_cache *c, struct slice key, struct slice value, bool absent)
 {
-	uint64_t h = hash(key);
+	uint64_t h = store_hash(key);
 	struct cached *e = find(c, h, key);
 
 	if (key.len > KEY_BYTES_MAX || value.len > VALUE_BYTES_MAX) {
@@ -129,7 +114,7 @@ void store_cache_put_absent(struct store_cache *c, struct slice key)
 
 void store_cache_drop(struct store_cache *c, struct slice key)
 {
-	struct cached *e = find(c, hash(key), key);
+	struct cached *e = find(c, store_hash(key), key);
 
 	if (!e)
 		return;

@@ -25,21 +25,28 @@ struct store_txn *store_begin(struct store *s)
 	return t;
 }
 
-static size_t hash(struct slice key)
+uint64_t store_hash(struct slice key)
 {
-	uint64_t h =
-		0xcbf29ce484222325u; /* FNV-1a: keys here are our own ids, not an attacker's choice */
+	uint64_t h = key.len;
+	size_t i = 0;
 
-	for (size_t i = 0; i < key.len; i++)
-		h = (h ^ key.data[i]) * 0x100000001b3u;
-	return (size_t)(h ^ h >> 29);
+	for (; i + 8 <= key.len; i += 8) {
+		uint64_t word = 0;
+
+		memcpy(&word, key.data + i, sizeof(word));
+		h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 32;
+	}
+	for (; i < key.len; i++)
+		h = (h ^ key.data[i]) * UINT64_C(0x100000001b3);
+	return h ^ h >> 29;
 }
 
 /* The slot that holds key, or the empty one where it would go. */
 static uint32_t *slot_of(const struct store_txn *t, struct slice key)
 {
 	size_t mask = t->slot_count - 1;
-	size_t i = hash(key) & mask;
+	size_t i = (size_t)store_hash(key) & mask;
 
 	while (t->slots[i] && !slice_eq(t->items[t->slots[i] - 1].key, key))
 		i = (i + 1) & mask;

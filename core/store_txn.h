@@ -4,6 +4,9 @@
 
 #include "core/store.h"
 
+/** Of a key: keys here are our own ids, not an attacker's choice. */
+uint64_t store_hash(struct slice key);
+
 struct pending {
 	struct slice key;
 	struct slice value;

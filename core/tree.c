@@ -131,14 +131,24 @@ bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ances
 	return true; /* deeper than anyone builds on purpose: refuse */
 }
 
+/* Asked several times for each save, mostly of the same collection. */
+static struct id collection_stream(struct db *db, const struct id *collection)
+{
+	if (id_is_zero(collection) || !id_eq(&db->collection, collection)) {
+		db->collection_stream = feed_stream_id(db, "collection", collection);
+		db->collection = *collection;
+	}
+	return db->collection_stream;
+}
+
 struct id tree_stream_below(struct txn *t, const struct txn_node *parent)
 {
-	const struct db *db = t->db;
+	struct db *db = t->db;
 
 	if (id_eq(&parent->n.id, &db->root))
 		return db->root_stream;
 	if (parent->n.place.lamport && id_eq(&parent->n.parent, &db->root))
-		return feed_stream_id(db, "collection", &parent->n.id);
+		return collection_stream(db, &parent->n.id);
 	return parent->n.stream;
 }
 
@@ -180,7 +190,7 @@ static bool move_is_legal(struct txn *t, const struct id *stream, const struct o
 		return false;
 	if (tn->n.kind != NODE_NONE && (tn->n.kind != op->node_kind || !id_eq(&tn->n.stream, stream)))
 		return false;
-	struct id direct = feed_stream_id(t->db, "collection", &op->parent);
+	struct id direct = collection_stream(t->db, &op->parent);
 	if (id_eq(stream, &direct))
 		return parent->n.place.lamport == 0 || id_eq(&parent->n.parent, &t->db->root);
 	struct id below = tree_stream_below(t, parent);

@@ -184,6 +184,16 @@ int txn_shown(struct txn *t, struct txn_node *tn, const struct doc **ret)
 	return r;
 }
 
+struct slice txn_rendered(struct txn_node *tn)
+{
+	if (!tn->is_rendered) {
+		buf_clear(&tn->rendered);
+		doc_render(tn->shown ? tn->shown : tn->doc, &tn->rendered);
+		tn->is_rendered = true;
+	}
+	return buf_slice(&tn->rendered);
+}
+
 struct draft *txn_draft(struct txn *t, const struct id *stream)
 {
 	for (size_t i = 0; i < t->draft_count; i++) {
@@ -319,17 +329,16 @@ static int draft_commit(struct txn *t, struct draft *d)
 static int write_doc(struct txn *t, struct txn_node *tn)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf rendered = {0};
 	AUTO(buf_fini) struct buf state = {0};
-
 	const struct doc *shown = tn->shown ? tn->shown : tn->doc;
-	doc_render(shown, &rendered);
-	doc_encode(tn->doc, buf_slice(&rendered), &state);
+	struct slice rendered = txn_rendered(tn);
+
+	doc_encode(tn->doc, rendered, &state);
 	store_put(t->store, key_node(&key, 's', &tn->n.id), buf_slice(&state));
-	store_put(t->store, key_node(&key, 'r', &tn->n.id), buf_slice(&rendered));
-	txn_write_shown(t, tn, buf_slice(&rendered));
+	store_put(t->store, key_node(&key, 'r', &tn->n.id), rendered);
+	txn_write_shown(t, tn, rendered);
 	tn->n.chunked = doc_mode(shown) == DOC_CHUNKS;
-	tn->n.size = tn->n.chunked ? manifest_size(buf_slice(&rendered)) : rendered.len;
+	tn->n.size = tn->n.chunked ? manifest_size(rendered) : rendered.len;
 	tn->n.conflicts = (uint32_t)doc_conflict_count(shown);
 	tn->n.raw = doc_mode(shown) == DOC_RAW;
 	tn->dirty = true;
@@ -371,6 +380,7 @@ static void txn_fini(struct txn *t)
 		node_fini(&tn->n);
 		doc_destroy(tn->doc);
 		doc_destroy(tn->shown);
+		buf_fini(&tn->rendered);
 		free(tn);
 		tn = next;
 	}

@@ -47,6 +47,7 @@ static void try_whole(struct txn *t, struct txn_node *tn)
 		return;
 	doc_destroy(STEAL(tn->shown));
 	tn->content_changed = true;
+	tn->is_rendered = false;
 }
 
 void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, struct stamp stamp)
@@ -66,6 +67,7 @@ void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, stru
 	}
 	doc_apply(tn->doc, op, stamp.id, stamp.hlc);
 	tn->doc_changed = true;
+	tn->is_rendered = false;
 	tn->content_changed = tn->content_changed || !missing;
 	try_whole(t, tn);
 }

@@ -1,6 +1,8 @@
 /* The tables of names; see README's section on what stays on the device. */
 #include "fs/localname.h"
 
+#include "core/bytes.h"
+
 #include <ctype.h>
 #include <fnmatch.h>
 #include <string.h>
@@ -8,63 +10,68 @@
 /* What stands between a name and what a program adds to it; so does the beginning of a number at the end. */
 #define STEM_ENDS ".~-_#+"
 
+#define PATTERN(s)                                  \
+	{                                           \
+		(const uint8_t *)(s), sizeof(s) - 1 \
+	}
+
 /* Asked for every save: most patterns are out by their first or last letter. */
-static bool matches(const char *pattern, const char *name, size_t len)
+static bool matches(struct slice pattern, const char *name, size_t len)
 {
-	char first = pattern[0];
-	char last = pattern[strlen(pattern) - 1];
+	char first = (char)pattern.data[0];
+	char last = (char)pattern.data[pattern.len - 1];
 
 	if ((first != '*' && first != name[0]) ||
 	    (last != '*' && last != '?' && last != name[len - 1]))
 		return false;
-	return fnmatch(pattern, name, 0) == 0;
+	return fnmatch((const char *)pattern.data, name, 0) == 0;
 }
 
 bool localname_is_local(const char *name)
 {
-	static const char *const patterns[] = {
-		"*~",
-		".*.sw?",
-		".*.sw??",
-		"*.swp",
-		"*.swo",
-		"*.swx",
-		"4913",
-		".#*",
-		"#*#",
-		"*.tmp",
-		".goutputstream-*",
-		".DS_Store",
-		"._*",
-		".~lock.*#",
-		"~$*",
-		".git",
-		".hg",
-		".svn",
-		"*-journal",
-		"*-wal",
-		"*-shm",
-		".fuse_hidden*",
-		".nfs*",
-		".Trash-*",
-		".Trashes",
-		".Spotlight-V100",
-		".fseventsd",
-		".TemporaryItems",
-		"*.part",
-		"*.partial",
-		"*.crdownload",
-		".sb-*",
-		".directory",
-		"Thumbs.db",
-		"desktop.ini",
-		"*.kate-swp",
-		".*.un~",
-		"*___jb_tmp___",
-		".~tmp~",
-		".rsync-partial",
-		"*___jb_old___",
-		".metadata_never_index",
+	static const struct slice patterns[] = {
+		PATTERN("*~"),
+		PATTERN(".*.sw?"),
+		PATTERN(".*.sw??"),
+		PATTERN("*.swp"),
+		PATTERN("*.swo"),
+		PATTERN("*.swx"),
+		PATTERN("4913"),
+		PATTERN(".#*"),
+		PATTERN("#*#"),
+		PATTERN("*.tmp"),
+		PATTERN(".goutputstream-*"),
+		PATTERN(".DS_Store"),
+		PATTERN("._*"),
+		PATTERN(".~lock.*#"),
+		PATTERN("~$*"),
+		PATTERN(".git"),
+		PATTERN(".hg"),
+		PATTERN(".svn"),
+		PATTERN("*-journal"),
+		PATTERN("*-wal"),
+		PATTERN("*-shm"),
+		PATTERN(".fuse_hidden*"),
+		PATTERN(".nfs*"),
+		PATTERN(".Trash-*"),
+		PATTERN(".Trashes"),
+		PATTERN(".Spotlight-V100"),
+		PATTERN(".fseventsd"),
+		PATTERN(".TemporaryItems"),
+		PATTERN("*.part"),
+		PATTERN("*.partial"),
+		PATTERN("*.crdownload"),
+		PATTERN(".sb-*"),
+		PATTERN(".directory"),
+		PATTERN("Thumbs.db"),
+		PATTERN("desktop.ini"),
+		PATTERN("*.kate-swp"),
+		PATTERN(".*.un~"),
+		PATTERN("*___jb_tmp___"),
+		PATTERN(".~tmp~"),
+		PATTERN(".rsync-partial"),
+		PATTERN("*___jb_old___"),
+		PATTERN(".metadata_never_index"),
 	};
 
 	size_t len = strlen(name);
