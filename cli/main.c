@@ -60,7 +60,7 @@
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 does not tell the kernel
  *     refusal.*          why fusermount3 will not mount
- *   tests/, scripts/     pytest, fuzz targets, benchmarks; setup, demo, test, check, bench
+ *   tests/, scripts/     pytest, simulator, fuzz targets, benchmarks; setup, demo, test, check, bench
  *
  * Dependencies run cli → fs → core ← net ← cli.
  */
