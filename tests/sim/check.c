@@ -2,6 +2,8 @@
 #include "tests/sim/memory.h"
 #include "tests/sim/sim.h"
 
+#include "core/strata.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,28 +154,64 @@ static void check_same(struct sim *s, const struct buf *want, struct side *d)
 /* ---- a late device ----------------------------------------------------------------------------- */
 
 struct letter {
-	struct feed_pos pos;
+	struct feed_item item;
 	struct buf bytes;
 	bool done;
 };
 
+static int by_feed(const void *a, const void *b)
+{
+	const struct feed_pos *x = a;
+	const struct feed_pos *y = b;
+	int order = memcmp(x->stream.b, y->stream.b, sizeof(x->stream.b));
+
+	return order ? order : (x->actor > y->actor) - (x->actor < y->actor);
+}
+
+/* Everything there is, in the order in which it arrived. */
 static size_t gather(struct side *from, struct letter **ret)
 {
+	AUTO(free_ptr) struct feed_pos *vv = NULL;
 	struct letter *list = NULL;
-	size_t count = 0;
 	uint64_t cursor = 0;
+	size_t feeds = 0;
+	size_t count = 0;
 
 	assert(db_seal(from->db) == 0);
 	for (;;) {
 		struct letter x = {0};
+		size_t i = 0;
 
-		if (db_next_envelope(from->db, &cursor, NULL, 0, &x.pos, &x.bytes) != 1)
+		if (db_next_envelope(from->db, &cursor, vv, feeds, &x.item, &x.bytes) != 1)
 			break;
 		list = xreallocarray(list, count + 1, sizeof(*list));
 		list[count++] = x;
+		while (i < feeds && by_feed(&vv[i], &x.item.pos) != 0)
+			i++;
+		if (i == feeds)
+			vv = xreallocarray(vv, ++feeds, sizeof(*vv));
+		vv[i] = x.item.pos;
+		qsort(vv, feeds, sizeof(*vv), by_feed);
 	}
 	*ret = list;
 	return count;
+}
+
+/* 0 or more: all of it is applied now. */
+static int open_letter(struct side *late, const struct letter *x)
+{
+	const struct feed_pos *pos = &x->item.pos;
+	struct strata_job *job = NULL;
+	uint64_t last = 0;
+
+	if (!x->item.packed)
+		return db_apply_envelope(late->db, &pos->stream, pos->actor, buf_slice(&x->bytes),
+					 &last);
+	int r = strata_job_create(late->db, &pos->stream, pos->actor, buf_slice(&x->bytes), &job);
+	if (r == 0)
+		r = strata_job_apply(job);
+	strata_job_destroy(job);
+	return r;
 }
 
 /* Every envelope, in any order that works, some of them twice. */
@@ -189,9 +227,7 @@ static void deliver_late(struct sim *s, struct side *late, struct rng *r)
 		struct letter *x = &list[rng_below(r, (uint32_t)count)];
 		if (x->done && !rng_once_in(r, 8))
 			continue;
-		uint64_t last = 0;
-		int got = db_apply_envelope(late->db, &x->pos.stream, x->pos.actor,
-					    buf_slice(&x->bytes), &last);
+		int got = open_letter(late, x);
 		if (got < 0 && got != -EAGAIN && got != -EACCES)
 			fail(s, "a late envelope was refused: %s", strerror(-got));
 		if (got >= 0 && !x->done) {

@@ -423,6 +423,8 @@ void edit(struct side *d, const struct step *step, struct rng *r)
 	case STEP_KILL:
 	case STEP_POWER:
 	case STEP_SKEW:
+	case STEP_COMPACT:
+	case STEP_MONTHS:
 		assert(!"not an edit");
 	}
 }

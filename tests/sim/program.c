@@ -1,6 +1,8 @@
 /* Making, running and shortening programs. */
 #include "tests/sim/program.h"
 
+#include "core/compact.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +13,12 @@ static const struct {
 	uint32_t weight;
 	bool always;
 } kinds[] = {
-	{STEP_CREATE, 20, true}, {STEP_SAVE, 40, true},	   {STEP_TALK, 14, true},
-	{STEP_MKDIR, 10, false}, {STEP_SYMLINK, 2, false}, {STEP_READ, 16, false},
-	{STEP_STALE, 16, false}, {STEP_DELETE, 8, false},  {STEP_MOVE, 16, false},
-	{STEP_EXEC, 8, false},	 {STEP_CUT_OFF, 8, false}, {STEP_RESTART, 3, false},
-	{STEP_KILL, 3, false},	 {STEP_POWER, 4, false},   {STEP_SKEW, 4, false},
+	{STEP_CREATE, 20, true},  {STEP_SAVE, 40, true},    {STEP_TALK, 14, true},
+	{STEP_MKDIR, 10, false},  {STEP_SYMLINK, 2, false}, {STEP_READ, 16, false},
+	{STEP_STALE, 16, false},  {STEP_DELETE, 8, false},  {STEP_MOVE, 16, false},
+	{STEP_EXEC, 8, false},	  {STEP_CUT_OFF, 8, false}, {STEP_RESTART, 3, false},
+	{STEP_KILL, 3, false},	  {STEP_POWER, 4, false},   {STEP_SKEW, 4, false},
+	{STEP_COMPACT, 6, false}, {STEP_MONTHS, 3, false},
 };
 
 void program_from_seed(struct program *p, uint64_t seed)
@@ -104,6 +107,14 @@ static void run_step(struct sim *s, const struct step *step)
 		break;
 	case STEP_SKEW:
 		d->skew_ms = (int64_t)rng_below(&r, 4000) * (rng_once_in(&r, 3) ? 100000 : 10);
+		break;
+	case STEP_COMPACT:
+		tell(s, "%s compacts", d->dir);
+		while (db_compact_step(d->db) == 1)
+			;
+		break;
+	case STEP_MONTHS:
+		s->now_ms += 2 * COMPACT_SILENT_MS;
 		break;
 	case STEP_CREATE:
 	case STEP_MKDIR:

@@ -32,7 +32,7 @@ static uint64_t now_ms(void *ctx)
 
 void side_open(struct side *d)
 {
-	const struct db_env env = {now_ms, d};
+	const struct db_env env = {now_ms, d, d->stratum_changes};
 	struct why why = {""};
 
 	if (db_open(d->dir, d->keys, &env, &d->db, &why) != 0)
@@ -123,6 +123,7 @@ void family_open(struct sim *s, unsigned count, unsigned variant)
 		struct side *d = &s->devices[i];
 
 		d->sim = s;
+		d->stratum_changes = (uint64_t)variant * 2;
 		(void)snprintf(d->dir, sizeof(d->dir), "%s/%u.%u.%u", base, count, variant, i);
 	}
 	struct family **f = &families[count][variant];

@@ -41,6 +41,7 @@ struct side {
 	struct db *db;
 	struct sim *sim;
 	int64_t skew_ms;
+	uint64_t stratum_changes;
 	struct tokens unsynced; /**< written here since all was durable, at the latest */
 	struct handle handles[HANDLES_MAX];
 };
@@ -70,7 +71,9 @@ enum step_kind {
 	STEP_RESTART = 'R',
 	STEP_KILL = 'K',
 	STEP_POWER = 'C',
-	STEP_SKEW = 'W' /**< a clock is set wrong */
+	STEP_SKEW = 'W', /**< a clock is set wrong */
+	STEP_COMPACT = 'Z',
+	STEP_MONTHS = 'M' /**< so many pass that whoever was not heard of is not waited for */
 };
 
 struct step {
