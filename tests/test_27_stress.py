@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from blazetest.wait import SCALE, eventually, now
 from blazetest.watch import Watch
 
@@ -52,6 +54,11 @@ print(rounds)
 '''
 
 
+# What piles up while the link is cut and made again all the time is sent, and merged, afterwards.
+CATCH_UP_SECONDS = 60 + 5 * SECONDS
+
+
+@pytest.mark.timeout(120 + SECONDS + 2 * CATCH_UP_SECONDS)
 def test_everything_at_once(pair, directory):
     a, b = pair.nodes
     end = directory / 'end'
@@ -75,7 +82,7 @@ def test_everything_at_once(pair, directory):
         for worker in workers:
             out, err = worker.communicate(timeout=30 * SCALE)
             assert worker.returncode == 0 and int(out) > 0, err
-        eventually(lambda: b.status()['state'] == a.status()['state'] == 'synced' and a.tree() == b.tree(), 60,
+        eventually(lambda: b.status()['state'] == a.status()['state'] == 'synced' and a.tree() == b.tree(), CATCH_UP_SECONDS,
                    'both devices show the same')
         a.write('s/last.txt', 'x')
         eventually(lambda: 'CREATE last.txt' in watch.events(), 30, 'the watcher is told to the end')

@@ -2,13 +2,15 @@
 import hashlib
 import os
 import random
+import statistics
 import threading
 
 import pytest
 
-from blazetest.wait import pause
+from blazetest.wait import SCALE, now, pause
 
 CYCLES = int(os.environ.get('BLAZE_KILL_CYCLES', '25'))
+REMOUNT_SECONDS_MAX = 0.5
 
 
 class Writer(threading.Thread):
@@ -90,20 +92,35 @@ class Writer(threading.Thread):
             and found.startswith(self.closed[path])
 
 
-@pytest.mark.timeout(60 + CYCLES * 4)
+def judge_remounts(seconds):
+    """Prints how long the next mounts took; judges it only in a run that was asked for by name."""
+    seconds = sorted(seconds)
+    p99 = seconds[len(seconds) * 99 // 100]
+    print(f'remount after kill -9, {len(seconds)} cycles: p50 {statistics.median(seconds) * 1e3:.0f} ms, '
+          f'p99 {p99 * 1e3:.0f} ms, worst {seconds[-1] * 1e3:.0f} ms')
+    if 'BLAZE_KILL_CYCLES' in os.environ and SCALE == 1:
+        assert p99 <= REMOUNT_SECONDS_MAX
+
+
+@pytest.mark.timeout(120 + CYCLES * 4)
 def test_nothing_closed_is_lost_or_torn_by_kill_9(node):
-    rnd, before = random.Random(CYCLES), []
+    rnd, before, remounts = random.Random(CYCLES), [], []
     for cycle in range(CYCLES):
         writers = [Writer(node, rnd.random(), f'{cycle}{w}') for w in 'xy']
         for w in writers:
             w.start()
         pause(rnd.uniform(0.005, 0.25))
-        node.kill9(writers).mount()
+        node.kill9(writers)
+        assert not any(w.is_alive() for w in writers), 'a program hangs in a dead mount'
+        start = now()
+        node.mount()
+        remounts.append(now() - start)
         before += writers
         for w in before[-6:]:
             w.check()
     for w in before:
         w.check()
+    judge_remounts(remounts)
 
 
 def test_fsynced_file_survives_kill_before_close(node):
@@ -152,7 +169,7 @@ def test_kill_in_the_middle_of_an_editors_save(node):
     assert node.text('r.json') == '{"n":2}' and node.xattr('r.json', 'blaze.id') == identity
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + CYCLES * 4)
 def test_kill_of_either_device_during_sync_loses_nothing(pair):
     a, b = pair.nodes
     rnd = random.Random(5)

@@ -77,7 +77,10 @@ class Proxy:
             with self._lock:
                 self._pairs.append((near, far))
             for source, sink, name in ((near, far, 'up'), (far, near, 'down')):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                except OSError:
+                    pass  # cut() was quicker: the pump notices
                 threading.Thread(target=self._pump, args=(source, sink, name), daemon=True).start()
 
     def _flipped(self, data):
