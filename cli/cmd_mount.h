@@ -9,6 +9,7 @@ struct cmd_mount_options {
 	bool allow_other;
 	bool read_only;
 	bool nonempty;
+	bool noopen;
 	bool noexec;
 	bool sync;
 	bool quiet;

@@ -241,6 +241,7 @@ static int open_session(struct daemon *d)
 		.mountpoint = s->mountpoint,
 		.name = s->name,
 		.fuse_options = o->fuse_options,
+		.no_open = o->noopen,
 		.ready = on_ready,
 		.ready_ctx = d,
 	};

@@ -27,8 +27,9 @@ struct daemon_options {
 	gid_t gid;
 	int ready_fd; /**< gets one line of JSON; -1 = none */
 	bool foreground;
-	bool echo;  /**< raise inotify's events for changes from other devices */
-	bool quiet; /**< says nothing when all went well (mount.blaze) */
+	bool echo;   /**< raise inotify's events for changes from other devices */
+	bool noopen; /**< opens are not sent to the daemon (vfs_set_no_open) */
+	bool quiet;  /**< says nothing when all went well (mount.blaze) */
 };
 
 /**

@@ -56,6 +56,7 @@
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
  *       bases.c          what a saving program had read             program.c  what it is called
+ *       quiet.c          files without opens and closes
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 does not tell the kernel

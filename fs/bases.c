@@ -15,18 +15,21 @@
 
 /** A file with more names than that does not get the whole table. */
 #define NAMES_MAX 64
+/**
+ * Without opens, who reads what the kernel has in its pages is not seen; but nobody can have read more from them
+ * than they hold, and they are dropped when content changes. This reader stands for all of those.
+ */
+#define PAGES_PID ((pid_t)-1)
 
 static size_t reading_slot(pid_t pid, const struct id *node)
 {
 	return ((size_t)pid * 31 + node->b[0] + ((size_t)node->b[1] << 8)) % READINGS;
 }
 
-void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
+static void note(struct vfs *v, pid_t pid, const struct inode *i)
 {
 	uint64_t epoch = shown_epoch(v, i);
 
-	if (pid == 0)
-		return;
 	for (size_t k = 0; k <= i->link_count && k < NAMES_MAX; k++) {
 		const struct link l = links_at(i, k);
 
@@ -34,6 +37,19 @@ void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
 			v->readings[reading_slot(pid, &l.node)] =
 				(struct reading){.node = l.node, .pid = pid, .epoch = epoch};
 	}
+}
+
+void bases_pages(struct vfs *v, const struct inode *i)
+{
+	note(v, PAGES_PID, i);
+}
+
+void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
+{
+	if (pid != 0)
+		note(v, pid, i);
+	if (v->no_open)
+		bases_pages(v, i);
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)
@@ -58,11 +74,15 @@ uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint
 	for (size_t k = 0; k < READINGS; k++) {
 		const struct reading *r = &v->readings[k];
 
-		if (r->pid == 0 || !id_eq(&r->node, node) || !platform_same_process(pid, r->pid))
+		if (r->pid == 0 || r->pid == PAGES_PID || !id_eq(&r->node, node) ||
+		    !platform_same_process(pid, r->pid))
 			continue;
 		found = any && found > r->epoch ? found : r->epoch;
 		any = true;
 	}
+	const struct reading *pages = &v->readings[reading_slot(PAGES_PID, node)];
+	if (!any && v->no_open && pages->pid == PAGES_PID && id_eq(&pages->node, node))
+		found = pages->epoch;
 	return found;
 }
 

@@ -124,7 +124,8 @@ static void forget_file(struct vfs *v, struct inode *i)
 
 static uint64_t small_max(const struct inode *i)
 {
-	return i->local || i->gone ? SMALL_BYTES_MAX : SMALL_RECORD_BYTES_MAX;
+	/* Without closes it is stored at each write, all of it. */
+	return i->local || i->gone || i->quiet ? SMALL_BYTES_MAX : SMALL_RECORD_BYTES_MAX;
 }
 
 bool bytes_fits(const struct inode *i, uint64_t size)
@@ -397,7 +398,7 @@ void bytes_found(struct vfs *v, struct txn *t, struct inode *i)
 
 void bytes_removed(struct vfs *v, struct txn *t, struct inode *i)
 {
-	if (i->opens > 0 && S_ISREG(i->mode))
+	if (ns_may_be_open(v, i) && S_ISREG(i->mode))
 		(void)bytes_load(v, t, i);
 	give_up(v, t, i, 0);
 	if (i->file && i->file != i->stored_file)
@@ -443,6 +444,8 @@ int bytes_close(struct vfs *v, struct inode *i)
 		bytes_drop(v, i);
 		return -1;
 	}
+	if (ns_may_be_open(v, i))
+		return -1;
 	buf_fini(&i->data);
 	return detach_file(i);
 }

@@ -7,6 +7,7 @@
  */
 #include "fs/ops.h"
 
+#include "core/log.h"
 #include "core/platform.h"
 
 #include <stdlib.h>
@@ -189,9 +190,25 @@ static void want(struct fuse_conn_info *conn, unsigned cap)
 	conn->want |= conn->capable & cap;
 }
 
+/* Nothing is opened: the kernel does without, and the daemon with what the kernel tells it otherwise. */
+static void init_no_open(struct ops_ctx *o, struct fuse_conn_info *conn)
+{
+	if (!(conn->capable & FUSE_CAP_NO_OPEN_SUPPORT)) {
+		log_warn("this kernel cannot do without opens: option noopen is ignored");
+		o->no_open = false;
+		return;
+	}
+	/* With it, the kernel would leave O_TRUNC to an OPEN that it does not send. */
+	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC;
+	/* What special.h shows cannot be opened past the page cache; its times tell when it has changed. */
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA);
+	vfs_set_no_open(o->vfs);
+}
+
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
-	(void)userdata;
+	struct ops_ctx *o = userdata;
+
 	/* Written-back pages would overwrite merged content, and hide sizes that change remotely. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	/* Pages are dropped by notifications, not by comparing times. */
@@ -209,6 +226,8 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 		conn->max_write = MESSAGE_BYTES_MAX;
 	if (conn->max_readahead > MESSAGE_BYTES_MAX)
 		conn->max_readahead = MESSAGE_BYTES_MAX;
+	if (o->no_open)
+		init_no_open(o, conn);
 }
 
 const struct fuse_lowlevel_ops ops_table = {

@@ -40,6 +40,7 @@ struct ops_ctx {
 	struct vfs *vfs;
 	struct special *special;
 	struct echo *echo; /**< NULL: there is none */
+	bool no_open;	   /**< OPEN and FLUSH are answered once, with ENOSYS (ops_file.c) */
 	struct mutex lock;
 	struct ops_open *opens; /* protected by lock */
 	struct mutex sync_lock;
@@ -86,6 +87,14 @@ void ops_sync_stop(struct ops_ctx *o);
 void ops_open(struct ops_ctx *o, enum ops_kind kind, void *handle, struct fuse_file_info *fi);
 /** Closes and forgets it. */
 void ops_close(struct ops_ctx *o, const struct fuse_file_info *fi);
+
+/**
+ * The file that a request is about: an open one, or, without opens, one borrowed for this request. Directories are
+ * always open. Between the two: at most one such request a handle. -EBADF: the echo helper's, or a special one.
+ */
+int ops_file_begin(fuse_req_t req, fuse_ino_t ino, bool writes, const struct fuse_file_info *fi,
+		   struct vfs_handle **ret);
+void ops_file_end(fuse_req_t req, struct vfs_handle *h);
 
 /** What ops_open() was given. */
 static inline void *ops_handle(const struct fuse_file_info *fi)

@@ -60,7 +60,11 @@ void ops_attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,
 	}
 	if (ops_echo_setattr(req, ino))
 		return;
-	int r = vfs_setattr(o->vfs, &c, ino, fi ? ops_handle(fi) : NULL, to, to_vfs_set(set), &st);
+	struct vfs_handle *h = NULL;
+	int r = fi ? ops_file_begin(req, ino, false, fi, &h) : 0;
+	if (r == 0)
+		r = vfs_setattr(o->vfs, &c, ino, h, to, to_vfs_set(set), &st);
+	ops_file_end(req, h);
 	ops_reply_attr(req, r, &st);
 }
 

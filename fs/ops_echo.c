@@ -97,7 +97,8 @@ bool ops_echo_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void open_nothing(struct ops_ctx *o, struct fuse_file_info *fi)
 {
-	ops_open(o, OPS_ECHO, NULL, fi);
+	if (!o->no_open)
+		ops_open(o, OPS_ECHO, NULL, fi);
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 }
@@ -117,7 +118,7 @@ bool ops_echo_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct f
 	if (fi)
 		open_nothing(a.ops, fi);
 	int r = fi ? fuse_reply_create(req, &e, fi) : fuse_reply_entry(req, &e);
-	if (r < 0 && fi)
+	if (r < 0 && fi && !a.ops->no_open)
 		ops_close(a.ops, fi);
 	if (r < 0 && alive)
 		vfs_forget(a.ops->vfs, e.ino, 1);

@@ -139,10 +139,14 @@ void ops_name_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	}
 	ops_entry(&st, &e);
-	ops_open(o, OPS_FILE, h, fi);
 	ops_file_policy(fi, h);
+	if (o->no_open)
+		vfs_created(o->vfs, h);
+	else
+		ops_open(o, OPS_FILE, h, fi);
 	if (fuse_reply_create(req, &e, fi) < 0) {
-		ops_close(o, fi);
+		if (!o->no_open)
+			ops_close(o, fi);
 		vfs_forget(o->vfs, st.st_ino, 1);
 	}
 }

@@ -74,7 +74,7 @@ int publish_gone(struct vfs *v, struct txn *t, struct inode *parent, const char 
 	if (S_ISDIR(i->mode))
 		return db_delete(t, &i->node);
 	int r = graves_dig(v, t, parent->ino, name, i);
-	if (r == 0 && i->opens > 0 && S_ISREG(i->mode))
+	if (r == 0 && ns_may_be_open(v, i) && S_ISREG(i->mode))
 		r = bytes_load(v, t, i);
 	ns_unbind(v, t, i);
 	return r;

@@ -198,6 +198,7 @@ int session_create(const struct session_options *options, struct session **ret, 
 	ops_ctx_init(&s->ops);
 	s->ops.vfs = options->vfs;
 	s->ops.special = options->special;
+	s->ops.no_open = options->no_open;
 	s->ops.init.ready = options->ready;
 	s->ops.init.ctx = options->ready_ctx;
 	notify_init(&s->notify, NULL);

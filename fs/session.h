@@ -25,6 +25,7 @@ struct session_options {
 	struct echo_helper *echo_helper;
 	const char *mountpoint;
 	const char *name;	  /**< of the database, shown by mount(8) and df(1) */
+	bool no_open;		  /**< opens are not sent here: see vfs_set_no_open() */
 	const char *fuse_options; /**< more of libfuse's -o options, such as "allow_other,ro"; or NULL */
 	/**
 	 * Called once, from a worker thread, when the kernel has accepted the mount: from here on file

@@ -519,7 +519,18 @@ int special_getattr(struct special *s, uint64_t ino, struct stat *ret)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-int special_open(struct special *s, uint64_t ino, struct special_handle **ret)
+/** What was shown last, however old; NULL = nothing was. */
+static struct snapshot *last_ref(struct special *s, const struct where *w)
+{
+	mutex_lock(&s->lock);
+	struct snapshot *snap = s->slots[w->slot].last[w->kind];
+	if (snap)
+		snap->ref_count++;
+	mutex_unlock(&s->lock);
+	return snap;
+}
+
+static int open_as(struct special *s, uint64_t ino, bool shown, struct special_handle **ret)
 {
 	struct where w;
 	int r = where_from_ino(s, ino, &w);
@@ -531,13 +542,23 @@ int special_open(struct special *s, uint64_t ino, struct special_handle **ret)
 	struct snapshot *snap = NULL;
 	if (w.kind == KIND_CONFLICT)
 		r = conflict_ref(s, &w, &snap);
-	else
-		snap = snapshot_ref(s, &w);
+	else if (shown)
+		snap = last_ref(s, &w);
 	if (r < 0)
 		return r;
 	*ret = xcalloc(1, sizeof(**ret));
-	(*ret)->snapshot = snap;
+	(*ret)->snapshot = snap ? snap : snapshot_ref(s, &w);
 	return 0;
+}
+
+int special_open(struct special *s, uint64_t ino, struct special_handle **ret)
+{
+	return open_as(s, ino, false, ret);
+}
+
+int special_open_shown(struct special *s, uint64_t ino, struct special_handle **ret)
+{
+	return open_as(s, ino, true, ret);
 }
 
 struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size)

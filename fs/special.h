@@ -56,6 +56,8 @@ int special_getattr(struct special *s, uint64_t ino, struct stat *ret);
 
 /** For reading; -EISDIR. */
 int special_open(struct special *s, uint64_t ino, struct special_handle **ret);
+/** The same, with the bytes of which special_getattr() spoke last, for who cannot keep it open meanwhile. */
+int special_open_shown(struct special *s, uint64_t ino, struct special_handle **ret);
 /** Borrowed until the handle is closed; fewer bytes only at the end. */
 struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size);
 /** SEEK_DATA and SEEK_HOLE. -ENXIO past the end. */

@@ -154,7 +154,9 @@ static uint64_t next_due(struct vfs *v)
 	if (v->grave_first < v->grave_end && v->graves[v->grave_first].due_ms < next)
 		next = v->graves[v->grave_first].due_ms;
 	uint64_t held = shown_next_due(v);
+	uint64_t quiet = quiet_next_due(v);
 	db_abort(t);
+	held = quiet < held ? quiet : held;
 	return held < next ? held : next;
 }
 
@@ -239,7 +241,7 @@ static void *publisher_run(void *arg)
 		v->kick = false;
 		v->wake_at = UINT64_MAX;
 		mutex_unlock(&v->queue_lock);
-		while (settle_one(v, false))
+		while (quiet_settle(v, monotonic_ms(), false) || settle_one(v, false))
 			;
 		uint64_t next = next_due(v);
 		mutex_lock(&v->queue_lock);
@@ -439,7 +441,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 /* What waits is in the store and is published after the next start, should this fail. */
 static void publish_all(struct vfs *v)
 {
-	while (settle_one(v, true))
+	while (quiet_settle(v, 0, true) || settle_one(v, true))
 		;
 }
 

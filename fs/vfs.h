@@ -158,6 +158,18 @@ int vfs_store(struct vfs *v, struct vfs_handle *h);
 int vfs_sync(struct vfs *v);
 /** Last use of the handle; frees it. */
 void vfs_release(struct vfs *v, struct vfs_handle *h);
+
+/**
+ * The front end is not told of opens and closes (quiet.c): each write is stored before it returns, and published when
+ * no other has come for a moment. Called once, before the first request.
+ */
+void vfs_set_no_open(struct vfs *v);
+/** In place of an open file, for one request; writes: it is one that changes content. -ESTALE. */
+int vfs_borrow(struct vfs *v, const struct vfs_caller *c, uint64_t ino, bool writes,
+	       struct vfs_handle **ret);
+void vfs_return(struct vfs *v, struct vfs_handle *h);
+/** Takes what vfs_create_file() gave, for no close will come. */
+void vfs_created(struct vfs *v, struct vfs_handle *h);
 /** mode as fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE; else -EOPNOTSUPP. */
 int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, int mode,
 		  uint64_t offset, uint64_t length);

@@ -119,9 +119,11 @@ static void drop_set_ids_for(const struct vfs_caller *c, struct inode *i, unsign
 static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct vfs_handle *h,
 		    uint64_t size, const struct vfs_caller *c)
 {
+	if (S_ISREG(i->mode))
+		quiet_wrote(v, i, c->pid);
 	bool closed = !h && i->writers == 0;
 
-	if (closed)
+	if (closed || v->no_open)
 		ns_touch(v, i); /* before the size changes: on failure it changes back */
 	int r = S_ISREG(i->mode) ? vfs_resize(v, t, i, size, h, c->pid) : -EINVAL;
 	if (r < 0)
@@ -130,7 +132,7 @@ static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	if (closed)
 		return publish_file(v, t, i, false); /* truncate(2): no close will come */
 	publish_written(v, t, i);
-	return 0;
+	return quiet_store(v, t, i);
 }
 
 int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct vfs_handle *h,
@@ -141,6 +143,8 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 	int r = i ? 0 : -ENOENT;
 
 	bool same_size = i && set == VFS_SET_SIZE && !h && (uint64_t)to->st_size == i->size;
+	if (v->no_open && same_size && i->size == 0)
+		same_size = false; /* most likely an open with O_TRUNC, which looks the same */
 
 	if (r == 0 && (set & VFS_SET_SIZE) && !same_size)
 		r = set_size(v, t, i, h, (uint64_t)to->st_size, c);
@@ -166,7 +170,7 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 		ns_stat(i, ret);
 	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */
 	bool later = i && !i->file && !i->stored_file &&
-		     ((i->writers > 0 && i->unpublished) || (set & ~TIMES) == 0);
+		     ((i->writers > 0 && i->unpublished && !v->no_open) || (set & ~TIMES) == 0);
 	return later ? ns_end_later(v, t, r < 0 ? r : 0) : ns_end(v, t, r < 0 ? r : 0);
 }
 

@@ -179,6 +179,8 @@ static int name_file(struct vfs *v, struct txn *t, struct inode *i)
 {
 	bool named = !i->file || i->file == i->stored_file;
 
+	if (v->no_open && i->file)
+		return quiet_store(v, t, i);
 	return named || !i->local || i->gone || bytes_is_unsafe(i) ? 0 : bytes_store(v, t, i);
 }
 
@@ -186,7 +188,8 @@ static int name_file(struct vfs *v, struct txn *t, struct inode *i)
 static int end_prepared(struct vfs *v, struct txn *t, const struct inode *i, int r)
 {
 	if (r < 0 || store_is_dirty(db_store(t)))
-		return i->file || i->stored_file ? ns_end(v, t, r) : ns_end_later(v, t, r);
+		return i->file || i->stored_file || v->no_open ? ns_end(v, t, r)
+							       : ns_end_later(v, t, r);
 	db_abort(t);
 	return 0;
 }
@@ -235,6 +238,8 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 	if (__builtin_add_overflow(w->offset, w->data.len, &w->end) || w->end > INT64_MAX)
 		r = r < 0 ? r : -EFBIG;
 	if (r == 0) {
+		if (v->no_open)
+			ns_touch(v, i); /* on failure it is what is stored */
 		note_base(v, i, h);
 		r = bytes_room(v, t, i, w->end);
 	}
@@ -248,6 +253,7 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 		*ret = bytes_pin(i);
 		if (!*ret && w->data.len)
 			memcpy(i->data.data + w->offset, w->data.data, w->data.len);
+		r = quiet_store(v, t, i);
 	}
 	return end_prepared(v, t, i, r);
 }
@@ -289,7 +295,7 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 	int r = sync_first(v, i);
 	struct txn *t = db_begin(v->db);
 	/* A large file that was only synced is published when it is closed. */
-	bool unpublished = i->file && i->unpublished && i->due_ms != UINT64_MAX;
+	bool unpublished = (i->file || v->no_open) && i->unpublished && i->due_ms != UINT64_MAX;
 
 	if (r == 0 && !i->gone && !(i->dirty || unpublished))
 		r = store_settle(db_store(t)); /* its name may have waited for this */
@@ -436,6 +442,7 @@ static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct ra
 		wrote(i, 0, 0);
 		publish_written(v, t, i);
 		*ret = bytes_pin(i);
+		r = quiet_store(v, t, i);
 	}
 	return end_prepared(v, t, i, r);
 }

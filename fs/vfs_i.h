@@ -100,6 +100,11 @@ struct inode {
 	uint64_t held_ms; /**< monotonic: since when readers are shown what was before; 0 = they are not */
 	uint64_t held_epoch; /**< of that content */
 	struct inode *next_held;
+	struct vfs_handle *quiet; /**< the writer that nobody closes (quiet.c), */
+	uint64_t quiet_due_ms;	  /**< monotonic: when it is closed, */
+	bool quiet_spared;	  /**< and whether that was put off */
+	struct inode *quiet_prev;
+	struct inode *quiet_next;
 	struct inode *next_in_slot;
 	struct inode *newer; /**< in the order they came into memory */
 	struct inode *older;
@@ -191,6 +196,9 @@ struct vfs {
 	uint64_t epoch;	       /**< counts changes of content that came from elsewhere */
 	struct inode *held;    /**< list of inodes whose readers are shown what was before */
 	struct shown_waiter *waiters;
+	struct inode *quiet; /**< inodes with a writer that nobody closes, by when that is done */
+	struct inode *quiet_last;
+	bool no_open;			      /**< vfs_set_no_open() */
 	bool is_mounted;		      /**< somebody takes notices */
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
 	size_t next_snapshot;
@@ -270,6 +278,22 @@ int ns_end(struct vfs *v, struct txn *t, int r);
 /** As ns_end(), for what need not survive a crash before the file's close: it waits for the next batch. */
 int ns_end_later(struct vfs *v, struct txn *t, int r);
 struct timespec ns_now(void);
+
+/** Whether a program may have it open: without opens, it may be whatever the kernel knows. */
+static inline bool ns_may_be_open(const struct vfs *v, const struct inode *i)
+{
+	return i->opens || (v->no_open && i->lookups);
+}
+
+/* quiet.c: files without opens and closes; the first two do nothing where there are any */
+/** Content is about to change: the inode has a writer, until it is quiet. */
+void quiet_wrote(struct vfs *v, struct inode *i, pid_t pid);
+/** After content changed, or its length: stores it, for no close will. */
+int quiet_store(struct vfs *v, struct txn *t, struct inode *i);
+/** Closes a writer that is due at now_ms, or any; false if there is none. */
+bool quiet_settle(struct vfs *v, uint64_t now_ms, bool all);
+/** Monotonic time of the next one; UINT64_MAX = there is none. */
+uint64_t quiet_next_due(const struct vfs *v);
 
 /* due.c */
 void due_add(struct due_queue *q, struct inode *i, uint64_t due_ms);
@@ -408,6 +432,8 @@ struct shown_waiter *shown_take_waiters(struct vfs *v);
 
 /* bases.c: what a program had read when it saved */
 void bases_read(struct vfs *v, pid_t pid, const struct inode *i);
+/** The kernel's pages of it are what it says now. */
+void bases_pages(struct vfs *v, const struct inode *i);
 /** The epoch at which pid, or its process, read the node; `otherwise` if it did not. */
 uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise);
 /** The node's content at that epoch; NULL = still the current one. Borrowed. */

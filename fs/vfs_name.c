@@ -263,7 +263,8 @@ int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, 
 		ns_stat(i, ret);
 	}
 	/* Its close will write it; what is opened to read tells no one of its close. */
-	r = (flags & O_ACCMODE) == O_RDONLY ? ns_end(v, t, r) : ns_end_later(v, t, r);
+	bool closes = (flags & O_ACCMODE) != O_RDONLY && !v->no_open;
+	r = closes ? ns_end_later(v, t, r) : ns_end(v, t, r);
 	if (r < 0 && i) {
 		free(*ret_handle);
 		*ret_handle = NULL;
@@ -284,7 +285,7 @@ static int drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char
 	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
 
-	if (last && i->opens && S_ISREG(i->mode))
+	if (last && ns_may_be_open(v, i) && S_ISREG(i->mode))
 		(void)bytes_load(v, t, i);
 	ns_unlink(v, t, dir, name, i);
 	if (!last)

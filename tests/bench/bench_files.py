@@ -25,6 +25,7 @@ RATES = {  # op: what it is called, the place beside which it counts, the least 
     'list': ('readdir + stat, warm', 'ext4', 0.9),
     'missing': ('stat of missing names, warm', 'ext4', 0.9),
     'read': ('open + read + close, warm', 'ext4', 0.2),
+    'noopen': ('the same with -o noopen', 'ext4', 0.6),
     'create': ('create + write + close', 'memfs', 0.75),
     'replace': ('write temporary + rename over', 'memfs', 0.75),
     'seqread': ('sequential read, warm', 'ext4', 0.3),
@@ -58,6 +59,12 @@ def seconds_of(*argv, cwd=None):
 
 
 # ---- one visit -----------------------------------------------------------------------------------
+
+def visit_noopen(build, here):
+    """{op: rates} of the mount that opens nothing: it is there for this only."""
+    rates_of(build, 'bench', 'create', here, FILES, 1)
+    return {'noopen': rates_of(build, 'bench', 'read', here, FILES)}
+
 
 def visit_rates(build, here, wanted):
     """{op: rates} of one place; the files that create makes serve the others."""
@@ -117,8 +124,11 @@ def visit(build, places, rounds, sources, wanted):
         for name in names[number % len(names):] + names[:number % len(names)]:
             here = places[name] / f'round{number}'
             here.mkdir()
-            done = visit_rates(build, here, wanted) if wanted & set(RATES) else {}
-            done |= visit_times(here, sources, wanted)
+            if name == 'noopen':
+                done = visit_noopen(build, here)
+            else:
+                done = visit_rates(build, here, wanted) if wanted & set(RATES) else {}
+                done |= visit_times(here, sources, wanted)
             for op, values in done.items():
                 got.setdefault(op, {}).setdefault(name, []).extend(values)
             shutil.rmtree(here)
@@ -182,7 +192,7 @@ def judge(op, by_place):
     if beside not in by_place:
         print(f'      {title}: no {beside} here')
         return
-    mine, other = by_place['blaze'], by_place[beside]
+    mine, other = by_place['noopen' if op == 'noopen' else 'blaze'], by_place[beside]
     by_best = best(mine) / best(other)
     by_median = statistics.median(mine) / statistics.median(other)
     reached = by_best <= aim if op in TIMES else by_best >= aim
@@ -200,7 +210,13 @@ def measure(build, directory, places, rounds, ops=None):
     sources = Path(directory) / 'sources'
     sources.mkdir()
     make_sources(sources)
+    if 'noopen' in wanted:
+        wanted.add('read')
+    else:
+        places = {name: path for name, path in places.items() if name != 'noopen'}
     got = visit(build, places, rounds, sources, wanted - {'fsync', 'cold'})
+    if 'noopen' in wanted and 'ext4' in places:
+        got['noopen']['ext4'] = got['read']['ext4']
     if 'fsync' in wanted:
         got['fsync'] = visit_fsync(build, directory, places, rounds)
     got = {op: got[op] for op in [*RATES, *TIMES] if op in got and op in wanted}

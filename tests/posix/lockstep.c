@@ -1,7 +1,7 @@
 /*
- * lockstep [-s SEED] [-n COUNT] [-l] [-v] DIRECTORY REFERENCE: does COUNT random operations on both empty
+ * lockstep [-s SEED] [-n COUNT] [-l] [-o] [-v] DIRECTORY REFERENCE: does COUNT random operations on both empty
  * directories, and exits with 1 at the first difference, with the operations that led to it.
- * -l: hard links too; -v: every operation. Needs root, for it acts as several users.
+ * -l: hard links too; -o: for a mount with noopen; -v: every operation. Needs root, for it acts as several users.
  *
  * Not compared: the size of directories, atime but where it was set, where holes are, inode numbers.
  */
@@ -354,7 +354,7 @@ static bool has_xattrs(void)
 static int usage(void)
 {
 	(void)fprintf(stderr,
-		      "usage: lockstep [-s SEED] [-n COUNT] [-l] [-v] DIRECTORY REFERENCE\n");
+		      "usage: lockstep [-s SEED] [-n COUNT] [-l] [-o] [-v] DIRECTORY REFERENCE\n");
 	return 2;
 }
 
@@ -362,13 +362,17 @@ int main(int argc, char **argv)
 {
 	static const char *const labels[] = {"mount", "reference"};
 
-	for (int c; (c = getopt(argc, argv, "s:n:lv")) >= 0;) {
+	for (int c; (c = getopt(argc, argv, "s:n:lov")) >= 0;) {
 		if (c == 's')
 			options.seed = strtoull(optarg, NULL, 10);
 		else if (c == 'n')
 			options.count = strtoul(optarg, NULL, 10);
-		else if (c == 'l' || c == 'v')
-			*(c == 'l' ? &options.links : &options.verbose) = true;
+		else if (c == 'l')
+			options.links = true;
+		else if (c == 'o')
+			options.no_open = true;
+		else if (c == 'v')
+			options.verbose = true;
 		else
 			return usage();
 	}

@@ -82,6 +82,7 @@ struct options {
 	bool links; /**< hard links too */
 	bool xattrs;
 	bool verbose;
+	bool no_open; /**< the mount is told of no opens: truncate(2) to nothing looks like one with O_TRUNC */
 };
 
 extern struct options options;

@@ -305,7 +305,7 @@ static long run_truncate(const struct op *o, struct side *s, struct outcome *out
 {
 	(void)s;
 	(void)out;
-	return truncate(o->path[0], o->offset[0]);
+	return truncate(o->path[0], options.no_open && !o->offset[0] ? 1 : o->offset[0]);
 }
 
 static long run_chmod(const struct op *o, struct side *s, struct outcome *out)
