@@ -46,8 +46,9 @@ struct ops_ctx {
 	struct mutex sync_lock;
 	struct cond sync_asked;
 	struct ops_waiting *waiting; /* protected by sync_lock */
+	bool flushing;		     /* protected by sync_lock */
 	bool sync_stop;		     /* protected by sync_lock */
-	struct thread flusher;
+	struct thread flushers[2];
 };
 
 void ops_ctx_init(struct ops_ctx *o);

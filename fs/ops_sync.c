@@ -1,7 +1,8 @@
 /*
- * fsync: the bytes are stored by the worker that took the request; then it waits, without a worker, for the
- * one thread that flushes. All who came while a flush was running share the next one, however many they are,
- * and nobody else has to wait because every worker does.
+ * fsync: the bytes are stored by the worker that took the request; then it waits, without a worker, for a
+ * thread that flushes. All who came while a flush was running share the next one, however many they are,
+ * and nobody else has to wait because every worker does. There are two such threads, which take turns: answering
+ * takes about as long as flushing does, and the disk need not wait for that.
  */
 #include "fs/ops.h"
 
@@ -30,14 +31,21 @@ static void *flusher_run(void *arg)
 
 	mutex_lock(&o->sync_lock);
 	while (!o->sync_stop || o->waiting) {
-		if (!o->waiting) {
+		if (!o->waiting || o->flushing) {
 			cond_wait(&o->sync_asked, &o->sync_lock);
 			continue;
 		}
 		struct ops_waiting *list = STEAL(o->waiting);
 
+		o->flushing = true;
 		mutex_unlock(&o->sync_lock);
-		answer(list, vfs_sync(o->vfs));
+		int r = vfs_sync(o->vfs);
+		mutex_lock(&o->sync_lock);
+		o->flushing = false;
+		if (o->waiting || o->sync_stop)
+			cond_broadcast(&o->sync_asked);
+		mutex_unlock(&o->sync_lock);
+		answer(list, r);
 		mutex_lock(&o->sync_lock);
 	}
 	mutex_unlock(&o->sync_lock);
@@ -47,7 +55,8 @@ static void *flusher_run(void *arg)
 void ops_sync_start(struct ops_ctx *o)
 {
 	o->sync_stop = false;
-	thread_start(&o->flusher, "flusher", flusher_run, o);
+	for (size_t i = 0; i < countof(o->flushers); i++)
+		thread_start(&o->flushers[i], "flusher", flusher_run, o);
 }
 
 void ops_sync_stop(struct ops_ctx *o)
@@ -56,7 +65,8 @@ void ops_sync_stop(struct ops_ctx *o)
 	o->sync_stop = true;
 	cond_broadcast(&o->sync_asked);
 	mutex_unlock(&o->sync_lock);
-	thread_join(&o->flusher);
+	for (size_t i = 0; i < countof(o->flushers); i++)
+		thread_join(&o->flushers[i]);
 }
 
 void ops_reply_synced(fuse_req_t req)
@@ -67,7 +77,7 @@ void ops_reply_synced(fuse_req_t req)
 	w->req = req;
 	mutex_lock(&o->sync_lock);
 	w->next = o->waiting;
-	if (!w->next)
+	if (!w->next && !o->flushing)
 		cond_broadcast(&o->sync_asked);
 	o->waiting = w;
 	mutex_unlock(&o->sync_lock);

@@ -11,6 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/** A file that was synced and stays open becomes a change so long after that. */
+#define SYNCED_MS 40
+/** More bytes than that are not kept waiting in memory. */
+#define LATER_BYTES_MAX 4096
+
 static bool writes(int flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY;
@@ -295,7 +300,7 @@ static int store_file(struct vfs *v, struct vfs_handle *h)
 	int r = sync_first(v, i);
 	struct txn *t = db_begin(v->db);
 	/* A large file that was only synced is published when it is closed. */
-	bool unpublished = (i->file || v->no_open) && i->unpublished && i->due_ms != UINT64_MAX;
+	bool unpublished = i->file && i->unpublished && i->due_ms != UINT64_MAX;
 
 	if (r == 0 && !i->gone && !(i->dirty || unpublished))
 		r = store_settle(db_store(t)); /* its name may have waited for this */
@@ -333,14 +338,38 @@ static int sync_large(struct vfs *v, struct inode *i)
 	return r;
 }
 
+/*
+ * A small file that is open for writing is stored, and becomes a change a moment later, with what was written and
+ * synced meanwhile. The bytes are in no batch of their own: vfs_sync() writes those of all who wait for it in one.
+ */
+static int sync_small(struct vfs *v, struct inode *i)
+{
+	struct txn *t = db_begin(v->db);
+	int r = 0;
+
+	if (i->gone || !i->dirty || i->file) {
+		r = i->gone ? 0 : store_settle(db_store(t)); /* its name may have waited for this */
+		db_abort(t);
+		return r;
+	}
+	bool few = i->data.len <= LATER_BYTES_MAX && !i->stored_file;
+	r = bytes_store(v, t, i);
+	if (r == 0 && i->unpublished && i->due_ms != UINT64_MAX)
+		publish_mark(v, t, i, SYNCED_MS);
+	return few ? ns_end_later(v, t, r) : ns_end(v, t, r);
+}
+
 int vfs_store(struct vfs *v, struct vfs_handle *h)
 {
-	db_enter(v->db);
-	bool large = h->inode->file && h->inode->writers > 0;
-	db_leave(v->db);
-	int r = large ? 0 : store_file(v, h);
+	struct inode *i = h->inode;
 
-	return r < 0 ? r : sync_large(v, h->inode);
+	db_enter(v->db);
+	bool open = i->writers > 0;
+	bool large = i->file;
+	db_leave(v->db);
+	int r = !open ? store_file(v, h) : large ? 0 : sync_small(v, i);
+
+	return r < 0 ? r : sync_large(v, i);
 }
 
 int vfs_sync(struct vfs *v)
