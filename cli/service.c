@@ -302,3 +302,11 @@ void service_peer_names(const struct service *s, bool lacking, struct buf *out)
 	}
 	free(peers);
 }
+
+#define SETTLE_MS 3000
+
+void service_settle(struct service *s)
+{
+	if (s->vfs)
+		(void)vfs_settle_gone(s->vfs, monotonic_ms() + SETTLE_MS);
+}

@@ -51,6 +51,9 @@ void service_remember_listen(struct service *s);
 void service_close_files(struct service *s, uint64_t flush_ms);
 void service_close(struct service *s);
 
+/** Waits for what a program has just removed to become a change: a second or so. */
+void service_settle(struct service *s);
+
 /** The facts for core/report.h. Borrows from s. */
 struct report_source service_report(const struct service *s);
 /** Changes that no or not every other device has; 0 without peers. */

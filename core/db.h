@@ -197,6 +197,9 @@ int db_old_doc(struct txn *t, const struct id *node, struct doc **ret);
 int db_children(struct txn *t, const struct id *dir,
 		void (*fn)(void *ctx, const struct node_info *n), void *ctx);
 
+/** The child shown under this name. -ENOENT. */
+int db_child(struct txn *t, const struct id *dir, const char *name, struct id *ret);
+
 /** How many other devices acknowledged the node's last change. */
 uint32_t db_synced_count(struct txn *t, const struct id *node);
 /** fsync: everything committed before this call survives a power cut. Not within a transaction. */

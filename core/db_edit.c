@@ -31,8 +31,7 @@ static void copy_tokens(struct txn *t, const struct id *stream, struct op *op, c
 		memcpy(preds, n->tokens, n->token_count * sizeof(*preds));
 }
 
-/* Every change to a node renews its token, once. */
-static int touch(struct txn *t, const struct id *stream, struct txn_node *tn)
+int txn_touch(struct txn *t, const struct id *stream, struct txn_node *tn)
 {
 	if (tn->touched)
 		return 0;
@@ -115,7 +114,7 @@ static int put_node(struct txn *t, const struct id *node, enum node_kind kind,
 		op->name = arena_copy(&txn_draft(t, &stream)->ops.arena, name);
 		r = apply_last(t, &stream);
 	}
-	return r == 0 ? touch(t, &stream, tn) : r;
+	return r == 0 ? txn_touch(t, &stream, tn) : r;
 }
 
 int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
@@ -198,7 +197,7 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 		tn->is_rendered = true;
 	}
 	if (r == 0)
-		r = touch(t, &stream, tn);
+		r = txn_touch(t, &stream, tn);
 	return r < 0 ? r : 1;
 }
 
@@ -224,7 +223,7 @@ int db_put_chunks(struct txn *t, const struct id *node, const struct doc *base,
 		return 0;
 	r = apply_from(t, &stream, first);
 	if (r == 0)
-		r = touch(t, &stream, tn);
+		r = txn_touch(t, &stream, tn);
 	return r < 0 ? r : 1;
 }
 
@@ -242,7 +241,7 @@ int db_put_exec(struct txn *t, const struct id *node, bool exec)
 	txn_op(t, &stream, OP_EXEC, node)->exec = exec;
 	int r = apply_last(t, &stream);
 	if (r == 0)
-		r = touch(t, &stream, tn);
+		r = txn_touch(t, &stream, tn);
 	return r < 0 ? r : 1;
 }
 

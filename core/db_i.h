@@ -209,6 +209,10 @@ void txn_publish_wants(struct txn *t);
 int txn_end_want(struct txn *t, const struct want *want);
 int txn_load_wants(struct db *db);
 
+/* db_edit.c */
+/** Every change to a node renews its token, once. */
+int txn_touch(struct txn *t, const struct id *stream, struct txn_node *tn);
+
 /* tree.c */
 /** Where a MOVE puts a node. */
 struct tree_place {

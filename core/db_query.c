@@ -91,16 +91,39 @@ static int find_child(struct txn *t, const struct id *dir, struct slice name, st
 	return r;
 }
 
-/* What would be created at this name is what was deleted from it. */
-static int find_deleted(struct txn *t, const struct id *dir, const char *name, struct id *ret)
+int db_child(struct txn *t, const struct id *dir, const char *name, struct id *ret)
 {
-	(void)db_new_id(t, dir, name, NODE_RECORD, 0, ret);
-	const struct txn_node *tn = txn_node(t, ret);
-	if (tn && tn->known)
-		return 0;
-	(void)db_new_id(t, dir, name, NODE_SYMLINK, 0, ret);
-	tn = txn_node(t, ret);
-	return tn && tn->known ? 0 : -ENOENT;
+	return find_child(t, dir, SLICE_STR(name), ret);
+}
+
+static bool add_ever(void *ctx, struct slice key, struct slice value)
+{
+	(void)value;
+	return add_values(ctx, key, SLICE(key.data + 17, key.len - 17));
+}
+
+/* What was deleted from this name last. */
+static int find_deleted(struct txn *t, const struct id *dir, struct slice name, struct id *ret)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	const struct txn_node *best = NULL;
+	struct ids l = {0};
+	int r = store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_ever, &l);
+
+	for (size_t i = 0; r == 0 && i < l.count; i++) {
+		const struct txn_node *tn = txn_node(t, &l.items[i]);
+
+		if (!tn)
+			r = -EIO;
+		else if (!tn->n.visible && id_eq(&tn->n.parent, dir) &&
+			 slice_eq(buf_slice(&tn->n.shown), name) &&
+			 (!best || stamp_beats(tn->n.last, best->n.last)))
+			best = tn;
+	}
+	free(l.items);
+	if (r == 0 && best)
+		*ret = best->n.id;
+	return r < 0 ? r : best ? 0 : -ENOENT;
 }
 
 int db_resolve(struct db *db, const char *path, bool deleted, struct id *ret)
@@ -119,8 +142,8 @@ int db_resolve(struct db *db, const char *path, bool deleted, struct id *ret)
 			memcpy(name, path, len);
 			name[len] = 0;
 			r = find_child(t, &at, SLICE(name, len), &next);
-			if (r == -ENOENT && deleted && !path[len])
-				r = find_deleted(t, &at, name, &next);
+			if (r == -ENOENT && deleted)
+				r = find_deleted(t, &at, SLICE(name, len), &next);
 			if (r == 0)
 				at = next;
 		}

@@ -79,6 +79,20 @@ bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struc
 bool doc_diff_chunks(const struct doc *base, struct slice manifest, const struct id *node,
 		     const struct doc_stamp *stamp, struct ops *ops);
 
+/** What a content is to become. */
+struct doc_wanted {
+	struct slice bytes;
+	bool chunked; /**< bytes are a manifest */
+	bool json;
+};
+
+/**
+ * Takes a save back: appends what turns `after`, which it left, into `wanted`, as far as `now` still is what the
+ * save made of it. true if that is anything. Nothing is applied.
+ */
+bool doc_undo(struct doc *after, struct doc *now, const struct doc_wanted *wanted,
+	      const struct id *node, const struct doc_stamp *stamp, struct ops *ops);
+
 enum doc_mode {
 	DOC_EMPTY, /**< nothing was ever written */
 	DOC_RAW,

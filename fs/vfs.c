@@ -327,19 +327,38 @@ uint64_t vfs_held_count(struct vfs *v)
 	return n;
 }
 
-bool vfs_settle(struct vfs *v, uint64_t deadline_ms)
+static uint64_t gone_count(struct vfs *v)
+{
+	struct txn *t = db_begin(v->db);
+	uint64_t n = v->grave_count;
+
+	db_abort(t);
+	return n;
+}
+
+static bool settle(struct vfs *v, uint64_t (*count)(struct vfs *v), uint64_t deadline_ms)
 {
 	for (;;) {
 		uint64_t seen = db_generation(v->db);
 		uint64_t now = monotonic_ms();
 
-		if (vfs_held_count(v) == 0)
+		if (count(v) == 0)
 			return true;
 		if (now >= deadline_ms)
 			return false;
 		uint64_t step = now + 20 < deadline_ms ? now + 20 : deadline_ms;
 		(void)db_wait_change(v->db, seen, step);
 	}
+}
+
+bool vfs_settle(struct vfs *v, uint64_t deadline_ms)
+{
+	return settle(v, vfs_held_count, deadline_ms);
+}
+
+bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms)
+{
+	return settle(v, gone_count, deadline_ms);
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */

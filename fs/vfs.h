@@ -78,6 +78,9 @@ uint64_t vfs_held_count(struct vfs *v);
 /** Waits until vfs_held_count() is 0 or monotonic deadline_ms. false on timeout. */
 bool vfs_settle(struct vfs *v, uint64_t deadline_ms);
 
+/** The same for names that are gone only. */
+bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms);
+
 /* ---- names. Every success that fills *ret adds one to the inode's lookup count. ---------------- */
 
 int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret);

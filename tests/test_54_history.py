@@ -142,3 +142,196 @@ def test_log_of_ten_thousand_versions_is_quick(node):
     took = time.monotonic() - start
     assert len(lines) == 10000 and 'n 9998 → 9999' in lines[0]
     print(f'log of 10,000 versions: {took:.2f} s')
+
+
+# ---- diff ----------------------------------------------------------------------------------------
+
+def instant():
+    """A time between what was before and what comes after."""
+    now = time.time()
+    while time.time() < now + 0.005:
+        pass
+    text = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now + 0.002)) + f'.{int((now + 0.002) * 1000) % 1000:03d}Z'
+    return text
+
+
+def test_diff_shows_the_last_change(node):
+    node.write('r.json', RECORD)
+    node.write('r.json', RECORD.replace('2', '3'))
+    node.write('t.txt', 'one\ntwo\nthree\n')
+    node.write('t.txt', 'one\n2\nthree\nfour\n')
+    assert node.run('diff', node.path('r.json')).stdout.splitlines()[2:] == ['- priority: 2', '+ priority: 3']
+    assert node.run('diff', node.path('t.txt')).stdout.splitlines()[2:] == \
+        ['@@ -1,3 +1,4 @@', ' one', '-two', '+2', ' three', '+four']
+    assert '+  "priority": 3,' in node.run('diff', '-u', node.path('r.json')).stdout
+
+
+def test_diff_between_times_is_one_that_patch_applies(node):
+    old = ''.join(f'line {n}\n' for n in range(100))
+    new = old.replace('line 3\n', '').replace('line 50\n', 'fifty\nand more\n').replace('line 99\n', 'the end')
+    node.write('t.txt', old)
+    then = instant()
+    node.write('t.txt', new)
+    (node.directory / 'd.patch').write_text(node.run('diff', node.path('t.txt'), '--at', then).stdout)
+    (node.directory / 't.txt').write_text(old)
+    node.sh(f'patch -s {node.directory}/t.txt < {node.directory}/d.patch')
+    assert (node.directory / 't.txt').read_text() == new
+    assert node.run('diff', node.path('t.txt'), '--at', then, '--at', then).stdout == ''
+
+
+def test_diff_of_a_directory(node):
+    node.write('d/a.txt', 'a\n')
+    node.write('d/gone.txt', 'g\n')
+    then = instant()
+    node.write('d/a.txt', 'b\n')
+    node.write('d/sub/new.md', 'n\n')
+    node.sh('rm d/gone.txt')
+    eventually(lambda: 'deleted' in said(node, 'd/gone.txt'))
+    found = [json.loads(line) for line in node.run('diff', '--json', node.path('d'), '--at', then).stdout.splitlines()]
+    assert [(f['path'], f['from_there'], f['to_there']) for f in found] == \
+        [('d/a.txt', True, True), ('d/gone.txt', True, False), ('d/sub/new.md', False, True)]
+    node.run('diff', node.path('d'), code=2)
+
+
+# ---- restore and undo ------------------------------------------------------------------------------
+
+def test_restore_brings_a_directory_back(pair):
+    a, b = pair.nodes
+    a.write('bugs/r.json', RECORD)
+    a.write('bugs/sub/t.txt', 'text\n')
+    a.write('bugs/sub/blob', bytes(range(256)) * 600)
+    a.sh('ln -s t.txt bugs/sub/l && chmod +x bugs/sub/t.txt')
+    pair.synced()
+    before = a.tree()
+    then = instant()
+    b.sh('rm -r bugs')
+    pair.synced()
+    eventually(lambda: not a.exists('bugs'))
+    done = b.run('restore', b.path('bugs'), '--at', then)
+    assert 'Restored bugs: 4 files' in done.stdout, done.stdout
+    pair.synced()
+    assert a.tree() == b.tree() == before
+    b.run('undo')
+    pair.synced()
+    assert not a.exists('bugs') and not b.exists('bugs')
+    b.run('undo')
+    pair.synced()
+    assert a.tree() == before
+
+
+def test_restore_right_after_removing(node):
+    node.write('d/r.json', RECORD)
+    node.write('d/keep.txt', 'k')
+    then = instant()
+    node.write('d/r.json', '{}')
+    node.write('d/later.txt', 'later')
+    node.sh('rm -r d')
+    node.run('restore', node.path('d'), '--at', then)
+    assert node.text('d/r.json') == RECORD and node.names('d') == ['keep.txt', 'r.json']
+
+
+def test_restore_keeps_what_came_later(node):
+    node.write('d/r.json', RECORD)
+    then = instant()
+    node.write('d/r.json', '{}')
+    node.write('d/later.txt', 'later')
+    out = node.run('restore', node.path('d'), '--at', then).stdout
+    assert node.text('d/r.json') == RECORD and node.text('d/later.txt') == 'later' and '1 that came later stays' in out
+    assert 'nothing had to be changed' in node.run('restore', node.path('d'), '--at', then).stdout
+
+
+def test_restore_of_what_moved_away_is_a_copy(node):
+    node.write('d/old.txt', 'one\n')
+    then = instant()
+    node.sh('mv d/old.txt d/moved.txt')
+    node.write('d/moved.txt', 'two\n')
+    node.run('restore', node.path('d/old.txt'), '--at', then)
+    assert node.text('d/old.txt') == 'one\n' and node.text('d/moved.txt') == 'two\n'
+    node.run('restore', node.path('d/moved.txt'), '--at', then)
+    assert node.text('d/moved.txt') == 'one\n'
+
+
+def test_restore_to_a_revision(node):
+    for n in range(4):
+        node.write('r.json', f'{{"n":{n}}}')
+    revs = [e['rev'] for e in node.log('r.json')]
+    node.run('restore', node.path('r.json'), '--rev', revs[1])
+    assert node.text('r.json') == '{"n":1}'
+    assert node.log('r.json')[-1]['program'] == 'blaze restore' and said(node, 'r.json')[-1] == 'n 3 → 1'
+    assert 'no revision ffff-0000' in node.run('restore', node.path('r.json'), '--rev', 'ffff-0000', code=1).stderr
+
+
+def test_restore_stops_at_what_has_the_name_now(node):
+    node.write('d/x/t.txt', 't')
+    then = instant()
+    node.sh('rm -r d/x')
+    node.write('d/x', 'a file now')
+    done = node.run('restore', node.path('d'), '--at', then, code=3)
+    assert 'something of another kind' in done.stdout and node.text('d/x') == 'a file now'
+
+
+@pytest.mark.parametrize('args', [['--at', 'noon'], ['--at', '25:00'], ['--at', '2026-13-01'], ['--at', ''],
+                                  ['--at', '5 parsecs ago'], [], ['--at', 'now', '--rev', '1']])
+def test_restore_without_a_time_says_so(node, args):
+    node.write('t.txt', 't')
+    done = node.run('restore', node.path('t.txt'), *args, code=2)
+    assert len(done.stderr.splitlines()) == 1 and node.text('t.txt') == 't'
+
+
+def test_undo_takes_back_the_last_change_only(node):
+    node.write('r.json', RECORD)
+    node.write('r.json', RECORD.replace('2', '3'))
+    node.write('t.txt', 'one\n')
+    node.run('undo', node.path('r.json'))
+    assert node.text('r.json') == RECORD and node.text('t.txt') == 'one\n'
+    node.run('undo', node.path('r.json'))
+    assert node.text('r.json') == RECORD.replace('2', '3')
+
+
+def test_undo_keeps_what_others_changed_since(pair):
+    a, b = pair.nodes
+    a.write('r.json', RECORD)
+    a.write('r.json', RECORD.replace('2', '3').replace('Crash', 'Boom'))
+    pair.synced()
+    b.write('r.json', b.text('r.json').replace('open', 'closed').replace('Boom', 'Bang'))
+    pair.synced()
+    a.run('undo', a.path('r.json'))
+    pair.synced()
+    # priority is as before; status and title are b's.
+    assert a.text('r.json') == b.text('r.json') == RECORD.replace('open', 'closed').replace('Crash', 'Bang')
+
+
+def test_undo_of_names_and_deletions(node):
+    node.write('d/a.txt', 'a\n')
+    node.sh('mv d/a.txt d/b.txt')
+    node.run('undo')
+    assert node.names('d') == ['a.txt']
+    node.sh('chmod +x d/a.txt')
+    node.run('undo')
+    assert not node.path('d/a.txt').stat().st_mode & 0o100
+    node.sh('rm d/a.txt')
+    node.run('undo')
+    assert node.text('d/a.txt') == 'a\n'
+    node.run('undo')
+    assert node.names('d') == []
+
+
+def test_undo_of_several(node):
+    for n in range(5):
+        node.write('r.json', f'{{"n":{n},"m":{n // 2}}}')
+    node.run('undo', '-n', '3', node.path('r.json'))
+    assert json.loads(node.text('r.json')) == {'n': 1, 'm': 0}
+
+
+def test_undo_of_a_creation_that_somebody_built_on(pair):
+    a, b = pair.nodes
+    a.write('t.txt', 'by a\n')
+    pair.synced()
+    b.write('t.txt', 'by b\n')
+    pair.synced()
+    done = a.run('undo', a.path('t.txt'), code=3)
+    assert 'changed again since' in done.stdout and a.text('t.txt') == 'by b\n'
+    done = b.run('undo', b.path('t.txt'), '--rev', a.log('t.txt')[-1]['rev'])
+    pair.synced()
+    assert a.text('t.txt') == 'by a\n'
+    assert 'has not changed' in b.run('undo', b.path('never.txt'), code=1).stderr
