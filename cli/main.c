@@ -58,6 +58,7 @@
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
+ *       bulk.*           large content into chunks and back
  *       bases.c          what a saving program had read             program.c  what it is called
  *       quiet.c          files without opens and closes
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one

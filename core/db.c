@@ -112,6 +112,11 @@ static uint64_t system_now_ms(void *ctx)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t db_now_ms(const struct db *db)
+{
+	return db->env.now_ms(db->env.ctx);
+}
+
 const char *db_name(const struct db *db)
 {
 	return db->name;

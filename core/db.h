@@ -107,6 +107,9 @@ bool db_is_unseen(struct db *db);
 /** The view has caught up, as of this transaction. */
 void db_set_seen(struct txn *t);
 
+/** Wall clock, as db_env has it. */
+uint64_t db_now_ms(const struct db *db);
+
 struct txn *db_begin(struct db *db);
 /**
  * The lock alone, for what only looks at memory that transactions protect: a tenth of a transaction's cost,

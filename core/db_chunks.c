@@ -203,6 +203,7 @@ int db_chunks_flush(struct db *db)
 	int r = 0;
 
 	mutex_lock(&db->flush_lock);
+	__atomic_store_n(&db->chunks_due, false, __ATOMIC_RELAXED);
 	r = packs_sync(db->packs, &b);
 	if (r == 0 && b) {
 		struct txn *t = db_begin(db);
@@ -215,9 +216,12 @@ int db_chunks_flush(struct db *db)
 		packs_settle(db->packs, b, r == 0);
 		mutex_unlock(&db->lock);
 	}
-	while (r == 0 && scan_some(db))
+	db_lock(db);
+	bool wanted = db->wants.count > 0;
+	mutex_unlock(&db->lock);
+	while (r == 0 && wanted && scan_some(db))
 		;
-	while (r == 0 && show_one(db, &r))
+	while (r == 0 && wanted && show_one(db, &r))
 		;
 	mutex_unlock(&db->flush_lock);
 	return r;
@@ -225,10 +229,7 @@ int db_chunks_flush(struct db *db)
 
 bool db_chunks_are_due(struct db *db)
 {
-	db_lock(db);
-	bool all_came = db->wants.count && db->wants.missing_bytes == 0;
-	mutex_unlock(&db->lock);
-	return all_came || packs_fresh_bytes(db->packs) > FLUSH_SOON_BYTES;
+	return __atomic_load_n(&db->chunks_due, __ATOMIC_RELAXED);
 }
 
 /* ---- peers ---------------------------------------------------------------------------------------- */
@@ -289,6 +290,9 @@ int db_chunks_arrived(struct db *db, const struct chunk_id *id, struct slice sea
 	}
 	wants_arrived(&db->wants, id);
 	db->arrivals++;
+	bool due = db->wants.missing_bytes == 0 || packs_fresh_bytes(db->packs) > FLUSH_SOON_BYTES;
+	if (due)
+		__atomic_store_n(&db->chunks_due, true, __ATOMIC_RELAXED);
 	if (db->wants.missing_bytes == 0 || db->arrivals % TELL_EVERY == 0)
 		db_unlock_changed(db); /* somebody may be waiting to flush, or to pass it on */
 	else

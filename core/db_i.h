@@ -94,6 +94,7 @@ struct db {
 	size_t acked_count;
 	struct wants wants;
 	uint64_t arrivals;		   /**< chunks that came from peers */
+	bool chunks_due;		   /**< atomic: somebody should flush them */
 	struct strata_cache *strata_cache; /**< or NULL */
 };
 

@@ -33,6 +33,11 @@ void import_destroy(struct import *i)
 	free(i);
 }
 
+uint64_t import_boundary(const struct import *i)
+{
+	return i->m->size;
+}
+
 uint64_t import_offset(const struct import *i)
 {
 	return i->m->size + i->rest.len;
@@ -97,7 +102,7 @@ uint64_t import_keep(struct import *i, uint64_t end)
 	const struct manifest *like = i->like;
 	uint64_t from = i->m->size;
 
-	if (!like || i->rest.len)
+	if (!like)
 		return 0;
 	while (i->like_at < like->count && like->entries[i->like_at].offset < from)
 		i->like_at++;
@@ -113,6 +118,8 @@ uint64_t import_keep(struct import *i, uint64_t end)
 		else
 			manifest_add(i->m, id, length);
 	}
+	if (i->m->size > from)
+		buf_clear(&i->rest);
 	return i->m->size - from;
 }
 

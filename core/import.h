@@ -16,12 +16,15 @@ struct import;
 struct import *import_create(struct db *db, uint64_t size, const struct manifest *like);
 /** Where the next piece begins. */
 uint64_t import_offset(const struct import *i);
+/** Where the next chunk begins. */
+uint64_t import_boundary(const struct import *i);
 /** The next bytes. -ENOSPC, -EIO. */
 int import_data(struct import *i, struct slice bytes);
 int import_hole(struct import *i, uint64_t length);
 /**
- * The caller knows that the bytes from here up to `end` are those of `like`: takes over the chunks that lie in them,
- * as far as they begin where a chunk ends here. Returns how many bytes that were, maybe 0.
+ * The caller knows that the bytes from import_boundary() up to `end` are those of `like`: takes over the chunks that
+ * lie in them, if one begins at the boundary. Returns how many bytes that were, maybe 0. import_offset() is the
+ * boundary then: it may go back.
  */
 uint64_t import_keep(struct import *i, uint64_t end);
 /** All was said: makes it durable, and appends the manifest. */

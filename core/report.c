@@ -8,6 +8,7 @@
  */
 #include "core/report.h"
 
+#include "core/db_chunks.h"
 #include "core/json.h"
 #include "core/log.h"
 
@@ -35,6 +36,7 @@ struct peer {
 
 struct facts {
 	struct db_stats stats;
+	struct db_missing missing;
 	bool acked;
 	uint64_t held;
 	uint64_t unsent; /* changes that some other device may lack; without peers 0 */
@@ -133,6 +135,7 @@ static void gather(const struct report_source *src, struct facts *f)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	f->now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	db_get_stats(src->db, &f->stats);
+	db_get_missing(src->db, &f->missing);
 	gather_peers(src, f);
 	f->acked = db_is_acked(src->db);
 	if (f->stats.peer_count > 0) {
@@ -173,7 +176,7 @@ static bool lacks_changes(const struct facts *f, const struct peer *p)
 
 static enum state state_of(const struct facts *f)
 {
-	bool receiving = false;
+	bool receiving = f->missing.file_count > 0;
 	bool sending = false;
 
 	if (f->stats.peer_count == 0)
@@ -312,6 +315,25 @@ static void put_syncing(const struct facts *f, struct buf *out)
 		put_names(out, f, lacks_changes);
 }
 
+static void put_receiving(const struct facts *f, struct buf *out)
+{
+	const struct db_missing *m = &f->missing;
+	bool from = false;
+
+	for (size_t i = 0; i < f->peer_count; i++)
+		from = from || pick_syncing(f, &f->peers[i]);
+	if (m->file_count == 0) {
+		buf_printf(out, "syncing — receiving changes from ");
+	} else {
+		buf_printf(out, "syncing — %" PRIu64 " file%s (", m->file_count,
+			   plural(m->file_count));
+		put_size(out, m->byte_count);
+		buf_printf(out, ") still to arrive%s", from ? " from " : "");
+	}
+	if (from || m->file_count == 0)
+		put_names(out, f, pick_syncing);
+}
+
 static void put_sentence(const struct facts *f, struct buf *out)
 {
 	uint64_t peers = f->stats.peer_count;
@@ -333,8 +355,7 @@ static void put_sentence(const struct facts *f, struct buf *out)
 				   f->stats.change_count, peers, plural(peers));
 		return;
 	case STATE_RECEIVING:
-		buf_printf(out, "syncing — receiving changes from ");
-		put_names(out, f, pick_syncing);
+		put_receiving(f, out);
 		return;
 	case STATE_SYNCING:
 		put_syncing(f, out);
@@ -660,6 +681,12 @@ void report_json(const struct report_source *src, struct buf *out)
 	put_json_number(out, "held", f.held);
 	put_json_number(out, "conflicts", f.conflict_count);
 	put_json_number(out, "held_back", f.stats.held_back_count);
+	buf_printf(out, "\"arriving\":{");
+	put_json_number(out, "files", f.missing.file_count);
+	put_json_number(out, "bytes", f.missing.byte_count);
+	put_json_number(out, "forged", f.missing.bad_count);
+	close_json(out, '}');
+	buf_printf(out, ",");
 	buf_printf(out, "\"peers\":[");
 	for (size_t i = 0; i < f.peer_count; i++) {
 		put_json_peer(out, &f.peers[i]);

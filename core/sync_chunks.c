@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** What is asked for at once should come within about this; the window grows and shrinks until it does. */
+#define WINDOW_MS_MIN 100
+#define WINDOW_MS_MAX 300
+#define WINDOW_BYTES_MIN (256u << 10)
+
 struct sync_chunks {
 	struct db *db;
 	uint64_t peer;
@@ -15,7 +20,10 @@ struct sync_chunks {
 	/* What we asked for. */
 	size_t asked;	      /* unanswered */
 	uint64_t asked_bytes; /* of these, as far as known */
-	uint64_t *lacked;     /* wants that the peer has nothing more for at the moment */
+	uint64_t window;      /* for them */
+	size_t timed; /* answers until one WANT was answered, whose time is taken; 0 = none is */
+	uint64_t timed_since_ms;
+	uint64_t *lacked; /* wants that the peer has nothing more for at the moment */
 	size_t lacked_count;
 	bool distrusted; /* it sent something else: it is not asked any more */
 
@@ -34,6 +42,7 @@ struct sync_chunks *sync_chunks_create(struct db *db, uint64_t peer)
 
 	s->db = db;
 	s->peer = peer;
+	s->window = SYNC_CHUNKS_WINDOW_BYTES / 4;
 	return s;
 }
 
@@ -121,10 +130,9 @@ static bool next_want(struct sync_chunks *s, struct buf *out)
 				 .count_max = SYNC_CHUNKS_ASKED_MAX - s->asked};
 
 	/* Half a window at a time, so that a WANT carries several. */
-	if (s->distrusted || s->asked > SYNC_CHUNKS_ASKED_MAX / 2 ||
-	    s->asked_bytes > SYNC_CHUNKS_WINDOW_BYTES / 2)
+	if (s->distrusted || s->asked > SYNC_CHUNKS_ASKED_MAX / 2 || s->asked_bytes > s->window / 2)
 		return false;
-	a.bytes_max = SYNC_CHUNKS_WINDOW_BYTES - s->asked_bytes;
+	a.bytes_max = s->window - s->asked_bytes;
 	size_t n = db_chunks_ask(s->db, &a, ids);
 	if (n == 0)
 		return false;
@@ -134,7 +142,22 @@ static bool next_want(struct sync_chunks *s, struct buf *out)
 		s->asked_bytes += db_chunks_missing(s->db, &ids[i]);
 	}
 	s->asked += n;
+	if (s->timed == 0) {
+		s->timed = s->asked;
+		s->timed_since_ms = db_now_ms(s->db);
+	}
 	return true;
+}
+
+/* A WANT was answered: how long did it take with all that was before it? */
+static void adapt(struct sync_chunks *s)
+{
+	uint64_t ms = db_now_ms(s->db) - s->timed_since_ms;
+
+	if (ms > WINDOW_MS_MAX && s->window > WINDOW_BYTES_MIN)
+		s->window /= 2;
+	else if (ms < WINDOW_MS_MIN && s->window < SYNC_CHUNKS_WINDOW_BYTES)
+		s->window *= 2;
 }
 
 /* One of what we asked for was answered. */
@@ -143,6 +166,8 @@ static int answered(struct sync_chunks *s, uint64_t bytes)
 	if (s->asked == 0)
 		return -EPROTO;
 	s->asked--;
+	if (s->timed && --s->timed == 0)
+		adapt(s);
 	s->asked_bytes = s->asked == 0 || bytes > s->asked_bytes ? 0 : s->asked_bytes - bytes;
 	return 0;
 }

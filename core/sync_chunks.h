@@ -8,8 +8,9 @@
  *   MORE 11   after a LACK: something has arrived here since, ask again
  *
  * The receiver of a manifest asks: any peer, not only its author, and a device that is itself still fetching gives
- * what it has. A window of SYNC_CHUNKS_WINDOW_BYTES is kept under way, so that a change never waits behind more than
- * that; a chunk goes out only when there is nothing else to say. Several files take turns. What has arrived is kept,
+ * what it has. A window of at most SYNC_CHUNKS_WINDOW_BYTES is kept under way, so that a change never waits behind more than
+ * that; a chunk goes out only when there is nothing else to say. The window is smaller on a slow line: what is asked
+ * for takes a fraction of a second to come. Several files take turns. What has arrived is kept,
  * so after a cut only the rest is asked for.
  */
 #ifndef BLAZE_CORE_SYNC_CHUNKS_H

@@ -126,7 +126,9 @@ void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use
 		return;
 	if (db_old_doc(t, node, &doc) < 0)
 		return;
-	size_t bytes = db_node(t, node, &info) == 0 ? (size_t)info.size + 256 : 256;
+	bool known = db_node(t, node, &info) == 0;
+	/* Of content in chunks, what is kept is the manifest. */
+	size_t bytes = 256 + (known ? (size_t)(info.chunked ? info.size >> 10 : info.size) : 0);
 	node_info_fini(&info);
 	forget(v, &v->snapshots[v->next_snapshot]);
 	for (size_t k = 0; k < SNAPSHOTS && v->snapshot_bytes + bytes > SNAPSHOT_BYTES_MAX; k++)

@@ -2,6 +2,7 @@
 #include "fs/bytes.h"
 
 #include "core/log.h"
+#include "fs/bulk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,19 @@ static void forget_file(struct vfs *v, struct inode *i)
 	}
 	close_file(i);
 	i->file = 0;
+	bulk_forget(i);
+}
+
+static void free_memory(struct inode *i)
+{
+	buf_fini(&i->data);
+	manifest_unref(STEAL(i->chunks));
+	i->loaded = false;
+}
+
+uint64_t bytes_size(const struct inode *i)
+{
+	return i->file ? i->size : i->chunks ? i->chunks->size : i->data.len;
 }
 
 static uint64_t small_max(const struct inode *i)
@@ -130,11 +144,10 @@ static uint64_t small_max(const struct inode *i)
 
 bool bytes_fits(const struct inode *i, uint64_t size)
 {
-	return !i->file && size <= small_max(i);
+	return !i->file && !i->chunks && size <= small_max(i);
 }
 
-/* From memory to a new file. */
-static int spill(struct vfs *v, struct txn *t, struct inode *i)
+int bytes_spill(struct vfs *v, struct txn *t, struct inode *i)
 {
 	const struct backing_name name = name_of(v, i, ns_number(v, t));
 	struct backing *b = NULL;
@@ -156,9 +169,19 @@ static int spill(struct vfs *v, struct txn *t, struct inode *i)
 	b->unsafe = !i->emptied && !i->gone && (i->own_bytes || !id_is_zero(&i->node));
 	i->file = name.number;
 	i->backing = b;
-	buf_fini(&i->data);
-	i->loaded = false;
+	free_memory(i);
 	return 0;
+}
+
+void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b)
+{
+	forget_file(v, i);
+	i->file = b->name.number;
+	i->backing = b;
+	i->size = i->chunks->size;
+	b->unsafe = true;
+	bulk_is_like(i, i->chunks);
+	free_memory(i);
 }
 
 struct backing *bytes_pin(const struct inode *i)
@@ -181,8 +204,8 @@ void bytes_unpin(struct vfs *v, struct backing *b)
 
 bool bytes_is_unsafe(const struct inode *i)
 {
-	bool stays =
-		i->local || i->size > RECORD_BYTES_MAX; /* else it becomes a record, most likely */
+	/* Else it becomes a record, most likely, in the batch that would name it. */
+	bool stays = i->local || i->size >= BULK_BYTES_MIN;
 
 	return stays && !i->gone && i->file && i->backing && i->backing->unsafe;
 }
@@ -203,6 +226,20 @@ int bytes_sync(struct vfs *v, struct backing *b)
 
 /* ---- content ------------------------------------------------------------------------------------ */
 
+/* inode.data has been read, with this result; it may be a manifest. */
+static int loaded(struct inode *i, int r, bool chunked)
+{
+	if (r == 0 && chunked) {
+		r = manifest_decode(buf_slice(&i->data), &i->chunks) < 0 ? -EIO : 0;
+		buf_fini(&i->data);
+	} else if (r == -ENOENT) { /* nothing was ever written into it */
+		buf_clear(&i->data);
+		r = 0;
+	}
+	i->loaded = r == 0;
+	return r;
+}
+
 int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
 {
 	AUTO(buf_fini) struct buf key = {0};
@@ -212,18 +249,22 @@ int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
 		return open_file(v, i);
 	if (i->loaded)
 		return 0;
+	bool chunked = i->own_chunks;
 	if (i->own_bytes)
 		r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &i->data);
 	else if (!id_is_zero(&i->node) && !S_ISDIR(i->mode))
-		r = db_read(t, &i->node, &i->data);
+		r = db_shown(t, &i->node, &i->data, &chunked);
 	else
 		buf_clear(&i->data);
-	if (r == -ENOENT) {
-		buf_clear(&i->data);
-		r = 0;
-	}
-	i->loaded = r == 0;
-	return r;
+	return loaded(i, r, chunked);
+}
+
+int bytes_load_old(struct txn *t, struct inode *i)
+{
+	bool chunked = false;
+	int r = db_old_shown(t, &i->node, &i->data, &chunked);
+
+	return loaded(i, r, chunked);
 }
 
 /* Stages that nothing is stored for the inode any more but what it keeps. */
@@ -248,26 +289,37 @@ static int store_file(struct vfs *v, struct txn *t, struct inode *i)
 	}
 	give_up(v, t, i, i->file);
 	i->stored_file = i->file;
+	i->own_chunks = false;
 	return 0;
+}
+
+static void store_memory(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf manifest = {0};
+
+	if (i->chunks)
+		manifest_encode(i->chunks, &manifest);
+	if (i->stored_file)
+		doom(v, i, i->stored_file);
+	i->stored_file = 0;
+	i->size = bytes_size(i);
+	i->own_chunks = i->chunks != NULL;
+	store_put(db_store(t), ns_key(&key, 'b', i->ino),
+		  buf_slice(i->chunks ? &manifest : &i->data));
 }
 
 int bytes_store(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
 	int r = 0;
 
 	ns_touch(v, i);
-	if (i->loaded && !bytes_fits(i, i->data.len))
-		r = spill(v, t, i);
-	if (r == 0 && i->file) {
+	if (i->loaded && !i->chunks && !bytes_fits(i, i->data.len))
+		r = bytes_spill(v, t, i);
+	if (r == 0 && i->file)
 		r = store_file(v, t, i);
-	} else if (r == 0 && i->loaded) {
-		if (i->stored_file)
-			doom(v, i, i->stored_file);
-		i->stored_file = 0;
-		i->size = i->data.len;
-		store_put(db_store(t), ns_key(&key, 'b', i->ino), buf_slice(&i->data));
-	}
+	else if (r == 0 && i->loaded)
+		store_memory(v, t, i);
 	if (r < 0)
 		return r;
 	i->own_bytes = true;
@@ -296,8 +348,7 @@ void bytes_drop(struct vfs *v, struct inode *i)
 		return;
 	forget_file(v, i);
 	i->file = i->stored_file;
-	buf_fini(&i->data);
-	i->loaded = false;
+	free_memory(i);
 }
 
 int bytes_whole(struct vfs *v, struct txn *t, struct inode *i, struct buf *room, struct slice *ret)
@@ -308,29 +359,55 @@ int bytes_whole(struct vfs *v, struct txn *t, struct inode *i, struct buf *room,
 		buf_clear(room);
 		r = backing_read(i->backing, 0, (size_t)i->size, room);
 	}
+	if (r == 0 && i->chunks) {
+		buf_clear(room);
+		r = db_chunks_read(v->db, i->chunks, 0, (size_t)i->chunks->size, room);
+	}
 	if (r == 0)
-		*ret = buf_slice(i->file ? room : &i->data);
+		*ret = buf_slice(i->file || i->chunks ? room : &i->data);
 	return r;
 }
 
-void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged)
+/* The record says what the file says: it stays, to be written on, as long as it is open. */
+static void keep_file(struct vfs *v, struct txn *t, struct inode *i, const struct rendering *now)
+{
+	struct manifest *m = NULL;
+
+	give_up(v, t, i, i->file);
+	i->backing->unsafe = i->backing->fresh = true;
+	if (manifest_decode(buf_slice(&now->bytes), &m) == 0)
+		bulk_is_like(i, m);
+	manifest_unref(m);
+}
+
+static void take_rendering(struct inode *i, struct rendering *now)
+{
+	bool was_file = i->file;
+
+	close_file(i);
+	i->file = 0;
+	bulk_forget(i);
+	free_memory(i);
+	i->size = now->chunked ? manifest_size(buf_slice(&now->bytes)) : now->bytes.len;
+	if (was_file && !now->chunked)
+		return; /* large: is read from the record when somebody asks for it */
+	i->data = now->bytes;
+	now->bytes = (struct buf){0};
+	(void)loaded(i, 0, now->chunked);
+}
+
+void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged)
 {
 	ns_touch(v, i);
-	give_up(v, t, i, 0);
-	if (i->file && i->file != i->stored_file)
-		doom(v, i, i->file); /* not at once: bytes_undo() may need it */
-	i->size = merged->len;
-	if (i->file) { /* large: is read from the record when somebody asks for it */
-		close_file(i);
-		i->file = 0;
-		i->loaded = false;
+	if (i->backing && bulk_is_imported(i, merged)) {
+		keep_file(v, t, i, merged);
 	} else {
-		buf_fini(&i->data);
-		i->data = *merged;
-		*merged = (struct buf){0};
-		i->loaded = true;
+		give_up(v, t, i, 0);
+		if (i->file && i->file != i->stored_file)
+			doom(v, i, i->file); /* not at once: bytes_undo() may need it */
+		take_rendering(i, merged);
 	}
-	i->own_bytes = false;
+	i->own_bytes = i->own_chunks = false;
 	i->stored_file = 0;
 	i->dirty = false;
 	i->emptied = false;
@@ -343,10 +420,12 @@ int bytes_room(struct vfs *v, struct txn *t, struct inode *i, uint64_t end)
 
 	if (r < 0 || i->file)
 		return r;
+	if (i->chunks)
+		return -EAGAIN;
 	uint64_t size = end > i->data.len ? end : i->data.len;
 	i->size = i->data.len;
 	if (!bytes_fits(i, size))
-		return spill(v, t, i);
+		return bytes_spill(v, t, i);
 	buf_resize(&i->data, (size_t)size);
 	return 0;
 }
@@ -355,18 +434,22 @@ int bytes_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size)
 {
 	if (size == 0) {
 		forget_file(v, i);
-		buf_clear(&i->data);
+		free_memory(i);
 		i->loaded = true;
 		i->emptied = true;
 		return 0;
 	}
 	int r = bytes_load(v, t, i);
+	if (r == 0 && i->chunks)
+		return -EAGAIN;
 	if (r == 0 && !i->file && !bytes_fits(i, size))
-		r = spill(v, t, i);
+		r = bytes_spill(v, t, i);
 	if (r < 0)
 		return r;
-	if (i->file)
+	if (i->file) {
+		bulk_wrote(i, i->size < size ? i->size : size, UINT64_MAX);
 		return ftruncate(i->backing->fd, (off_t)size) == 0 ? 0 : -errno;
+	}
 	buf_resize(&i->data, (size_t)size);
 	return 0;
 }
@@ -425,13 +508,12 @@ void bytes_undo(struct vfs *v, struct inode *i)
 	if (i->was_file && i->file != i->was_file) {
 		close_file(i);
 		i->file = i->was_file;
-		buf_fini(&i->data);
-		i->loaded = false;
+		free_memory(i);
 		if (open_file(v, i) == 0)
 			i->backing->unsafe = true;
 	}
 	if (i->file || i->loaded)
-		i->size = i->file ? i->was_size : i->data.len;
+		i->size = i->file ? i->was_size : bytes_size(i);
 	else
 		i->dirty = false;
 	if (i->local && i->dirty)
@@ -446,14 +528,15 @@ int bytes_close(struct vfs *v, struct inode *i)
 	}
 	if (ns_may_be_open(v, i))
 		return -1;
-	buf_fini(&i->data);
+	free_memory(i);
 	return detach_file(i);
 }
 
 void bytes_fini(struct inode *i)
 {
 	close_file(i);
-	buf_fini(&i->data);
+	free_memory(i);
+	bulk_fini(i);
 }
 
 /* ---- after a crash ------------------------------------------------------------------------------ */

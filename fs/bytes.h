@@ -2,7 +2,8 @@
  * What is in the files of the local namespace. The content of an inode is in one of four places:
  *
  *   the record    bound or not, it shows a node's rendering: one Get of the core, in memory while open
- *   'b'           small content of its own: one value in the store, in memory while open
+ *   'b'           small content of its own: one value in the store, in memory while open. Of content in chunks,
+ *                 own or a record's, it is the manifest that is kept and loaded (inode.chunks; bulk.h)
  *   memory        small content that was written and is not stored yet (inode.dirty)
  *   a file        large content (backing.h): programs' reads and writes go to it past the database's lock
  *
@@ -37,13 +38,21 @@ int bytes_close(struct vfs *v, struct inode *i);
 /** All of it, for at most RECORD_BYTES_MAX; room holds it if memory does not. */
 int bytes_whole(struct vfs *v, struct txn *t, struct inode *i, struct buf *room, struct slice *ret);
 /** The record has taken the content over, and made this of it (*merged is the inode's then). */
-void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged);
+void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged);
+/** Loads what the node showed before this transaction. */
+int bytes_load_old(struct txn *t, struct inode *i);
+/** From memory to a new file. */
+int bytes_spill(struct vfs *v, struct txn *t, struct inode *i);
+/** Content that was in chunks is in this file, too, which is taken over, to be written. */
+void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b);
+/** Of what is at hand. */
+uint64_t bytes_size(const struct inode *i);
 
 /** Content of that size is or would be in memory. */
 bool bytes_fits(const struct inode *i, uint64_t size);
-/** Content can take bytes up to `end`: a file's, or else inode.data is that long. */
+/** Content can take bytes up to `end`: a file's, or else inode.data is that long. -EAGAIN: bulk_unpack() first. */
 int bytes_room(struct vfs *v, struct txn *t, struct inode *i, uint64_t end);
-/** Cuts off or adds zeros. -EFBIG, -ENOSPC: content is what it was. */
+/** Cuts off or adds zeros. -EFBIG, -ENOSPC: content is what it was. -EAGAIN: bulk_unpack() first. */
 int bytes_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size);
 /** Written, and not stored: it will be, at the latest LONG_OPEN_MS from the first such write. */
 void bytes_wait(struct vfs *v, struct inode *i);

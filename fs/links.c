@@ -12,7 +12,7 @@
  * A record that gets other bytes from elsewhere leaves: its name becomes an inode of its own (project.c).
  */
 #include "core/name.h"
-#include "fs/bytes.h"
+#include "fs/bulk.h"
 #include "fs/localname.h"
 #include "fs/vfs_i.h"
 
@@ -152,13 +152,15 @@ static void change_places(struct vfs *v, struct txn *t, struct inode *i, size_t 
 /* The record says the same: what is stored beside it is not needed. */
 static int give_up_own(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf now = {0};
+	struct rendering now = {0};
 	bool loaded = i->loaded;
-	int r = db_read(t, &i->node, &now);
+	int r = db_shown(t, &i->node, &now.bytes, &now.chunked);
 
+	if (r == 0)
+		bytes_published(v, t, i, &now);
+	buf_fini(&now.bytes);
 	if (r < 0)
 		return r;
-	bytes_published(v, t, i, &now);
 	if (!loaded)
 		bytes_drop(v, i);
 	ns_put(v, t, i);
@@ -180,9 +182,7 @@ static int settle_content(struct vfs *v, struct txn *t, struct inode *i)
 		return 0;
 	/* A change from elsewhere may be on its way into the record: the file keeps what it had. */
 	if (!loaded && txn_is_remote(t)) {
-		r = db_old_read(t, &i->node, &i->data);
-		r = r == -ENOENT ? 0 : r; /* nothing was ever written into it */
-		i->loaded = r == 0;
+		r = bytes_load_old(t, i);
 	}
 	if (r == 0)
 		r = bytes_load(v, t, i);
@@ -274,14 +274,14 @@ int links_put_exec(struct txn *t, const struct inode *i)
 bool links_differ(struct txn *t, const struct inode *i, const struct id *node)
 {
 	AUTO(buf_fini) struct buf one = {0};
-	AUTO(buf_fini) struct buf other = {0};
+	bool chunked = false;
 
 	for (size_t k = 0; k <= i->link_count; k++) {
 		const struct link l = links_at(i, k);
 
 		if (l.bound && !id_eq(&l.node, node))
-			return db_read(t, node, &one) < 0 || db_read(t, &l.node, &other) < 0 ||
-			       !slice_eq(buf_slice(&one), buf_slice(&other));
+			return db_shown(t, node, &one, &chunked) < 0 ||
+			       !publish_shows(t, &l.node, buf_slice(&one), chunked);
 	}
 	return false;
 }
@@ -305,13 +305,13 @@ void links_bind(struct vfs *v, struct txn *t, struct inode *i, size_t k, const s
 struct round {
 	struct inode *i;
 	bool force;
-	bool travels;	  /**< a name is bound, or should be */
-	bool half;	  /**< a name that travels says that the content is half written */
-	bool held;	  /**< a name looks temporary: it waits */
-	bool *fresh;	  /**< names that were bound in this round */
-	bool merged;	  /**< the content has become another one by being published: */
-	struct slice now; /**< what it is */
-	struct buf room;  /**< where that is, unless the inode's memory has it */
+	bool travels;	 /**< a name is bound, or should be */
+	bool half;	 /**< a name that travels says that the content is half written */
+	bool held;	 /**< a name looks temporary: it waits */
+	bool *fresh;	 /**< names that were bound in this round */
+	bool merged;	 /**< the content has become another one by being published: */
+	struct saving s; /**< what it is */
+	struct buf room; /**< where that is, unless the inode's memory has it */
 };
 
 static int look_at_names(struct vfs *v, struct txn *t, struct round *r)
@@ -364,30 +364,34 @@ static const struct doc *base_of(struct vfs *v, const struct round *r, size_t k)
 
 	if (r->fresh[k])
 		return bases_doc(v, &l.node, bases_epoch(v, i->writer, &l.node, i->epoch));
-	bool whole = i->replaced > 0 && i->replaced >= r->now.len;
+	bool whole = i->replaced > 0 && i->replaced >= i->size;
 	return bases_doc(v, &l.node, whole ? i->whole_epoch : i->base_epoch);
 }
 
 /* Puts the content into one record; takes over what it was merged into. */
 static int put_one(struct vfs *v, struct txn *t, struct round *r, size_t k, const struct doc *base)
 {
-	AUTO(buf_fini) struct buf merged = {0};
+	struct rendering merged = {0};
 	struct inode *i = r->i;
 	const struct link l = links_at(i, k);
-	const struct saving s = {.bytes = r->now, .base = base, .exec = i->mode & S_IXUSR};
 	const struct inode *parent = ns_get(v, t, l.parent);
 
 	program_publishes(v, t, i);
-	int err = parent ? publish_put(t, &l, parent, &s, &merged) : -EIO;
 
-	if (err == 0 && !slice_eq(buf_slice(&merged), r->now)) {
+	r->s.base = base;
+	r->s.exec = i->mode & S_IXUSR;
+	int err = parent ? publish_put(t, &l, parent, &r->s, &merged) : -EIO;
+	if (err == 0 &&
+	    (merged.chunked != r->s.chunked || !slice_eq(buf_slice(&merged.bytes), r->s.bytes))) {
 		buf_fini(&r->room);
-		r->room = merged;
-		r->now = buf_slice(&r->room);
-		merged = (struct buf){0};
+		r->room = merged.bytes;
+		r->s.bytes = buf_slice(&r->room);
+		r->s.chunked = merged.chunked;
+		merged.bytes = (struct buf){0};
 		r->merged = true;
 		project_modified(v, t, i);
 	}
+	buf_fini(&merged.bytes);
 	return err;
 }
 
@@ -402,10 +406,9 @@ static int put_place(struct vfs *v, struct txn *t, const struct link *l)
 /* Whether the record has to be given the content: a save, or it does not say the same. */
 static bool is_behind(struct txn *t, const struct round *r, size_t k)
 {
-	AUTO(buf_fini) struct buf now = {0};
 	const struct link l = links_at(r->i, k);
 
-	return db_read(t, &l.node, &now) < 0 || !slice_eq(buf_slice(&now), r->now);
+	return !publish_shows(t, &l.node, r->s.bytes, r->s.chunked);
 }
 
 /*
@@ -472,23 +475,24 @@ static int publish_round(struct vfs *v, struct txn *t, struct round *r)
 
 	if (err < 0)
 		return err;
-	if (r->travels && i->size > RECORD_BYTES_MAX)
+	if (r->travels && i->size > MANIFEST_FILE_BYTES_MAX)
 		return publish_stay_here(v, t, i);
 	r->half = r->half && !r->force;
 	if (!r->half)
 		bind_all(v, t, r);
 	if (r->half || !i->bound)
 		return keep_here(v, t, r);
-	err = bytes_whole(v, t, i, &r->room, &r->now);
+	err = bulk_content(v, t, i, &r->room, &r->s);
+	if (err > 0)
+		return 0;
 	if (err == 0)
 		err = put_contents(v, t, r);
 	if (err < 0)
 		return err;
-	if (r->now.data != r->room.data) { /* the inode's own memory goes with its content */
-		buf_clear(&r->room);
-		buf_slice_append(&r->room, r->now);
-	}
-	publish_done(v, t, i, &r->room);
+	struct rendering now = {.chunked = r->s.chunked};
+	buf_slice_append(&now.bytes, r->s.bytes); /* the inode's own memory goes with its content */
+	publish_done(v, t, i, &now);
+	buf_fini(&now.bytes);
 	if (r->held)
 		publish_mark(v, t, i, HOLD_MS);
 	return 0;

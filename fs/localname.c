@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <fnmatch.h>
 #include <string.h>
+#include <strings.h>
 
 /* What stands between a name and what a program adds to it; so does the beginning of a number at the end. */
 #define STEM_ENDS ".~-_#+"
@@ -193,4 +194,11 @@ bool localname_is_variant(const char *name, const char *record)
 	if (*name == '.' && *record != '.')
 		name++;
 	return strncmp(name, record, n) == 0 && name[n] != 0;
+}
+
+bool localname_is_json(const char *name)
+{
+	size_t n = name ? strlen(name) : 0;
+
+	return n > 5 && strcasecmp(name + n - 5, ".json") == 0;
 }

@@ -23,6 +23,7 @@ bool localname_is_longer(const char *name);
  * "r.json.Xy12Zq" these are "r.json" and "r".
  */
 size_t localname_stem(const char *name, size_t len);
+bool localname_is_json(const char *name);
 /**
  * Whether `name` is made from `record`, the way programs name what will replace it: ".record.Xy12Zq",
  * "record.new", "record___jb_tmp___".

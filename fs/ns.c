@@ -15,6 +15,7 @@ enum {
 	FLAG_PLAIN = 8,
 	FLAG_NODE = 16,
 	FLAG_FILE = 32,
+	FLAG_CHUNKS = 64,
 };
 
 struct slice ns_key(struct buf *key, char kind, uint64_t ino)
@@ -71,7 +72,8 @@ static void encode(const struct inode *i, struct buf *out)
 	buf_u8(out, INODE_VERSION);
 	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
 			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
-			      (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0)));
+			      (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0) |
+			      (i->own_chunks ? FLAG_CHUNKS : 0)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
@@ -100,6 +102,7 @@ static int decode(struct slice bytes, struct inode *i)
 	i->local = flags & FLAG_LOCAL;
 	i->own_bytes = flags & FLAG_OWN_BYTES;
 	i->plain = flags & FLAG_PLAIN;
+	i->own_chunks = flags & FLAG_CHUNKS;
 	i->mode = (mode_t)reader_varint(&r);
 	i->nlink = (uint32_t)reader_varint(&r);
 	i->uid = (uid_t)reader_varint(&r);
@@ -543,7 +546,7 @@ void ns_stat(const struct inode *i, struct stat *ret)
 		.st_uid = i->uid,
 		.st_gid = i->gid,
 		.st_rdev = i->rdev,
-		.st_size = (off_t)(i->loaded && i->held_ms ? i->data.len : i->size),
+		.st_size = (off_t)(i->loaded && i->held_ms ? bytes_size(i) : i->size),
 		.st_blksize = 4096,
 		.st_atim = i->atime,
 		.st_mtim = i->mtime,

@@ -127,12 +127,15 @@ static void read_special(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct special_handle *own = NULL;
 	const struct special_handle *h = special_begin(o, ino, fi, &own);
 
-	if (h) {
-		struct slice s = special_read(h, (uint64_t)off, size);
+	AUTO(buf_fini) struct buf chunks = {0};
+	int r = h ? special_read_chunks(h, (uint64_t)off, size, &chunks) : -ESTALE;
+
+	if (r == 0 || r == -ENODATA) {
+		struct slice s = r == 0 ? buf_slice(&chunks) : special_read(h, (uint64_t)off, size);
 
 		(void)fuse_reply_buf(req, (const char *)s.data, s.len);
 	} else {
-		ops_reply(req, -ESTALE); /* a conflict that ended */
+		ops_reply(req, r); /* a conflict that ended */
 	}
 	if (own)
 		special_close(o->special, own);

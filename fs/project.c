@@ -3,6 +3,7 @@
  * applies the change, and the kernel is told to forget what it knew.
  */
 #include "core/log.h"
+#include "core/db_chunks.h"
 #include "fs/bytes.h"
 
 #include <limits.h>
@@ -318,14 +319,14 @@ static bool must_split(struct txn *t, const struct inode *i, const struct node_i
 		       bool content_changed)
 {
 	AUTO(buf_fini) struct buf old = {0};
-	AUTO(buf_fini) struct buf now = {0};
+	bool chunked = false;
 
 	if (i->link_count == 0 || !txn_is_remote(t) || is_being_written(i))
 		return false;
 	if (S_ISREG(i->mode) && n->exec != !!(i->mode & S_IXUSR))
 		return true;
-	return content_changed && (db_old_read(t, &n->id, &old) < 0 || db_read(t, &n->id, &now) < 0 ||
-				   !slice_eq(buf_slice(&old), buf_slice(&now)));
+	return content_changed && (db_old_shown(t, &n->id, &old, &chunked) < 0 ||
+				   !publish_shows(t, &n->id, buf_slice(&old), chunked));
 }
 
 void project_node(void *ctx, struct txn *t, const struct node_info *n, bool content_changed)

@@ -8,7 +8,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/name.h"
-#include "fs/bytes.h"
+#include "fs/bulk.h"
 #include "fs/localname.h"
 
 #include <fcntl.h>
@@ -60,6 +60,7 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 	if (!i->unpublished)
 		return;
 	due_remove(&v->due, i);
+	bulk_cancel(v, i);
 	i->unpublished = false;
 	store_delete(db_store(t), ns_key(&key, 'h', i->ino));
 }
@@ -177,13 +178,6 @@ static bool must_hold(struct vfs *v, struct txn *t, const struct inode *i)
 	return !i->bound && publish_is_temporary(v, t, i->parent, i->name);
 }
 
-static bool is_json_name(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 5 && strcasecmp(name + n - 5, ".json") == 0;
-}
-
 /*
  * JSON that does not parse while someone still has it open is most likely half written; so is a file that
  * is empty: a shell's `>` truncates and closes a duplicate before the command writes a byte.
@@ -198,7 +192,8 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 		return false;
 	if (i->size == 0)
 		return true;
-	if (!is_json_name(name) || bytes_whole(v, t, i, &room, &now) < 0)
+	if (!localname_is_json(name) || i->size > BULK_JSON_BYTES_MAX ||
+	    bytes_whole(v, t, i, &room, &now) < 0)
 		return false;
 	int r = json_scan(now, &j, NULL);
 	json_fini(&j);
@@ -206,18 +201,30 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 }
 
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
-		const struct saving *s, struct buf *ret_merged)
+		const struct saving *s, struct rendering *ret_merged)
 {
-	int r = db_keep_node(t, &name->node, NODE_RECORD, &parent->node, name->name);
+	const struct id *node = &name->node;
+	int r = db_keep_node(t, node, NODE_RECORD, &parent->node, name->name);
 
 	if (r == 0)
-		r = db_put_content(t, &name->node, s->base, s->bytes);
+		r = s->chunked ? db_put_chunks(t, node, s->base, s->bytes)
+			       : db_put_content(t, node, s->base, s->bytes);
 	if (r >= 0)
-		r = db_put_exec(t, &name->node, s->exec);
-	return r < 0 ? r : db_read(t, &name->node, ret_merged);
+		r = db_put_exec(t, node, s->exec);
+	return r < 0 ? r : db_shown(t, node, &ret_merged->bytes, &ret_merged->chunked);
 }
 
-void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged)
+bool publish_shows(struct txn *t, const struct id *node, struct slice bytes, bool chunked)
+{
+	struct rendering now = {0};
+	bool same = db_shown(t, node, &now.bytes, &now.chunked) == 0 && now.chunked == chunked &&
+		    slice_eq(buf_slice(&now.bytes), bytes);
+
+	buf_fini(&now.bytes);
+	return same;
+}
+
+void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged)
 {
 	i->base_empty = false;
 	i->replaced = 0;
@@ -226,31 +233,28 @@ void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct buf *mer
 	publish_unmark(v, t, i);
 }
 
-static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent)
+static int put_content(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
+		       struct saving *s)
 {
-	AUTO(buf_fini) struct buf merged = {0};
-	AUTO(buf_fini) struct buf room = {0};
+	struct rendering merged = {0};
 	const struct link name = links_at(i, 0);
-	struct saving s = {.exec = i->mode & S_IXUSR};
 
 	program_publishes(v, t, i);
-	int r = bytes_whole(v, t, i, &room, &s.bytes);
-
-	if (r < 0)
-		return r;
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
 	/* A part written in place changes what is there now; a whole new content, what was read before. */
-	bool whole = i->replaced > 0 && i->replaced >= s.bytes.len;
-	s.base = empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
-	r = publish_put(t, &name, parent, &s, &merged);
+	bool whole = i->replaced > 0 && i->replaced >= bytes_size(i);
+
+	s->exec = i->mode & S_IXUSR;
+	s->base = empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
+	int r = publish_put(t, &name, parent, s, &merged);
 	doc_destroy(empty);
-	if (r < 0)
-		return r;
-	bool same = slice_eq(buf_slice(&merged), s.bytes);
-	publish_done(v, t, i, &merged);
-	if (!same)
+	bool same = merged.chunked == s->chunked && slice_eq(buf_slice(&merged.bytes), s->bytes);
+	if (r == 0)
+		publish_done(v, t, i, &merged);
+	if (r == 0 && !same)
 		project_modified(v, t, i);
-	return 0;
+	buf_fini(&merged.bytes);
+	return r;
 }
 
 /*
@@ -264,7 +268,8 @@ int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i)
 	if (r < 0)
 		return r;
 	if (!i->told_large)
-		log_warn("a file above %u MiB stays on this device", RECORD_BYTES_MAX >> 20);
+		log_warn("a file above %llu TiB stays on this device",
+			 MANIFEST_FILE_BYTES_MAX >> 40);
 	i->told_large = true;
 	publish_mark(v, t, i, HOLD_MS);
 	due_set(&v->due, i, UINT64_MAX); /* until it is written again */
@@ -291,7 +296,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	if (r < 0)
 		return r;
 	bool wanted = !i->local && publish_wants(parent, i->name);
-	if (wanted && i->size > RECORD_BYTES_MAX)
+	if (wanted && i->size > MANIFEST_FILE_BYTES_MAX)
 		return publish_stay_here(v, t, i);
 	if (!wanted ||
 	    (!force && (must_hold(v, t, i) || publish_is_half_written(v, t, i, i->name)))) {
@@ -305,13 +310,18 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 			publish_unmark(v, t, i);
 		return 0;
 	}
+	AUTO(buf_fini) struct buf room = {0};
+	struct saving s = {0};
+	r = bulk_content(v, t, i, &room, &s);
+	if (r != 0)
+		return r < 0 ? r : 0; /* later */
 	if (!i->bound) {
 		publish_node_for(v, t, i, parent, i->name, &node);
 		ns_bind(v, t, i, &node);
 		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
 		i->replaced = 0;
 	}
-	return put_content(v, t, i, parent);
+	return put_content(v, t, i, parent, &s);
 }
 
 /* ---- directories and symlinks ------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct snapshot {
 	uint64_t made_ms;   /* protected by special->lock */
 	struct timespec modified;
 	struct buf content;
+	struct manifest *chunks; /**< of a large value that lost: in place of content */
 };
 
 /** A device that was looked up once keeps its slot, because its inode numbers contain it. */
@@ -58,6 +59,7 @@ struct special {
 };
 
 struct special_handle {
+	struct db *db;
 	struct snapshot *snapshot;
 };
 
@@ -347,6 +349,7 @@ static void unref_locked(struct snapshot *snap)
 	if (!snap || --snap->ref_count > 0)
 		return;
 	buf_fini(&snap->content);
+	manifest_unref(snap->chunks);
 	free(snap);
 }
 
@@ -397,7 +400,8 @@ static struct snapshot *snapshot_ref(struct special *s, const struct where *w)
 static int conflict_ref(struct special *s, const struct where *w, struct snapshot **ret)
 {
 	struct snapshot *snap = xcalloc(1, sizeof(*snap));
-	int r = special_conflicts_read(s->conflicts, w->conflict.number, &snap->content);
+	int r = special_conflicts_read(s->conflicts, w->conflict.number, &snap->content,
+				       &snap->chunks);
 
 	snap->ref_count = 1;
 	if (r < 0) {
@@ -548,6 +552,7 @@ static int open_as(struct special *s, uint64_t ino, bool shown, struct special_h
 		return r;
 	*ret = xcalloc(1, sizeof(**ret));
 	(*ret)->snapshot = snap ? snap : snapshot_ref(s, &w);
+	(*ret)->db = s->opt.report.db;
 	return 0;
 }
 
@@ -559,6 +564,14 @@ int special_open(struct special *s, uint64_t ino, struct special_handle **ret)
 int special_open_shown(struct special *s, uint64_t ino, struct special_handle **ret)
 {
 	return open_as(s, ino, true, ret);
+}
+
+int special_read_chunks(const struct special_handle *h, uint64_t offset, size_t size,
+			struct buf *ret)
+{
+	if (!h->snapshot->chunks)
+		return -ENODATA;
+	return db_chunks_read(h->db, h->snapshot->chunks, offset, size, ret);
 }
 
 struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size)
@@ -575,9 +588,11 @@ int special_lseek(const struct special_handle *h, uint64_t offset, int whence, u
 {
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return -EOPNOTSUPP;
-	if (offset >= h->snapshot->content.len)
+	const struct snapshot *snap = h->snapshot;
+	uint64_t size = snap->chunks ? snap->chunks->size : snap->content.len;
+	if (offset >= size)
 		return -ENXIO;
-	*ret = whence == SEEK_DATA ? offset : h->snapshot->content.len;
+	*ret = whence == SEEK_DATA ? offset : size;
 	return 0;
 }
 

@@ -60,6 +60,9 @@ int special_open(struct special *s, uint64_t ino, struct special_handle **ret);
 int special_open_shown(struct special *s, uint64_t ino, struct special_handle **ret);
 /** Borrowed until the handle is closed; fewer bytes only at the end. */
 struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size);
+/** The same for a large value that lost: appends. -ENODATA: it is special_read() that can. */
+int special_read_chunks(const struct special_handle *h, uint64_t offset, size_t size,
+			struct buf *ret);
 /** SEEK_DATA and SEEK_HOLE. -ENXIO past the end. */
 int special_lseek(const struct special_handle *h, uint64_t offset, int whence, uint64_t *ret);
 void special_close(struct special *s, struct special_handle *h);

@@ -146,7 +146,7 @@ static void add_loser(void *ctx, const struct db_loser *l)
 	if (l->whole) {
 		struct entry e = {.op = l->id};
 
-		e.shown.size = l->value.len;
+		e.shown.size = l->chunked ? manifest_size(l->value) : l->value.len;
 		e.shown.time_ms = l->time_ms;
 		/* A device of that name must not look like a list of fields. */
 		add(r, &e, l->author_name, strcmp(l->author_name, FIELDS) == 0 ? 2 : 1);
@@ -280,6 +280,7 @@ int special_conflicts_get(struct special_conflicts *c, uint64_t number, struct s
 struct wanted {
 	struct opid op;
 	struct buf *out;
+	struct manifest *chunks;
 	bool found;
 };
 
@@ -289,11 +290,15 @@ static void take_value(void *ctx, const struct db_loser *l)
 
 	if (!l->whole || !opid_eq(l->id, w->op))
 		return;
-	buf_slice_append(w->out, l->value);
 	w->found = true;
+	if (!l->chunked)
+		buf_slice_append(w->out, l->value);
+	else if (manifest_decode(l->value, &w->chunks) < 0)
+		w->found = false;
 }
 
-int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out)
+int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out,
+			   struct manifest **ret_chunks)
 {
 	struct wanted w = {.out = out};
 	struct id node = {0};
@@ -311,6 +316,7 @@ int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct 
 	if (!e)
 		return -ENOENT;
 	int r = w.found ? 0 : db_losers(c->db, &node, take_value, &w);
+	*ret_chunks = w.chunks;
 	return r < 0 ? r : w.found ? 0 : -ENOENT;
 }
 

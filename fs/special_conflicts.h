@@ -19,7 +19,7 @@
 #ifndef BLAZE_FS_SPECIAL_CONFLICTS_H
 #define BLAZE_FS_SPECIAL_CONFLICTS_H
 
-#include "core/db.h"
+#include "core/db_chunks.h"
 #include "core/name.h"
 
 struct special_conflicts;
@@ -46,8 +46,9 @@ int special_conflicts_find(struct special_conflicts *c, const char *name,
 /** -ENOENT. */
 int special_conflicts_get(struct special_conflicts *c, uint64_t number,
 			  struct special_conflict *ret);
-/** Appends the content. -ENOENT, also when the conflict has just ended. */
-int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out);
+/** Appends the content, or else gives its manifest. -ENOENT, also when the conflict has just ended. */
+int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out,
+			   struct manifest **ret_chunks);
 
 /** "2026-11-22T14:01:58Z" */
 void special_conflicts_put_time(uint64_t ms, struct buf *out);

@@ -4,7 +4,7 @@
  */
 #include "core/compact.h"
 #include "core/log.h"
-#include "fs/bytes.h"
+#include "fs/bulk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,11 +37,12 @@ static void database_changed(void *ctx)
 {
 	struct vfs *v = ctx;
 
+	bool now = db_chunks_are_due(v->db);
 	mutex_lock(&v->queue_lock);
-	if (!v->sync_later && !v->sync_soon) {
-		v->sync_later = true;
+	if (!v->sync_soon && (now || !v->sync_later))
 		cond_broadcast(&v->sync_changed);
-	}
+	v->sync_soon = v->sync_soon || now;
+	v->sync_later = true;
 	mutex_unlock(&v->queue_lock);
 }
 
@@ -300,6 +301,26 @@ static void *syncer_run(void *arg)
 	return NULL;
 }
 
+static void *importer_run(void *arg)
+{
+	struct vfs *v = arg;
+
+	mutex_lock(&v->queue_lock);
+	while (!v->stop) {
+		if (!v->import_soon) {
+			cond_wait(&v->import_changed, &v->queue_lock);
+			continue;
+		}
+		v->import_soon = false;
+		mutex_unlock(&v->queue_lock);
+		while (bulk_import_one(v, false))
+			;
+		mutex_lock(&v->queue_lock);
+	}
+	mutex_unlock(&v->queue_lock);
+	return NULL;
+}
+
 void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx)
 {
 	struct txn *t = db_begin(v->db);
@@ -426,6 +447,7 @@ static void free_memory(struct vfs *v)
 		vfs_notice_fini(&v->notices[k]);
 	free(v->notices);
 	cond_fini(&v->sync_changed);
+	cond_fini(&v->import_changed);
 	cond_fini(&v->queue_changed);
 	mutex_fini(&v->queue_lock);
 	free(v);
@@ -442,6 +464,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 	mutex_init(&v->queue_lock);
 	cond_init(&v->queue_changed);
 	cond_init(&v->sync_changed);
+	cond_init(&v->import_changed);
 	int r = attach(v);
 	if (r < 0) {
 		db_set_view(v->db, NULL);
@@ -453,6 +476,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 	db_observe(v->db, &v->observer);
 	thread_start(&v->publisher, "publisher", publisher_run, v);
 	thread_start(&v->syncer, "syncer", syncer_run, v);
+	thread_start(&v->importer, "importer", importer_run, v);
 	*ret = v;
 	return 0;
 }
@@ -460,7 +484,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 /* What waits is in the store and is published after the next start, should this fail. */
 static void publish_all(struct vfs *v)
 {
-	while (quiet_settle(v, 0, true) || settle_one(v, true))
+	while (quiet_settle(v, 0, true) || settle_one(v, true) || bulk_import_one(v, true))
 		;
 }
 
@@ -473,9 +497,11 @@ void vfs_destroy(struct vfs *v)
 	v->notify = NULL;
 	cond_broadcast(&v->queue_changed);
 	cond_broadcast(&v->sync_changed);
+	cond_broadcast(&v->import_changed);
 	mutex_unlock(&v->queue_lock);
 	thread_join(&v->publisher);
 	thread_join(&v->syncer);
+	thread_join(&v->importer);
 	db_unobserve(v->db, &v->observer);
 	publish_all(v);
 	db_set_view(v->db, NULL);

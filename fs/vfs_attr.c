@@ -1,5 +1,5 @@
 /* Attributes; the extended ones are in vfs_xattr.c. */
-#include "fs/bytes.h"
+#include "fs/bulk.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,6 +101,8 @@ int vfs_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size,
 		return r;
 	begin_write(v, i, h, pid, size == 0);
 	i->dirty = true;
+	i->writes++;
+	i->wrote_ms = monotonic_ms();
 	i->size = size;
 	i->mtime = i->ctime = ns_now();
 	return 0;
@@ -135,34 +137,41 @@ static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	return quiet_store(v, t, i);
 }
 
-int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct vfs_handle *h,
-		const struct stat *to, unsigned set, struct stat *ret)
+struct attributes {
+	uint64_t ino;
+	struct vfs_handle *h; /**< or NULL */
+	const struct stat *to;
+	unsigned set;
+};
+
+static int set_attributes(struct vfs *v, const struct vfs_caller *c, const struct attributes *a,
+			  struct stat *ret)
 {
 	struct txn *t = db_begin(v->db);
-	struct inode *i = ns_get(v, t, ino);
+	struct inode *i = ns_get(v, t, a->ino);
 	int r = i ? 0 : -ENOENT;
 
-	bool same_size = i && set == VFS_SET_SIZE && !h && (uint64_t)to->st_size == i->size;
+	bool same_size = i && a->set == VFS_SET_SIZE && !a->h && (uint64_t)a->to->st_size == i->size;
 	if (v->no_open && same_size && i->size == 0)
 		same_size = false; /* most likely an open with O_TRUNC, which looks the same */
 
-	if (r == 0 && (set & VFS_SET_SIZE) && !same_size)
-		r = set_size(v, t, i, h, (uint64_t)to->st_size, c);
+	if (r == 0 && (a->set & VFS_SET_SIZE) && !same_size)
+		r = set_size(v, t, i, a->h, (uint64_t)a->to->st_size, c);
 	if (r == 0) {
-		drop_set_ids_for(c, i, set);
-		if (set & VFS_SET_MODE)
-			i->mode = (i->mode & S_IFMT) | (to->st_mode & 07777);
-		if (set & VFS_SET_UID)
-			i->uid = to->st_uid;
-		if (set & VFS_SET_GID)
-			i->gid = to->st_gid;
-		if (set & TIMES)
-			set_times(i, to, set);
+		drop_set_ids_for(c, i, a->set);
+		if (a->set & VFS_SET_MODE)
+			i->mode = (i->mode & S_IFMT) | (a->to->st_mode & 07777);
+		if (a->set & VFS_SET_UID)
+			i->uid = a->to->st_uid;
+		if (a->set & VFS_SET_GID)
+			i->gid = a->to->st_gid;
+		if (a->set & TIMES)
+			set_times(i, a->to, a->set);
 		if (!same_size) /* truncate(2), unlike ftruncate, may have nothing to do */
 			i->ctime = ns_now();
 		ns_put(v, t, i);
 	}
-	if (r == 0 && (set & VFS_SET_MODE) && S_ISREG(i->mode)) {
+	if (r == 0 && (a->set & VFS_SET_MODE) && S_ISREG(i->mode)) {
 		program_acts(v, t, c->pid);
 		r = links_put_exec(t, i);
 	}
@@ -170,8 +179,43 @@ int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct 
 		ns_stat(i, ret);
 	/* What goes with content that is not closed yet is closed with it; times alone may be lost, too. */
 	bool later = i && !i->file && !i->stored_file &&
-		     ((i->writers > 0 && i->unpublished && !v->no_open) || (set & ~TIMES) == 0);
+		     ((i->writers > 0 && i->unpublished && !v->no_open) || (a->set & ~TIMES) == 0);
 	return later ? ns_end_later(v, t, r < 0 ? r : 0) : ns_end(v, t, r < 0 ? r : 0);
+}
+
+/* Content in chunks is about to be cut off somewhere: it becomes a file, which is in use until it is. */
+static int unpack(struct vfs *v, uint64_t ino, bool *ret_pinned)
+{
+	struct txn *t = db_begin(v->db);
+	struct inode *i = ns_get(v, t, ino);
+
+	if (i && !*ret_pinned)
+		i->opens++;
+	*ret_pinned = *ret_pinned || i;
+	db_abort(t);
+	return i ? bulk_unpack(v, i) : -ENOENT;
+}
+
+int vfs_setattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct vfs_handle *h,
+		const struct stat *to, unsigned set, struct stat *ret)
+{
+	const struct attributes a = {.ino = ino, .h = h, .to = to, .set = set};
+	bool pinned = false;
+	int r = 0;
+
+	do
+		r = set_attributes(v, c, &a, ret);
+	while (r == -EAGAIN && (r = unpack(v, ino, &pinned)) == 0);
+	if (!pinned)
+		return r;
+	db_enter(v->db);
+	struct inode *i = ns_cached(v, ino);
+	i->opens--;
+	int fd = i->opens == 0 && (r == 0 || i->gone) ? bytes_close(v, i) : -1;
+	ns_release(v, i);
+	db_leave(v->db);
+	close_fd(&fd);
+	return r;
 }
 
 int vfs_readlink(struct vfs *v, uint64_t ino, struct buf *ret)

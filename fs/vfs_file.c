@@ -2,7 +2,7 @@
  * Open files. Small content is in memory while it is written, large content in a file that is read and written
  * without the lock (bytes.h); every close stores it, and makes it a change unless it has to wait (publish.c).
  */
-#include "fs/bytes.h"
+#include "fs/bulk.h"
 
 #include "core/platform.h"
 
@@ -131,6 +131,7 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 {
 	struct inode *i = h->inode;
 	struct backing *b = NULL;
+	struct manifest *m = NULL;
 	struct txn *t = db_begin(v->db);
 	int r = bytes_load(v, t, i);
 
@@ -139,6 +140,8 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 		bases_read(v, h->pid, i);
 	if (r == 0 && i->file) {
 		b = bytes_pin(i);
+	} else if (r == 0 && i->chunks) {
+		m = manifest_ref(i->chunks);
 	} else if (r == 0 && offset < i->data.len) {
 		size_t left = i->data.len - (size_t)offset;
 
@@ -147,7 +150,10 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 	db_abort(t);
 	if (b)
 		r = backing_read(b, offset, size, ret);
+	else if (m)
+		r = db_chunks_read(v->db, m, offset, size, ret);
 	bytes_unpin(v, b);
+	manifest_unref(m);
 	return r;
 }
 
@@ -163,12 +169,6 @@ static void note_base(struct vfs *v, struct inode *i, const struct vfs_handle *h
 	shown_forget(v, i);
 }
 
-/* Of what is at hand: what a reader is shown may be another version's. */
-static uint64_t size_of(const struct inode *i)
-{
-	return i->file ? i->size : i->data.len;
-}
-
 static void wrote(struct inode *i, uint64_t offset, uint64_t end)
 {
 	if (offset <= i->replaced && end > i->replaced)
@@ -176,6 +176,9 @@ static void wrote(struct inode *i, uint64_t offset, uint64_t end)
 	if (end > i->size)
 		i->size = end;
 	i->dirty = true;
+	i->writes++;
+	i->wrote_ms = monotonic_ms();
+	bulk_wrote(i, offset, end);
 	i->mtime = i->ctime = ns_now();
 }
 
@@ -238,7 +241,7 @@ static int write_prepare(struct vfs *v, struct vfs_handle *h, struct writing *w,
 	if (r == 0)
 		r = bytes_load(v, t, i);
 	if (w->append)
-		w->offset = size_of(i);
+		w->offset = bytes_size(i);
 	w->append = false;
 	if (__builtin_add_overflow(w->offset, w->data.len, &w->end) || w->end > INT64_MAX)
 		r = r < 0 ? r : -EFBIG;
@@ -273,6 +276,12 @@ int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, u
 		struct backing *b = NULL;
 		int r = write_prepare(v, h, &w, &b);
 
+		if (r == -EAGAIN) {
+			w.append = append;
+			r = bulk_unpack(v, i);
+			if (r == 0)
+				continue;
+		}
 		if (r < 0 || !b) {
 			bytes_unpin(v, b);
 			return r;
@@ -323,13 +332,14 @@ int vfs_flush(struct vfs *v, struct vfs_handle *h)
  */
 static int sync_large(struct vfs *v, struct inode *i)
 {
-	db_enter(v->db);
-	struct backing *b = bytes_pin(i);
-	db_leave(v->db);
-	if (!b)
-		return 0;
-	int r = bytes_sync(v, b);
 	struct txn *t = db_begin(v->db);
+	int r = i->file && !i->gone ? bytes_load(v, t, i) : 0;
+	struct backing *b = r == 0 ? bytes_pin(i) : NULL;
+	db_abort(t);
+	if (!b)
+		return r;
+	r = bytes_sync(v, b);
+	t = db_begin(v->db);
 	if (r < 0 || i->gone || !i->dirty || i->backing != b)
 		db_abort(t);
 	else
@@ -453,7 +463,7 @@ static int allocate_prepare(struct vfs *v, struct vfs_handle *h, const struct ra
 		ns_touch_times(v, t, i, true); /* room for a few more bytes: nothing to reserve */
 		return ns_end(v, t, 0);
 	}
-	uint64_t size = !keep && a->end > size_of(i) ? a->end : size_of(i);
+	uint64_t size = !keep && a->end > bytes_size(i) ? a->end : bytes_size(i);
 	if (r == 0) {
 		note_base(v, i, h);
 		r = bytes_room(v, t, i, a->mode == FALLOC_FL_KEEP_SIZE ? a->end : size);
@@ -491,14 +501,34 @@ int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *
 		struct backing *b = NULL;
 		int r = allocate_prepare(v, h, &a, &b);
 
+		if (r == -EAGAIN) {
+			r = bulk_unpack(v, h->inode);
+			if (r == 0)
+				continue;
+		}
 		if (r < 0 || !b) {
 			bytes_unpin(v, b);
 			return r;
 		}
 		r = backing_allocate(b, mode, offset, length);
+		db_enter(v->db);
+		bulk_forget(h->inode);
+		db_leave(v->db);
 		if (!end_pinned(v, h->inode, b, 0, 0) || r < 0)
 			return r;
 	}
+}
+
+static int seek_chunks(const struct manifest *m, uint64_t offset, int whence, uint64_t *ret)
+{
+	for (size_t e = manifest_find(m, offset); e < m->count; e++) {
+		if (chunk_id_is_zero(&m->entries[e].id) == (whence == SEEK_HOLE)) {
+			*ret = m->entries[e].offset > offset ? m->entries[e].offset : offset;
+			return 0;
+		}
+	}
+	*ret = m->size;
+	return whence == SEEK_HOLE ? 0 : -ENXIO;
 }
 
 int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, uint64_t *ret)
@@ -506,8 +536,9 @@ int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, 
 	struct inode *i = h->inode;
 	struct txn *t = db_begin(v->db);
 	int r = bytes_load(v, t, i);
-	uint64_t size = size_of(i);
+	uint64_t size = bytes_size(i);
 	struct backing *b = r == 0 ? bytes_pin(i) : NULL;
+	struct manifest *m = r == 0 && i->chunks ? manifest_ref(i->chunks) : NULL;
 
 	db_abort(t);
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
@@ -519,9 +550,12 @@ int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, 
 
 		r = to < 0 ? -errno : 0;
 		*ret = to < 0 ? 0 : (uint64_t)to;
+	} else if (r == 0 && m) {
+		r = seek_chunks(m, offset, whence, ret);
 	} else if (r == 0) {
 		*ret = whence == SEEK_DATA ? offset : size;
 	}
 	bytes_unpin(v, b);
+	manifest_unref(m);
 	return r;
 }

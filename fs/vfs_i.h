@@ -55,9 +55,10 @@ struct inode {
 	char *name;
 	struct id node; /**< the node shown here, if bound; else the one whose content it still reads */
 	bool bound;
-	bool local;	/**< never published: by its own name or that of a directory above */
-	bool own_bytes; /**< stored content is the inode's own; else it is the node's rendering */
-	bool plain;	/**< has never had an extended attribute */
+	bool local;	 /**< never published: by its own name or that of a directory above */
+	bool own_bytes;	 /**< stored content is the inode's own; else it is the node's rendering */
+	bool own_chunks; /**< own, and what is under 'b' is a manifest */
+	bool plain;	 /**< has never had an extended attribute */
 	uint64_t stored_file; /**< the number of the file it is in; 0 = it is under 'b' */
 	uint64_t stored_size;
 	struct link *links; /**< its further names; always in memory with it */
@@ -75,8 +76,12 @@ struct inode {
 	uint64_t file;	   /**< the number of the file that holds the content; 0 = none does */
 	struct backing *backing; /**< that file, if open */
 	uint64_t blocks;	 /**< what it takes of the disk, if not */
-	bool loaded;		 /**< there is no file, and data holds the content */
+	bool loaded;		 /**< there is no file, and data holds the content, or: */
+	struct manifest *chunks; /**< content is in chunks, and these are they */
 	struct buf data;
+	struct bulk *bulk;     /**< what bulk.c knows of it, or NULL */
+	uint64_t writes;       /**< counts changes of content */
+	uint64_t wrote_ms;     /**< monotonic: the last one */
 	bool dirty;	       /**< content is newer than what is stored */
 	bool emptied;	       /**< it was truncated to nothing since it was stored */
 	bool waits;	       /**< in the list of what is dirty and stays on the device */
@@ -193,6 +198,7 @@ struct vfs {
 	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
 	struct inode *waiting_last;
 	struct doomed *doomed; /**< files that the running operation gives up */
+	struct inode *imports; /**< list of inodes to be imported: bulk.c */
 	uint64_t epoch;	       /**< counts changes of content that came from elsewhere */
 	struct inode *held;    /**< list of inodes whose readers are shown what was before */
 	struct shown_waiter *waiters;
@@ -207,9 +213,11 @@ struct vfs {
 	struct program programs[64];
 
 	struct mutex queue_lock;
-	struct cond queue_changed; /**< the publisher waits on it, */
-	struct cond sync_changed;  /**< the syncer on this */
-	uint64_t wake_at;	   /**< when the publisher looks for work by itself */
+	struct cond queue_changed;  /**< the publisher waits on it, */
+	struct cond sync_changed;   /**< the syncer on this, */
+	struct cond import_changed; /**< the importer on this */
+	bool import_soon;
+	uint64_t wake_at; /**< when the publisher looks for work by itself */
 	struct vfs_notice *notices;
 	size_t notice_count;
 	bool delivering;
@@ -222,6 +230,7 @@ struct vfs {
 	struct db_observer observer;
 	struct thread publisher;
 	struct thread syncer;
+	struct thread importer;
 };
 
 /* ns.c: the local namespace in the store */
@@ -343,16 +352,24 @@ bool publish_is_temporary(struct vfs *v, struct txn *t, uint64_t parent, const c
 /** The node that a name stands for: one out of its grave, the one it was, or a new one. */
 void publish_node_for(struct vfs *v, struct txn *t, struct inode *i, const struct inode *parent,
 		      const char *name, struct id *ret);
+/** What a record shows, as db_shown() says it. */
+struct rendering {
+	struct buf bytes;
+	bool chunked; /**< bytes is a manifest */
+};
 struct saving {
 	struct slice bytes;
+	bool chunked;		/**< bytes is a manifest */
 	const struct doc *base; /**< what the program had read; NULL = what is there now */
 	bool exec;
 };
 /** Puts a content into the record of one of an inode's names; *ret_merged is what that then says. */
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
-		const struct saving *s, struct buf *ret_merged);
+		const struct saving *s, struct rendering *ret_merged);
 /** The content is what the records say, *merged, which the inode takes. */
-void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct buf *merged);
+void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged);
+/** Whether a record shows this. */
+bool publish_shows(struct txn *t, const struct id *node, struct slice bytes, bool chunked);
 int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i);
 
 /* links.c: inodes with several names. Works on singly linked inodes and directories, too */

@@ -70,7 +70,7 @@ def test_memory_does_not_grow_with_the_file(node, name):
             expected.update(blocks[i % 4])
     assert digest(node.path(name)) == expected.hexdigest()
     peak = memory(node)
-    node.allow('.*above 64 MiB stays on this device')
+    node.allow('.*above 1 TiB stays on this device')
     assert node.remount().path(name).stat().st_size == 300 * MIB
     assert digest(node.path(name)) == expected.hexdigest()
     peak = max(peak, memory(node))
@@ -103,7 +103,7 @@ def test_sparse_file_of_8_tib(node, name):
         with pytest.raises(OSError) as e:
             os.lseek(f.fileno(), 8 << 40, os.SEEK_DATA)
     assert e.value.errno == errno.ENXIO
-    node.allow('.*above 64 MiB stays on this device')
+    node.allow('.*above 1 TiB stays on this device')
 
 
 def test_too_large_for_the_disk_below_is_efbig(node):
@@ -234,12 +234,13 @@ def test_large_record_is_appended_to(pair):
     a.sh('echo one >> log.txt; echo two >> log.txt')
     pair.synced()
     assert b.text('log.txt') == 'x' * (6 * MIB) + 'one\ntwo\n'
-    assert len(a.log('log.txt')) == 3
+    assert 1 <= len(a.log('log.txt')) <= 3  # what is saved faster than it is cut into chunks is one save
 
 
 def test_large_record_replaced_by_rename_and_by_truncation(pair):
     a, b = pair.nodes
     a.write('r.bin', pattern(3 * MIB, 1))
+    pair.synced()
     identity = a.xattr('r.bin', 'blaze.id')
     a.write('r.bin.tmp', pattern(4 * MIB, 2))
     os.rename(a.path('r.bin.tmp'), a.path('r.bin'))
@@ -253,14 +254,14 @@ def test_large_record_replaced_by_rename_and_by_truncation(pair):
 
 def test_file_above_the_limit_stays_and_travels_once_it_is_smaller(pair):
     a, b = pair.nodes
-    a.allow('.*above 64 MiB stays on this device')
+    a.allow('.*above 1 TiB stays on this device')
     content = pattern(2 * MIB)
     with opened(a, 'grows.bin') as f:
         f.write(content)
-        f.truncate(70 * MIB)
-    assert a.path('grows.bin').stat().st_size == 70 * MIB and len(backing_files(a)) == 1
+        f.truncate(2 << 40)
+    assert a.path('grows.bin').stat().st_size == 2 << 40 and len(backing_files(a)) == 1
     assert not b.exists('grows.bin')
-    assert a.remount(listen=a.listen).path('grows.bin').stat().st_size == 70 * MIB
+    assert a.remount(listen=a.listen).path('grows.bin').stat().st_size == 2 << 40
     os.truncate(a.path('grows.bin'), 2 * MIB)
     pair.retarget()
     pair.synced()
@@ -410,7 +411,7 @@ def test_kill_in_the_middle_of_spills_and_large_writes(node):
 
 def test_kill_keeps_what_was_closed_of_large_files(node):
     node.path('.git').mkdir()
-    node.allow('.*above 64 MiB stays on this device')
+    node.allow('.*above 1 TiB stays on this device')
     for i in range(6):
         node.write(f'.git/{i}', pattern(400_000, i))
         node.write(f'{i}.bin', pattern(2 * MIB, i))
@@ -475,9 +476,10 @@ def test_size_of_a_file_that_was_being_written_is_right_after_kill(node):
 
 
 def test_lost_file_is_told_and_its_record_shown(node):
-    node.allow('.*above 64 MiB stays on this device', '.*is lost')
+    node.allow('.*above 1 TiB stays on this device', '.*is lost')
     node.write('r.bin', pattern(2 * MIB))
-    os.truncate(node.path('r.bin'), 70 * MIB)
+    eventually(lambda: len(node.log('r.bin')) == 1, 10, 'it is published')
+    os.truncate(node.path('r.bin'), 2 << 40)
     node.stop()
     subprocess.run(['rm', '-r', node.home / node.database / 'files'], check=True)
     node.mount()

@@ -393,9 +393,9 @@ def test_record_that_grows_too_large_keeps_its_last_version_elsewhere(pair):
     a.write('data.bin', b'small')
     pair.synced()
     with open(a.path('data.bin'), 'wb') as f:
-        f.truncate((64 << 20) + 1)
+        f.truncate((1 << 40) + 1)
     assert a.run('wait', '--timeout', '1s', code=None).returncode != 0
-    assert b.read('data.bin') == b'small' and os.path.getsize(a.path('data.bin')) == (64 << 20) + 1
+    assert b.read('data.bin') == b'small' and os.path.getsize(a.path('data.bin')) == (1 << 40) + 1
     a.write('data.bin', b'small again')
     pair.synced()
     assert b.read('data.bin') == b'small again'

@@ -21,6 +21,7 @@ class Proxy:
         self.up = bytearray()  # what the dialling side sent, while recording
         self.down = bytearray()
         self.connections = 0
+        self.passed = 0  # bytes, both ways together
         self._open = threading.Event()  # cleared: refuse and reset
         self._open.set()
         self._flow = threading.Event()  # cleared: keep connections, pass nothing
@@ -98,6 +99,7 @@ class Proxy:
                 self._flow.wait()
                 if self.flip is not None and name == 'down':
                     data = self._flipped(data)
+                self.passed += len(data)
                 if self.recording:
                     getattr(self, name).extend(data)
                 sink.sendall(data)
