@@ -2,11 +2,12 @@
 import errno
 import os
 import subprocess
+import threading
 
 import pytest
 
 from blazetest import Node
-from blazetest.wait import eventually
+from blazetest.wait import eventually, never
 
 EXPECTED = r'blaze (error|warning): .*(store|disk|space|I/O|Input/output).*'
 
@@ -336,3 +337,39 @@ def test_write_of_a_sync_mount_is_on_disk_when_it_returns(faulty):
     switch(None)
     eventually(lambda: attempt(os.fsync, fd) is None, 5, 'fsync works again')
     os.close(fd)
+
+
+def read_until(path, stop, seen):
+    """A reader that is always there: opens, reads and closes, so that the record is held for it."""
+    while not stop.is_set():
+        seen.append(path.read_bytes())
+
+
+def test_batch_that_fails_while_a_record_is_read_changes_nothing(pair):
+    """What readers are shown stays whole, and so does what comes when the disk works again."""
+    a, b = pair.nodes
+    rule = b.directory / 'rule'
+    b.preload.append('failio')
+    b.env['FAILIO_RULE'] = str(rule)
+    b.allow(EXPECTED).remount()
+    pair.retarget()
+    versions = [letter.encode() * size for letter, size in zip('abcdef', range(50_000, 80_000, 5000))]
+    a.write('r.txt', versions[0])
+    pair.synced()
+    stop, seen = threading.Event(), []
+    readers = [threading.Thread(target=read_until, args=(b.path('r.txt'), stop, seen)) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number, version in enumerate(versions[1:]):
+        rule.write_text(f'write {errno.EIO} .log')
+        assert try_write(b, 'own.txt', 'x') == errno.EIO
+        a.write('r.txt', version)
+        never(lambda old=versions[number]: b.read('r.txt') != old or b.path('r.txt').stat().st_size != len(old), 0.4,
+              'what is not stored is shown')
+        rule.unlink()
+        eventually(lambda v=version: b.read('r.txt') == v, 20, 'it is taken in when the disk works')
+    stop.set()
+    for reader in readers:
+        reader.join(10)
+    assert set(seen) == set(versions), 'a reader saw parts of two versions'
+    assert b.kill9().mount().read('r.txt') == versions[-1]
