@@ -44,6 +44,24 @@ void bytes_settle_doomed(struct doomed *list, bool written)
 	}
 }
 
+void bytes_settle_doomed_later(struct vfs *v, struct doomed *list, bool written)
+{
+	struct doomed *last = list;
+
+	if (!list || !written) {
+		bytes_settle_doomed(list, written);
+		return;
+	}
+	while (last->next)
+		last = last->next;
+	mutex_lock(&v->queue_lock);
+	last->next = v->removals;
+	v->removals = list;
+	v->kick = true;
+	cond_broadcast(&v->queue_changed);
+	mutex_unlock(&v->queue_lock);
+}
+
 /* ---- what waits to be stored -------------------------------------------------------------------- */
 
 void bytes_wait(struct vfs *v, struct inode *i)

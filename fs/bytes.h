@@ -87,6 +87,8 @@ uint64_t bytes_blocks(const struct inode *i);
 struct doomed *bytes_take_doomed(struct vfs *v);
 /** after it has ended, and without the lock, this removes them if it was written. */
 void bytes_settle_doomed(struct doomed *list, bool written);
+/** The same, by the publisher: removing a large file takes the disk's time, and the lock is held here. */
+void bytes_settle_doomed_later(struct vfs *v, struct doomed *list, bool written);
 /** Removes files that nothing names: a crash may leave some. For a thread of its own. */
 void bytes_sweep(struct vfs *v);
 

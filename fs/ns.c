@@ -648,5 +648,5 @@ void project_committed(void *ctx, struct txn *t, int result)
 
 	if (result < 0)
 		take_back(v, t, inos, count);
-	bytes_settle_doomed(doomed, result >= 0);
+	bytes_settle_doomed_later(v, doomed, result >= 0);
 }

@@ -241,7 +241,9 @@ static void *publisher_run(void *arg)
 		}
 		v->kick = false;
 		v->wake_at = UINT64_MAX;
+		struct doomed *removals = STEAL(v->removals);
 		mutex_unlock(&v->queue_lock);
+		bytes_settle_doomed(removals, true);
 		while (quiet_settle(v, monotonic_ms(), false) || settle_one(v, false))
 			;
 		uint64_t next = next_due(v);
@@ -428,6 +430,7 @@ static int attach(struct vfs *v)
 
 static void free_memory(struct vfs *v)
 {
+	bytes_settle_doomed(STEAL(v->removals), true);
 	bases_fini(v);
 	for (size_t s = 0; s < INODE_SLOTS; s++) {
 		while (v->slots[s]) {

@@ -220,6 +220,7 @@ struct vfs {
 	uint64_t wake_at; /**< when the publisher looks for work by itself */
 	struct vfs_notice *notices;
 	size_t notice_count;
+	struct doomed *removals; /**< files that no batch names any more; a crash leaves them to bytes_sweep() */
 	bool delivering;
 	void (*notify)(void *ctx, struct vfs_notice *n);
 	void *notify_ctx;
