@@ -184,6 +184,12 @@ bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_p
  * 0 = nothing to do, -EFBIG above RECORD_BYTES_MAX. The node must exist (db_put_node).
  */
 int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes);
+/**
+ * The same; if base is not NULL, *ret_own is the caller's document of what the saving program takes the node to
+ * be now: base and this save, without what others changed meanwhile. NULL when there was nothing to do.
+ */
+int db_put_content_from(struct txn *t, const struct id *node, const struct doc *base,
+			struct slice bytes, struct doc **ret_own);
 /** 1 changed, 0 not. */
 int db_put_exec(struct txn *t, const struct id *node, bool exec);
 /** Takes away what this device has seen of the node (and, for a directory, of all below it). */

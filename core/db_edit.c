@@ -168,6 +168,27 @@ static int apply_from(struct txn *t, const struct id *stream, size_t first)
 
 int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes)
 {
+	return db_put_content_from(t, node, base, bytes, NULL);
+}
+
+/* Base with the operations from the first-th on. */
+static struct doc *own_doc(struct txn *t, const struct id *stream, size_t first,
+			   const struct doc *base)
+{
+	const struct ops *ops = &txn_draft(t, stream)->ops;
+	struct doc *own = doc_clone(base);
+
+	for (size_t i = first; i < ops->count; i++) {
+		struct stamp stamp = stamp_of(t, &ops->items[i]);
+
+		doc_apply(own, &ops->items[i], stamp.id, stamp.hlc);
+	}
+	return own;
+}
+
+int db_put_content_from(struct txn *t, const struct id *node, const struct doc *base,
+			struct slice bytes, struct doc **ret_own)
+{
 	struct txn_node *tn = txn_node(t, node);
 	const struct doc *now = NULL;
 
@@ -196,6 +217,8 @@ int db_put_content(struct txn *t, const struct id *node, const struct doc *base,
 		buf_slice_append(&tn->rendered, bytes);
 		tn->is_rendered = true;
 	}
+	if (r == 0 && base && ret_own)
+		*ret_own = own_doc(t, &stream, first, base);
 	if (r == 0)
 		r = txn_touch(t, &stream, tn);
 	return r < 0 ? r : 1;

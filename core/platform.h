@@ -102,10 +102,13 @@ int platform_enter_namespace(const char *ns);
 
 /* ---- processes and threads ------------------------------------------------------------------ */
 
-/** Whether two ids, of which FUSE says that they ask, belong to one process. */
-bool platform_same_process(pid_t pid, pid_t other);
 /** What the process is called that this id belongs to, cut to size: a thread's own name does not count. */
 int platform_program_name(pid_t pid, char *ret, size_t size);
+/**
+ * The process of an id of which FUSE says that it asks, and that process' parent; the id itself and 0 where
+ * it has ended, or the system does not tell.
+ */
+void platform_process(pid_t id, pid_t *ret_process, pid_t *ret_parent);
 /** Closes this descriptor and all above it. */
 void platform_close_from(int fd);
 /** Gives this process a name for ps(1), and has it killed when its parent dies, where that can be had. */

@@ -239,9 +239,10 @@ int platform_enter_namespace(const char *ns)
 
 /* ---- processes and threads ------------------------------------------------------------------ */
 
-bool platform_same_process(pid_t pid, pid_t other)
+void platform_process(pid_t id, pid_t *ret_process, pid_t *ret_parent)
 {
-	return pid == other;
+	*ret_process = id;
+	*ret_parent = 0;
 }
 
 int platform_program_name(pid_t pid, char *ret, size_t size)

@@ -203,11 +203,24 @@ int platform_enter_namespace(const char *ns)
 
 /* ---- processes and threads ------------------------------------------------------------------ */
 
-bool platform_same_process(pid_t pid, pid_t other)
+void platform_process(pid_t id, pid_t *ret_process, pid_t *ret_parent)
 {
-	AUTO(free_ptr) char *path = xasprintf("/proc/%d/task/%d", (int)pid, (int)other);
+	AUTO(free_ptr) char *path = xasprintf("/proc/%d/status", (int)id);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[1024];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	return access(path, F_OK) == 0;
+	*ret_process = id;
+	*ret_parent = 0;
+	if (n <= 0)
+		return;
+	text[n] = 0;
+	const char *process = strstr(text, "\nTgid:");
+	const char *parent = strstr(text, "\nPPid:");
+	if (!process || !parent)
+		return;
+	*ret_process = (pid_t)strtol(process + strlen("\nTgid:"), NULL, 10);
+	*ret_parent = (pid_t)strtol(parent + strlen("\nPPid:"), NULL, 10);
 }
 
 /* The value of a line of /proc/PID/status that begins with `field`, in place. NULL if there is none. */

@@ -1,13 +1,12 @@
 /*
- * Which version did the saving program read? Without this, a save made from an old reading would
- * silently undo what arrived in between.
- *
- * Epochs count the changes of content that came from elsewhere. A small table remembers at which epoch
- * each thread opened which record; a ring keeps what records were before such a change. A save is compared
- * with the version of its reader's epoch. Both are caches: what fell out of them counts as current.
+ * See fs/bases.h. Epochs count the changes of content that came from elsewhere. A table remembers at which
+ * epochs each thread opened or read which record, and of which process it was; a ring keeps what records were
+ * before such a change. A reading's version is what the ring has from after its epoch, or the current one.
  */
-#include "fs/vfs_i.h"
+#include "fs/bytes.h"
 
+#include "core/db_chunks.h"
+#include "core/diff.h"
 #include "core/platform.h"
 
 #include <stdlib.h>
@@ -20,36 +19,32 @@
  * than they hold, and they are dropped when content changes. This reader stands for all of those.
  */
 #define PAGES_PID ((pid_t)-1)
+/** Versions remembered of one thread and record. */
+#define WAYS 4
+/** For that long a thread is taken to be of the process it was. */
+#define PROCESS_MS 10000
+#define ANCESTORS_MAX 24
+/** Marks an epoch, that of a snapshot of its own: not what the node was, but what a program takes it for. */
+#define BASES_OWN (UINT64_C(1) << 63)
 
-static size_t reading_slot(pid_t pid, const struct id *node)
+/* ---- the ring ------------------------------------------------------------------------------------ */
+
+static void forget(struct vfs *v, struct snapshot *s)
 {
-	return ((size_t)pid * 31 + node->b[0] + ((size_t)node->b[1] << 8)) % READINGS;
+	doc_destroy(s->doc);
+	v->snapshot_bytes -= s->bytes;
+	*s = (struct snapshot){0};
 }
 
-static void note(struct vfs *v, pid_t pid, const struct inode *i)
+/* Takes ownership of the document. */
+static void keep(struct vfs *v, const struct snapshot *s)
 {
-	uint64_t epoch = shown_epoch(v, i);
-
-	for (size_t k = 0; k <= i->link_count && k < NAMES_MAX; k++) {
-		const struct link l = links_at(i, k);
-
-		if (l.bound)
-			v->readings[reading_slot(pid, &l.node)] =
-				(struct reading){.node = l.node, .pid = pid, .epoch = epoch};
-	}
-}
-
-void bases_pages(struct vfs *v, const struct inode *i)
-{
-	note(v, PAGES_PID, i);
-}
-
-void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
-{
-	if (pid != 0)
-		note(v, pid, i);
-	if (v->no_open)
-		bases_pages(v, i);
+	forget(v, &v->snapshots[v->next_snapshot]);
+	for (size_t k = 0; k < SNAPSHOTS && v->snapshot_bytes + s->bytes > SNAPSHOT_BYTES_MAX; k++)
+		forget(v, &v->snapshots[(v->next_snapshot + k) % SNAPSHOTS]);
+	v->snapshots[v->next_snapshot] = *s;
+	v->snapshot_bytes += s->bytes;
+	v->next_snapshot = (v->next_snapshot + 1) % SNAPSHOTS;
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)
@@ -61,56 +56,177 @@ static bool has_snapshot(const struct vfs *v, const struct id *node)
 	return false;
 }
 
-uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise)
-{
-	const struct reading *own = &v->readings[reading_slot(pid, node)];
-	uint64_t found = otherwise;
-	bool any = false;
-
-	if (pid == 0 || !has_snapshot(v, node))
-		return otherwise;
-	if (own->pid == pid && id_eq(&own->node, node))
-		return own->epoch;
-	for (size_t k = 0; k < READINGS; k++) {
-		const struct reading *r = &v->readings[k];
-
-		if (r->pid == 0 || r->pid == PAGES_PID || !id_eq(&r->node, node) ||
-		    !platform_same_process(pid, r->pid))
-			continue;
-		found = any && found > r->epoch ? found : r->epoch;
-		any = true;
-	}
-	const struct reading *pages = &v->readings[reading_slot(PAGES_PID, node)];
-	if (!any && v->no_open && pages->pid == PAGES_PID && id_eq(&pages->node, node))
-		found = pages->epoch;
-	return found;
-}
-
-const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch)
+static const struct snapshot *snapshot_at(const struct vfs *v, const struct id *node, uint64_t epoch)
 {
 	const struct snapshot *found = NULL;
 
 	for (size_t k = 0; k < SNAPSHOTS; k++) {
 		const struct snapshot *s = &v->snapshots[k];
 
-		if (s->doc && s->epoch_end > epoch && id_eq(&s->node, node) &&
+		if (!s->doc || !id_eq(&s->node, node))
+			continue;
+		if (s->epoch_end == epoch && (epoch & BASES_OWN))
+			return s;
+		if (s->epoch_end > epoch && !(s->epoch_end & BASES_OWN) &&
 		    (!found || s->epoch_end < found->epoch_end))
 			found = s;
 	}
-	return found ? found->doc : NULL;
+	return found;
 }
 
-static void forget(struct vfs *v, struct snapshot *s)
+/* What a reading refers to, own snapshot or not. An own one that fell out of the ring counts as its time's. */
+static const struct snapshot *version_of(const struct vfs *v, const struct id *node, uint64_t epoch)
 {
-	doc_destroy(s->doc);
-	v->snapshot_bytes -= s->bytes;
-	*s = (struct snapshot){0};
+	const struct snapshot *s = snapshot_at(v, node, epoch);
+
+	return s || !(epoch & BASES_OWN) ? s : snapshot_at(v, node, epoch & ~BASES_OWN);
+}
+
+/* The version before this one, NULL = the current: as long as the ring goes back. */
+static const struct snapshot *before(const struct vfs *v, const struct id *node,
+				     const struct snapshot *s)
+{
+	const struct snapshot *found = NULL;
+
+	for (size_t k = 0; k < SNAPSHOTS; k++) {
+		const struct snapshot *other = &v->snapshots[k];
+
+		if (other->doc && !(other->epoch_end & BASES_OWN) && id_eq(&other->node, node) &&
+		    (!s || other->epoch_end < s->epoch_end) &&
+		    (!found || other->epoch_end > found->epoch_end))
+			found = other;
+	}
+	return found;
+}
+
+const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch)
+{
+	const struct snapshot *s = version_of(v, node, epoch);
+
+	if (s && (s->epoch_end & BASES_OWN))
+		return s->doc;
+	/* Beneath a text that hides the fields, nothing was to be seen. */
+	for (const struct snapshot *b = before(v, node, s); b && b->hides_change;
+	     b = before(v, node, b))
+		s = b;
+	return s ? s->doc : NULL;
+}
+
+/* ---- who is who ---------------------------------------------------------------------------------- */
+
+static struct process process_of(struct vfs *v, pid_t tid)
+{
+	struct process *p = &v->processes[(size_t)tid % PROCESSES];
+	uint64_t now = monotonic_ms();
+
+	if (p->tid != tid || now > p->asked_ms + PROCESS_MS) {
+		*p = (struct process){.tid = tid, .asked_ms = now};
+		platform_process(tid, &p->pid, &p->parent);
+	}
+	return *p;
+}
+
+/* Those whose readings count: both processes and everybody above them. */
+struct family {
+	pid_t own[2 * ANCESTORS_MAX];
+	size_t own_count;
+	pid_t parents[4]; /**< those whose children's readings count where the others have none */
+	size_t parent_count;
+};
+
+static bool is_in(pid_t pid, const pid_t *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (list[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+static void add_relatives(struct vfs *v, pid_t tid, struct family *f)
+{
+	if (tid <= 0)
+		return;
+	struct process p = process_of(v, tid);
+	f->parents[f->parent_count++] = p.pid;
+	if (p.parent > 1)
+		f->parents[f->parent_count++] = p.parent;
+	for (unsigned n = 0; n < ANCESTORS_MAX && p.pid > 1; n++) {
+		if (!is_in(p.pid, f->own, f->own_count))
+			f->own[f->own_count++] = p.pid;
+		if (p.parent <= 1)
+			break;
+		p = process_of(v, p.parent);
+	}
+}
+
+/* ---- readings ------------------------------------------------------------------------------------ */
+
+/* The place for this reading: the same version's, or the oldest of its thread's few. */
+static struct reading *place_for(struct vfs *v, const struct reading *r)
+{
+	size_t at = ((size_t)r->tid * 31 + r->node.b[0] + ((size_t)r->node.b[1] << 8)) %
+		    (READINGS / WAYS) * WAYS;
+	struct reading *oldest = &v->readings[at];
+
+	for (size_t k = at; k < at + WAYS; k++) {
+		struct reading *have = &v->readings[k];
+
+		if (have->tid == r->tid && id_eq(&have->node, &r->node) &&
+		    (have->epoch == r->epoch ||
+		     version_of(v, &r->node, have->epoch) == version_of(v, &r->node, r->epoch)))
+			return have;
+		if (have->number < oldest->number)
+			oldest = have;
+	}
+	return oldest;
+}
+
+static void note(struct vfs *v, struct reading r, const struct inode *i)
+{
+	r.epoch = shown_epoch(v, i);
+	for (size_t k = 0; k <= i->link_count && k < NAMES_MAX; k++) {
+		const struct link l = links_at(i, k);
+
+		if (!l.bound)
+			continue;
+		r.node = l.node;
+		r.number = ++v->reading_count;
+		*place_for(v, &r) = r;
+	}
+}
+
+void bases_pages(struct vfs *v, const struct inode *i)
+{
+	note(v, (struct reading){.tid = PAGES_PID}, i);
+}
+
+void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
+{
+	if (pid != 0 && (i->bound || i->link_count > 0)) {
+		struct process p = process_of(v, pid);
+
+		note(v, (struct reading){.tid = pid, .pid = p.pid, .parent = p.parent}, i);
+	}
+	if (v->no_open)
+		bases_pages(v, i);
 }
 
 static bool was_read(const struct vfs *v, const struct id *node)
 {
 	for (size_t k = 0; k < READINGS; k++) {
-		if (v->readings[k].pid && id_eq(&v->readings[k].node, node))
+		if (v->readings[k].tid && id_eq(&v->readings[k].node, node))
+			return true;
+	}
+	return false;
+}
+
+static bool has_read(const struct vfs *v, const struct id *node, pid_t tid, pid_t pid)
+{
+	for (size_t k = 0; k < READINGS; k++) {
+		const struct reading *r = &v->readings[k];
+
+		if (r->tid && id_eq(&r->node, node) && (r->tid == tid || r->pid == pid))
 			return true;
 	}
 	return false;
@@ -118,25 +234,211 @@ static bool was_read(const struct vfs *v, const struct id *node)
 
 void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use)
 {
-	struct node_info info = {0};
+	AUTO(node_info_fini) struct node_info info = {0};
+	AUTO(buf_fini) struct buf old = {0};
+	AUTO(buf_fini) struct buf now = {0};
 	struct doc *doc = NULL;
 
 	v->epoch++;
-	if (!in_use && !was_read(v, node))
-		return;
-	if (db_old_doc(t, node, &doc) < 0)
-		return;
 	bool known = db_node(t, node, &info) == 0;
-	/* Of content in chunks, what is kept is the manifest. */
-	size_t bytes = 256 + (known ? (size_t)(info.chunked ? info.size >> 10 : info.size) : 0);
-	node_info_fini(&info);
-	forget(v, &v->snapshots[v->next_snapshot]);
-	for (size_t k = 0; k < SNAPSHOTS && v->snapshot_bytes + bytes > SNAPSHOT_BYTES_MAX; k++)
-		forget(v, &v->snapshots[(v->next_snapshot + k) % SNAPSHOTS]);
-	v->snapshots[v->next_snapshot] =
-		(struct snapshot){.node = *node, .epoch_end = v->epoch, .doc = doc, .bytes = bytes};
-	v->snapshot_bytes += bytes;
-	v->next_snapshot = (v->next_snapshot + 1) % SNAPSHOTS;
+	bool raw = known && info.raw && !info.chunked;
+	if (!(in_use || raw || was_read(v, node)) || db_old_doc(t, node, &doc) < 0)
+		return;
+	bool hides = raw && doc_mode(doc) == DOC_RAW && db_old_read(t, node, &old) == 0 &&
+		     db_read(t, node, &now) == 0 && slice_eq(buf_slice(&old), buf_slice(&now));
+	keep(v,
+	     &(struct snapshot){.node = *node,
+				.epoch_end = v->epoch,
+				.doc = doc,
+				/* Of content in chunks, what is kept is the manifest. */
+				.bytes = 256 + (size_t)(info.chunked ? info.size >> 10 : info.size),
+				.hides_change = hides});
+}
+
+void bases_saved(struct vfs *v, const struct inode *i, const struct id *node, struct doc *own)
+{
+	const pid_t tids[] = {i->writer, i->mover};
+	uint64_t epoch = v->epoch;
+	bool any = false;
+
+	if (!has_snapshot(v, node)) {
+		doc_destroy(own);
+		return;
+	}
+	if (own)
+		epoch = BASES_OWN | ++v->epoch;
+	for (size_t n = 0; n < countof(tids); n++) {
+		struct process p = tids[n] > 0 ? process_of(v, tids[n]) : (struct process){0};
+
+		if (tids[n] <= 0 || !has_read(v, node, tids[n], p.pid))
+			continue;
+		const struct reading r = {.node = *node,
+					  .tid = tids[n],
+					  .pid = p.pid,
+					  .epoch = epoch,
+					  .number = ++v->reading_count};
+		*place_for(v, &r) = r;
+		any = true;
+	}
+	if (own && any)
+		keep(v, &(struct snapshot){.node = *node,
+					   .epoch_end = epoch,
+					   .doc = STEAL(own),
+					   .bytes = i->size + 256});
+	doc_destroy(own);
+}
+
+/* ---- candidates ---------------------------------------------------------------------------------- */
+
+static bool is_older(uint64_t a, uint64_t b)
+{
+	return (a & ~BASES_OWN) < (b & ~BASES_OWN);
+}
+
+static void add_epoch(const struct vfs *v, const struct id *node, struct bases *b, uint64_t epoch)
+{
+	const struct snapshot *version = version_of(v, node, epoch);
+	size_t at = 0;
+
+	for (size_t k = 0; k < b->count; k++) {
+		if (version_of(v, node, b->epochs[k]) == version)
+			return;
+	}
+	if (b->count == BASES_MAX && is_older(epoch, b->epochs[0]))
+		return; /* there are newer ones enough */
+	if (b->count == BASES_MAX)
+		memmove(b->epochs, b->epochs + 1, --b->count * sizeof(b->epochs[0]));
+	while (at < b->count && is_older(b->epochs[at], epoch))
+		at++;
+	memmove(b->epochs + at + 1, b->epochs + at, (b->count - at) * sizeof(b->epochs[0]));
+	b->epochs[at] = epoch;
+	b->count++;
+}
+
+static void add_pages(const struct vfs *v, const struct id *node, struct bases *b)
+{
+	const struct reading *newest = NULL;
+
+	for (size_t k = 0; k < READINGS; k++) {
+		const struct reading *r = &v->readings[k];
+
+		if (r->tid == PAGES_PID && id_eq(&r->node, node) &&
+		    (!newest || r->number > newest->number))
+			newest = r;
+	}
+	if (newest)
+		add_epoch(v, node, b, newest->epoch);
+}
+
+void bases_find(struct vfs *v, const struct id *node, const struct saver *s, struct bases *ret)
+{
+	struct family f = {0};
+
+	*ret = (struct bases){.epochs = {s->otherwise}, .count = 1};
+	if (!has_snapshot(v, node))
+		return;
+	ret->count = 0;
+	add_relatives(v, s->pid, &f);
+	if (s->writer != s->pid)
+		add_relatives(v, s->writer, &f);
+	for (size_t k = 0; k < READINGS; k++) {
+		const struct reading *r = &v->readings[k];
+
+		if (r->tid && id_eq(&r->node, node) &&
+		    (r->tid == s->pid || r->tid == s->writer || is_in(r->pid, f.own, f.own_count)))
+			add_epoch(v, node, ret, r->epoch);
+	}
+	if (ret->count == 0 && v->no_open)
+		add_pages(v, node, ret);
+	if (ret->count)
+		return;
+	for (size_t k = 0; k < READINGS; k++) {
+		const struct reading *r = &v->readings[k];
+
+		if (r->tid && id_eq(&r->node, node) && is_in(r->parent, f.parents, f.parent_count))
+			add_epoch(v, node, ret, r->epoch);
+	}
+	add_epoch(v, node, ret, s->otherwise);
+}
+
+/* ---- the smallest difference ---------------------------------------------------------------------- */
+
+/** A hurried comparison will do: it only has to tell which is nearer. */
+#define DISTANCE_BUDGET (1u << 20)
+
+static uint64_t distance(struct slice a, struct slice b)
+{
+	struct diff_edits edits = {0};
+	uint64_t sum = 0;
+
+	diff_text(a, b, DISTANCE_BUDGET, &edits);
+	for (size_t k = 0; k < edits.count; k++)
+		sum += edits.items[k].len + edits.items[k].text.len;
+	diff_edits_fini(&edits);
+	return sum;
+}
+
+const struct doc *bases_choose(struct vfs *v, struct txn *t, const struct id *node,
+			       const struct bases *b, const struct saving *s)
+{
+	const struct doc *best = NULL;
+	uint64_t least = UINT64_MAX;
+
+	if (b->count == 1)
+		return bases_doc(v, node, b->epochs[0]);
+	for (size_t k = b->count; k-- > 0;) {
+		AUTO(buf_fini) struct buf text = {0};
+		const struct doc *doc = bases_doc(v, node, b->epochs[k]);
+		bool newest = k + 1 == b->count;
+		bool chunked = doc && doc_mode(doc) == DOC_CHUNKS;
+
+		if (doc)
+			doc_render(doc, &text);
+		else if (db_shown(t, node, &text, &chunked) < 0)
+			continue;
+		bool same = chunked == s->chunked && slice_eq(buf_slice(&text), s->bytes);
+		if (same && !newest)
+			continue; /* a program that knows better goes back to it */
+		uint64_t d = same		     ? 0
+			     : chunked || s->chunked ? UINT64_MAX /* not worth reading all of it */
+						     : 1 + distance(buf_slice(&text), s->bytes);
+		if (newest || d < least) {
+			best = doc;
+			least = d;
+		}
+	}
+	return best;
+}
+
+void bases_reset(struct inode *i, uint64_t epoch)
+{
+	free(i->bases);
+	i->bases = NULL;
+	i->base_epoch = i->whole_epoch = epoch;
+	i->replaced = 0;
+	i->took_over = false;
+}
+
+void bases_note(struct vfs *v, struct inode *i, const struct id *node, const struct saver *s,
+		bool takes_over)
+{
+	struct bases found;
+
+	bases_find(v, node, s, &found);
+	bases_reset(i, shown_epoch(v, i));
+	i->whole_epoch = found.epochs[0];
+	i->took_over = takes_over;
+	if (found.count > 1)
+		i->bases = xmemdup(&found, sizeof(found));
+}
+
+const struct doc *bases_of(struct vfs *v, struct txn *t, const struct inode *i,
+			   const struct id *node, const struct saving *s)
+{
+	/* A part written in place changes what is there now; a whole new content, what was read before. */
+	if (!i->took_over && (i->replaced == 0 || i->replaced < bytes_size(i)))
+		return bases_doc(v, node, i->base_epoch);
+	return i->bases ? bases_choose(v, t, node, i->bases, s) : bases_doc(v, node, i->whole_epoch);
 }
 
 void bases_fini(struct vfs *v)

@@ -357,15 +357,17 @@ static void bind_names(struct vfs *v, struct txn *t, struct round *r)
 	}
 }
 
-static const struct doc *base_of(struct vfs *v, const struct round *r, size_t k)
+static const struct doc *base_of(struct vfs *v, struct txn *t, const struct round *r, size_t k)
 {
 	const struct inode *i = r->i;
 	const struct link l = links_at(i, k);
 
-	if (r->fresh[k])
-		return bases_doc(v, &l.node, bases_epoch(v, i->writer, &l.node, i->epoch));
-	bool whole = i->replaced > 0 && i->replaced >= i->size;
-	return bases_doc(v, &l.node, whole ? i->whole_epoch : i->base_epoch);
+	if (!r->fresh[k])
+		return bases_of(v, t, i, &l.node, &r->s);
+	const struct saver s = {.pid = i->mover, .writer = i->writer, .otherwise = i->epoch};
+	struct bases found;
+	bases_find(v, &l.node, &s, &found);
+	return bases_choose(v, t, &l.node, &found, &r->s);
 }
 
 /* Puts the content into one record; takes over what it was merged into. */
@@ -381,6 +383,7 @@ static int put_one(struct vfs *v, struct txn *t, struct round *r, size_t k, cons
 	r->s.base = base;
 	r->s.exec = i->mode & S_IXUSR;
 	int err = parent ? publish_put(t, &l, parent, &r->s, &merged) : -EIO;
+	doc_destroy(STEAL(r->s.own));
 	if (err == 0 &&
 	    (merged.chunked != r->s.chunked || !slice_eq(buf_slice(&merged.bytes), r->s.bytes))) {
 		buf_fini(&r->room);
@@ -426,7 +429,7 @@ static int put_contents(struct vfs *v, struct txn *t, struct round *r)
 		const struct link l = links_at(i, k);
 
 		if (l.bound && (r->fresh[k] || i->dirty || (saved && is_behind(t, r, k))))
-			err = put_one(v, t, r, k, k == 0 && empty ? empty : base_of(v, r, k));
+			err = put_one(v, t, r, k, k == 0 && empty ? empty : base_of(v, t, r, k));
 		else if (l.bound && saved)
 			err = put_place(v, t, &l);
 	}
@@ -529,8 +532,7 @@ int links_made(struct vfs *v, struct txn *t, struct inode *i, struct inode *dir,
 	if (i->held_ms) /* the new name gets what the record says by now */
 		shown_switch(v, t, i);
 	if (!i->dirty && !i->unpublished) {
-		i->base_epoch = i->whole_epoch = v->epoch;
-		i->replaced = 0;
+		bases_reset(i, v->epoch);
 	}
 	if (S_ISLNK(i->mode))
 		publish_mark(v, t, i, HOLD_SYMLINK_MS);

@@ -377,6 +377,7 @@ void ns_free(struct inode *i)
 	buf_fini(&i->xattrs);
 	free(i->name);
 	free(i->origin_name);
+	free(i->bases);
 	free(i);
 }
 

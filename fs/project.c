@@ -270,7 +270,7 @@ static void put_in(struct vfs *v, struct txn *t, struct inode *i, struct inode *
 
 static void take_content(struct vfs *v, struct txn *t, struct inode *i, const struct node_info *n)
 {
-	if (i->lookups || i->opens)
+	if (i->lookups || i->opens || n->raw)
 		bases_keep(v, t, &n->id, i->opens || i->dirty || i->unpublished);
 	else
 		v->epoch++;

@@ -201,14 +201,14 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 }
 
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
-		const struct saving *s, struct rendering *ret_merged)
+		struct saving *s, struct rendering *ret_merged)
 {
 	const struct id *node = &name->node;
 	int r = db_keep_node(t, node, NODE_RECORD, &parent->node, name->name);
 
 	if (r == 0)
 		r = s->chunked ? db_put_chunks(t, node, s->base, s->bytes)
-			       : db_put_content(t, node, s->base, s->bytes);
+			       : db_put_content_from(t, node, s->base, s->bytes, &s->own);
 	if (r >= 0)
 		r = db_put_exec(t, node, s->exec);
 	return r < 0 ? r : db_shown(t, node, &ret_merged->bytes, &ret_merged->chunked);
@@ -227,7 +227,7 @@ bool publish_shows(struct txn *t, const struct id *node, struct slice bytes, boo
 void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged)
 {
 	i->base_empty = false;
-	i->replaced = 0;
+	bases_reset(i, v->epoch);
 	bytes_published(v, t, i, merged);
 	ns_put(v, t, i);
 	publish_unmark(v, t, i);
@@ -241,16 +241,16 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 
 	program_publishes(v, t, i);
 	struct doc *empty = i->base_empty ? doc_create() : NULL;
-	/* A part written in place changes what is there now; a whole new content, what was read before. */
-	bool whole = i->replaced > 0 && i->replaced >= bytes_size(i);
-
 	s->exec = i->mode & S_IXUSR;
-	s->base = empty ? empty : bases_doc(v, &i->node, whole ? i->whole_epoch : i->base_epoch);
+	s->base = empty ? empty : bases_of(v, t, i, &i->node, s);
 	int r = publish_put(t, &name, parent, s, &merged);
-	doc_destroy(empty);
 	bool same = merged.chunked == s->chunked && slice_eq(buf_slice(&merged.bytes), s->bytes);
-	if (r == 0)
+	if (r == 0) {
+		bases_saved(v, i, &i->node, same ? NULL : STEAL(s->own));
 		publish_done(v, t, i, &merged);
+	}
+	doc_destroy(empty);
+	doc_destroy(STEAL(s->own));
 	if (r == 0 && !same)
 		project_modified(v, t, i);
 	buf_fini(&merged.bytes);
@@ -274,6 +274,14 @@ int publish_stay_here(struct vfs *v, struct txn *t, struct inode *i)
 	publish_mark(v, t, i, HOLD_MS);
 	due_set(&v->due, i, UINT64_MAX); /* until it is written again */
 	return 0;
+}
+
+/* The file becomes the content of that record. */
+static void take_over(struct vfs *v, struct inode *i, const struct id *node, pid_t mover)
+{
+	const struct saver s = {.pid = mover, .writer = i->writer, .otherwise = i->epoch};
+
+	bases_note(v, i, node, &s, true);
 }
 
 int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
@@ -318,8 +326,7 @@ int publish_file(struct vfs *v, struct txn *t, struct inode *i, bool force)
 	if (!i->bound) {
 		publish_node_for(v, t, i, parent, i->name, &node);
 		ns_bind(v, t, i, &node);
-		i->base_epoch = bases_epoch(v, i->writer, &node, i->epoch);
-		i->replaced = 0;
+		take_over(v, i, &node, i->mover);
 	}
 	return put_content(v, t, i, parent, &s);
 }
@@ -463,10 +470,8 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 
 	if (r < 0)
 		return r;
-	i->base_epoch = bases_epoch(v, i->writer, over, i->epoch);
-	i->base_epoch = bases_epoch(v, c->pid, over, i->base_epoch);
+	take_over(v, i, over, c->pid);
 	i->base_empty = false;
-	i->replaced = 0;
 	ns_bind(v, t, i, over);
 	i->dirty = true;
 	return publish_file(v, t, i, true);

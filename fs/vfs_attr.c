@@ -83,10 +83,11 @@ static void begin_write(struct vfs *v, struct inode *i, const struct vfs_handle 
 {
 	if (i->dirty || i->unpublished)
 		return;
-	i->base_epoch = whole && i->bound ? bases_epoch(v, pid, &i->node, vfs_handle_epoch(v, h))
-					  : shown_epoch(v, i);
-	i->whole_epoch = i->base_epoch;
-	i->replaced = 0;
+	const struct saver s = {.pid = pid, .writer = pid, .otherwise = vfs_handle_epoch(v, h)};
+	if (whole && i->bound)
+		bases_note(v, i, &i->node, &s, true);
+	else
+		bases_reset(i, shown_epoch(v, i));
 	shown_forget(v, i);
 }
 

@@ -162,10 +162,11 @@ static void note_base(struct vfs *v, struct inode *i, const struct vfs_handle *h
 {
 	if (i->dirty || i->unpublished)
 		return;
-	i->base_epoch = shown_epoch(v, i);
-	i->whole_epoch =
-		i->bound ? bases_epoch(v, h->pid, &i->node, vfs_handle_epoch(v, h)) : v->epoch;
-	i->replaced = 0;
+	const struct saver s = {.pid = h->pid, .writer = h->pid, .otherwise = vfs_handle_epoch(v, h)};
+	if (i->bound)
+		bases_note(v, i, &i->node, &s, false);
+	else
+		bases_reset(i, v->epoch);
 	shown_forget(v, i);
 }
 

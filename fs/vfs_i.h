@@ -16,6 +16,7 @@
 #define BLAZE_FS_VFS_I_H
 
 #include "core/thread.h"
+#include "fs/bases.h"
 #include "fs/counts.h"
 #include "fs/vfs.h"
 
@@ -93,11 +94,14 @@ struct inode {
 	size_t due_index;     /**< in the queue, while unpublished */
 	uint64_t base_epoch;  /**< which content the first unpublished write was based on */
 	uint64_t whole_epoch; /**< the same, should the writes turn out to replace everything */
+	struct bases *bases;  /**< and where that is several: see bases.h; or NULL */
+	bool took_over;	      /**< they do, whatever `replaced` says */
 	uint64_t replaced;    /**< bytes written without a gap from the start since then */
 	bool base_empty;      /**< on none: it was created beside a remote file of the same name */
 	uint64_t epoch;	      /**< at creation */
 	pid_t writer;	      /**< who opened it for writing last */
 	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< that wrote what is unpublished; "" not known yet */
+	pid_t mover;				    /**< who renamed it last */
 	bool listing_kept;	   /**< of a directory: the kernel may keep the listing it has */
 	uint64_t names_changed_ms; /**< when they last did without the kernel, or it came into memory */
 	unsigned notices;	   /**< NOTICE_MODIFY queued and not yet delivered */
@@ -137,19 +141,31 @@ struct grave {
 	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< that took it away; "" unknown */
 };
 
-/** The content a node had until epoch_end. */
+/** The content a node had until epoch_end; or what a program takes it for, if BASES_OWN is set there. */
 struct snapshot {
 	struct id node;
 	uint64_t epoch_end;
 	struct doc *doc;
 	size_t bytes;
+	bool hides_change; /**< what came after it looks the same: it changed what the text hides */
 };
 
-/** Process `pid` read `node` at `epoch`. */
+/** Thread `tid` read `node` at `epoch`; in the table if tid is not 0. */
 struct reading {
 	struct id node;
+	pid_t tid;
 	pid_t pid;
+	pid_t parent;
 	uint64_t epoch;
+	uint64_t number; /**< the higher the later */
+};
+
+/** Whose a thread is, as far as it was known at asked_ms. */
+struct process {
+	pid_t tid;
+	pid_t pid;
+	pid_t parent;
+	uint64_t asked_ms;
 };
 
 /** What a process was called a moment ago. */
@@ -170,6 +186,7 @@ struct due_queue {
 /** Inodes that nobody uses and that are kept in memory all the same. */
 #define INODES_KEPT 4096
 #define READINGS 4096
+#define PROCESSES 256
 #define SNAPSHOTS 256
 #define SNAPSHOT_BYTES_MAX (64u << 20)
 
@@ -211,6 +228,8 @@ struct vfs {
 	size_t snapshot_bytes;
 	struct reading readings[READINGS];
 	struct program programs[64];
+	uint64_t reading_count;
+	struct process processes[PROCESSES];
 
 	struct mutex queue_lock;
 	struct cond queue_changed;  /**< the publisher waits on it, */
@@ -363,10 +382,11 @@ struct saving {
 	bool chunked;		/**< bytes is a manifest */
 	const struct doc *base; /**< what the program had read; NULL = what is there now */
 	bool exec;
+	struct doc *own; /**< out: what the program takes the record to be now, if base was given; to be freed */
 };
 /** Puts a content into the record of one of an inode's names; *ret_merged is what that then says. */
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
-		const struct saving *s, struct rendering *ret_merged);
+		struct saving *s, struct rendering *ret_merged);
 /** The content is what the records say, *merged, which the inode takes. */
 void publish_done(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged);
 /** Whether a record shows this. */
@@ -447,21 +467,6 @@ struct shown_waiter {
 };
 /** Takes the list, to be called and freed without a lock. */
 struct shown_waiter *shown_take_waiters(struct vfs *v);
-
-/* bases.c: what a program had read when it saved */
-void bases_read(struct vfs *v, pid_t pid, const struct inode *i);
-/** The kernel's pages of it are what it says now. */
-void bases_pages(struct vfs *v, const struct inode *i);
-/** The epoch at which pid, or its process, read the node; `otherwise` if it did not. */
-uint64_t bases_epoch(const struct vfs *v, pid_t pid, const struct id *node, uint64_t otherwise);
-/** The node's content at that epoch; NULL = still the current one. Borrowed. */
-const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch);
-/**
- * Keeps the old content of a node that is about to change from elsewhere, if somebody may save from it:
- * in_use, or read according to the table.
- */
-void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use);
-void bases_fini(struct vfs *v);
 
 /* program.c: who writes */
 /** What is unpublished of i was written by this process. */

@@ -401,6 +401,7 @@ static void move_name(struct vfs *v, struct txn *t, const struct renaming *r)
 
 static int do_rename(struct vfs *v, struct txn *t, const struct renaming *r)
 {
+	r->i->mover = r->caller->pid;
 	struct rename_from from = {.parent = r->from_dir, .name = r->from, .caller = r->caller};
 	struct id over;
 	int err = 0;
@@ -440,7 +441,8 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 	ns_bind(v, t, b, &x);
 	ns_bind(v, t, a, &y);
 	a->dirty = b->dirty = true;
-	a->base_epoch = b->base_epoch = v->epoch;
+	bases_reset(a, v->epoch);
+	bases_reset(b, v->epoch);
 	r = publish_file(v, t, a, true);
 	if (r == 0) /* a change of its own: both together could be more than can be sent */
 		r = bytes_store(v, t, b);
@@ -450,7 +452,8 @@ static int exchange_records(struct vfs *v, struct txn *t, struct inode *a, struc
 }
 
 /* One is a record, one is not: the name keeps its record, the other's bytes become its content. */
-static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, struct inode *plain)
+static int exchange_plain(struct vfs *v, struct txn *t, const struct vfs_caller *c,
+			  struct inode *record, struct inode *plain)
 {
 	struct inode *parent = ns_get(v, t, record->parent);
 	struct id node = record->node;
@@ -466,7 +469,8 @@ static int exchange_plain(struct vfs *v, struct txn *t, struct inode *record, st
 	ns_bind(v, t, plain, &node);
 	plain->local = false;
 	plain->dirty = true;
-	plain->base_epoch = plain->whole_epoch = v->epoch;
+	const struct saver s = {.pid = c->pid, .writer = plain->writer, .otherwise = v->epoch};
+	bases_note(v, plain, &node, &s, true);
 	r = publish_file(v, t, plain, true);
 	record->local = parent->local || localname_is_local(record->name);
 	record->dirty = true;
@@ -514,7 +518,7 @@ static int do_exchange(struct vfs *v, struct txn *t, const struct renaming *r)
 	if (records)
 		return exchange_records(v, t, a, b);
 	if (S_ISREG(a->mode) && S_ISREG(b->mode) && a->bound != b->bound)
-		return a->bound ? exchange_plain(v, t, a, b) : exchange_plain(v, t, b, a);
+		return exchange_plain(v, t, r->caller, a->bound ? a : b, a->bound ? b : a);
 	int err = exchange_leave(v, t, a);
 	if (err == 0)
 		err = exchange_leave(v, t, b);
