@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blazetest.node import is_mounted
-from blazetest.wait import SCALE, eventually, never, now, read_line
+from blazetest.wait import SCALE, eventually, in_fuse, never, now, read_line
 
 PLAIN = [['fusermount3', '-u'], pytest.param(['umount'], marks=pytest.mark.root)]
 BIG = 'x' * 300000
@@ -191,12 +191,6 @@ def blocked(argv, cwd, **kw):
     process = subprocess.Popen(argv, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
     eventually(lambda: in_fuse(process.pid), 20, f'{argv[0]} waits for the mount')
     return process
-
-
-def in_fuse(pid):
-    """Whether it sleeps in a request. (The directory to start in is the test's, so it waits only there.)"""
-    with open(f'/proc/{pid}/stack', encoding='utf-8') as f:
-        return 'fuse' in f.read()
 
 
 @pytest.mark.root

@@ -58,3 +58,9 @@ def read_line(fd, deadline, what):
             raise AssertionError(f'{what}: ended after {data!r}')
         data += chunk
     return data.decode()
+
+
+def in_fuse(pid):
+    """Whether it sleeps in a request: root only. (Where it started and what it has open are not to be in a mount.)"""
+    with open(f'/proc/{pid}/stack', encoding='utf-8') as f:
+        return 'fuse' in f.read()
