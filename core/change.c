@@ -150,6 +150,7 @@ static void put_op(struct buf *out, const struct op *op, const struct op *before
 	case OP_RAW:
 	case OP_LAYOUT:
 	case OP_MEMBER:
+	case OP_TEXT:
 	case OP_CHUNKS:
 		buf_bytes(out, op->value);
 		break;
@@ -251,6 +252,7 @@ static void take_fields(struct reader *r, struct op *op, const struct actors *a)
 	case OP_RAW:
 	case OP_LAYOUT:
 	case OP_MEMBER:
+	case OP_TEXT:
 	case OP_CHUNKS:
 		op->value = reader_bytes(r, RECORD_BYTES_MAX);
 		break;
@@ -273,7 +275,7 @@ static void take_op(struct reader *r, struct ops *ops, uint64_t *lamport, const 
 	unsigned kind = byte & (OP_SAME_NODE - 1u);
 	bool same = byte & OP_SAME_NODE;
 
-	bool known = (kind >= OP_TOUCH && kind <= OP_MEMBER) || kind == OP_CHUNKS;
+	bool known = (kind >= OP_TOUCH && kind <= OP_TEXT) || kind == OP_CHUNKS;
 	if (!known || (same && first))
 		r->bad = true;
 	if (r->bad)

@@ -33,7 +33,7 @@
  *                              varint ord_actor_index only if ord_lamport is not 0 (0 = this
  *                              operation's own id)
  *       UNSET                  bytes path
- *       RAW LAYOUT MEMBER CHUNKS   bytes value
+ *       RAW LAYOUT MEMBER TEXT CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
  *   actor_index 0 is the author, i + 1 the i-th of the table.
  */
@@ -55,7 +55,9 @@ enum op_kind {
 		8, /**< the text whose formatting, key order and whitespace the fields are shown in */
 	OP_EXEC = 9,	/**< the owner-executable bit */
 	OP_MEMBER = 10, /**< a device joins; value is its certificate (stream `auth` only) */
-	OP_CHUNKS = 12	/**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
+	OP_TEXT =
+		11, /**< edits (core/text.h) of the text whose heads are the first preds; see core/doc.h */
+	OP_CHUNKS = 12 /**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
 };
 
 enum node_kind {
@@ -95,7 +97,7 @@ struct op {
 	struct slice name;	    /**< MOVE */
 	struct slice path;	    /**< SET, UNSET: see core/doc.h */
 	enum value_kind value_kind; /**< SET */
-	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER, CHUNKS */
+	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER, TEXT, CHUNKS */
 	struct opid ord; /**< SET: the field's place among fields the layout lacks; 0 = own id */
 	bool exec;	 /**< EXEC */
 };

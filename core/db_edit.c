@@ -166,6 +166,41 @@ static int apply_from(struct txn *t, const struct id *stream, size_t first)
 	return r;
 }
 
+/** A change not sealed yet was not sent either. */
+struct unsealed {
+	uint64_t actor;
+	uint64_t sealed;
+	bool all; /**< so far */
+};
+
+static bool is_unsealed(void *ctx, struct slice key, struct slice value)
+{
+	struct unsealed *u = ctx;
+	struct reader k = reader_init(key);
+	struct reader v = reader_init(value);
+
+	(void)reader_take(&k, 17 + 8 + 8);
+	uint64_t actor = reader_be64(&k);
+	(void)id_read(&v);
+	uint64_t seq = reader_varint(&v);
+	u->all = !k.bad && !v.bad && actor == u->actor && seq > u->sealed;
+	return u->all;
+}
+
+/* Whether all that is known of an empty record is in changes that nobody else can have. */
+static bool is_unseen(struct txn *t, const struct txn_node *tn)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	const struct feed *own = feed_find(t->db, &tn->n.stream, t->db->actor);
+	struct unsealed u = {.actor = t->db->actor, .sealed = own ? own->sealed : 0, .all = true};
+
+	if (tn->n.size > 0 || tn->n.last.id.actor != t->db->actor)
+		return false;
+	int r = store_scan(t->store, key_node(&prefix, 'h', &tn->n.id), SLICE("", 0), is_unsealed,
+			   &u);
+	return r == 0 && u.all;
+}
+
 int db_put_content(struct txn *t, const struct id *node, const struct doc *base, struct slice bytes)
 {
 	return db_put_content_from(t, node, base, bytes, NULL);
@@ -202,7 +237,11 @@ int db_put_content_from(struct txn *t, const struct id *node, const struct doc *
 	if (r < 0)
 		return r;
 	struct id stream = tn->n.stream;
-	struct doc_stamp stamp = {.actor = t->db->actor, .hlc = t->hlc, .lamport = &t->lamport};
+	struct doc_stamp stamp = {.actor = t->db->actor,
+				  .hlc = t->hlc,
+				  .lamport = &t->lamport,
+				  .whole = tn->n.kind != NODE_RECORD,
+				  .unseen = is_unseen(t, tn)};
 	/* Larger JSON travels whole: its fields and its layout together could be twice the text. */
 	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) && bytes.len <= JSON_BYTES_MAX;
 	struct ops *ops = &txn_draft(t, &stream)->ops;

@@ -111,7 +111,8 @@ struct txn_node {
 	bool doc_changed; /**< doc or shown */
 	bool is_rendered; /**< once changed: rendered is what is shown */
 	struct buf rendered;
-	struct doc *doc; /**< NULL until needed */
+	struct doc *doc;      /**< NULL until needed */
+	struct doc_side side; /**< of both documents: keys 'x' in the store */
 	struct doc *shown; /**< once doc is there: what is shown in its place while chunks are missing, or NULL */
 	struct txn_node *next_in_slot;
 	struct txn_node *next; /**< in order of first use */
@@ -193,6 +194,10 @@ void txn_history(struct txn *t, const struct change *c, const struct id *stream,
 /** db_commit() that wakes nobody (sealing is no news), and one that does in any case. */
 int db_commit_quiet(struct txn *t);
 int db_commit_changed(struct txn *t);
+
+/* txn_side.c */
+/** Lets the node's documents keep what they keep beside their state in the store. */
+void txn_attach_side(struct txn *t, struct txn_node *tn);
 
 /* txn_wants.c */
 /** Applies an operation to the node's loaded document. */

@@ -19,6 +19,9 @@ static void doc_compact(struct doc *d)
 	struct doc old = *d;
 	*d = *fresh;
 	*fresh = old;
+	d->side = old.side;
+	d->error = old.error;
+	d->mem = STEAL(fresh->mem);
 	doc_destroy(fresh);
 }
 
@@ -31,6 +34,18 @@ static bool is_text_value(struct slice value)
 
 	json_fini(&j);
 	return ok;
+}
+
+/* It is built on something, and comes after that in the order of all operations. */
+static bool is_sound_text(const struct op *op)
+{
+	AUTO(text_edits_fini) struct text_edits e = {0};
+
+	for (size_t i = 0; i < op->pred_count; i++) {
+		if (op->preds[i].lamport >= op->lamport)
+			return false;
+	}
+	return op->pred_count > 0 && text_edits_decode(op->value, &e) == 0;
 }
 
 /* Only a broken or hostile program makes others; every replica ignores those alike. */
@@ -48,6 +63,8 @@ static bool is_sound(const struct op *op)
 		return true;
 	case OP_CHUNKS:
 		return manifest_is_sound(op->value);
+	case OP_TEXT:
+		return is_sound_text(op);
 	case OP_TOUCH:
 	case OP_MOVE:
 	case OP_DELETE:
@@ -92,21 +109,36 @@ static void apply_field(struct doc *d, const struct op *op, struct opid id, uint
 
 void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_t hlc)
 {
+	struct seen *seen = NULL;
+	struct seen before;
+
 	assert(id.lamport > 0);
-	if (!doc_see(d, id))
+	if (!doc_see(d, id, &seen, &before))
 		return;
-	if (op->kind == OP_SET || op->kind == OP_UNSET) {
+	bool first = before.lamport == 0 && op->pred_count == 0;
+	seen->blank = first && op->kind == OP_RAW && op->value.len == 0;
+	switch (op->kind) {
+	case OP_SET:
+	case OP_UNSET:
 		apply_field(d, op, id, hlc);
 		return;
-	}
-	struct reg *reg = op->kind == OP_LAYOUT ? &d->layout : &d->raw;
-	(void)doc_reg_remove(d, reg, op->preds, op->pred_count);
-	if (op->kind == OP_UNRAW)
+	case OP_LAYOUT:
+		(void)doc_reg_remove(d, &d->layout, op->preds, op->pred_count);
+		add_text(d, &d->layout, id, op->value)->hlc = hlc;
 		return;
-	struct sib *s = add_text(d, reg, id, op->value);
-	s->hlc = hlc;
-	if (op->kind == OP_CHUNKS)
-		s->kind = VALUE_CHUNKS;
+	case OP_RAW:
+	case OP_CHUNKS:
+	case OP_UNRAW:
+	case OP_TEXT:
+		doc_apply_raw(d, op, id, hlc, first || before.blank);
+		return;
+	case OP_TOUCH:
+	case OP_MOVE:
+	case OP_DELETE:
+	case OP_EXEC:
+	case OP_MEMBER:
+		break;
+	}
 }
 
 void doc_apply(struct doc *d, const struct op *op, struct opid id, uint64_t hlc)
@@ -125,12 +157,12 @@ enum doc_mode doc_mode(const struct doc *d)
 	return d->fields[0].live ? DOC_JSON : DOC_EMPTY;
 }
 
-static void report(const struct sib *s, const struct doc_loser *where,
+static void report(const struct doc *d, const struct sib *s, const struct doc_loser *where,
 		   void (*fn)(void *ctx, const struct doc_loser *l), void *ctx)
 {
 	struct doc_loser l = *where;
 
-	l.value = s->value;
+	l.value = doc_sib_text(d, s);
 	l.chunks = s->kind == VALUE_CHUNKS;
 	l.id = s->id;
 	l.hlc = s->hlc;
@@ -144,8 +176,9 @@ static void raw_losers(const struct doc *d, void (*fn)(void *ctx, const struct d
 	const struct doc_loser where = {.path = SLICE("", 0), .raw = true};
 
 	for (uint32_t i = d->raw.first; i != DOC_NONE; i = d->sibs[i].next) {
-		if (d->sibs[i].kind != shown->kind || !slice_eq(d->sibs[i].value, shown->value))
-			report(&d->sibs[i], &where, fn, ctx);
+		if (d->sibs[i].kind != shown->kind ||
+		    !slice_eq(doc_sib_text(d, &d->sibs[i]), doc_sib_text(d, shown)))
+			report(d, &d->sibs[i], &where, fn, ctx);
 	}
 }
 
@@ -169,7 +202,7 @@ static void field_losers(const struct doc *d, uint32_t f, uint32_t shown, bool h
 		if (!path.data)
 			doc_path(d, f, &path);
 		where.path = path.len ? buf_slice(&path) : SLICE("", 0);
-		report(s, &where, fn, ctx);
+		report(d, s, &where, fn, ctx);
 	}
 }
 

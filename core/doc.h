@@ -11,6 +11,12 @@
  *   raw      multi-value register of the whole bytes. While it has any sibling, the raw winner is
  *            what is shown; the fields stay underneath. A sibling may be a manifest (core/manifest.h)
  *            in place of the bytes; the rendering is that manifest then, and doc_mode() says so.
+ *            Bytes that are text (doc_is_text) merge: OP_TEXT says what was edited in which version, and
+ *            its preds are, first, the heads of that text, then the other values its author saw. A text is
+ *            known by the operation it began with; one that its author made knowing of nothing else in
+ *            this document, by its bytes: so two devices that create the same file made one text. What is
+ *            not built on a text (a binary, a text that has next to nothing of the old one) is a
+ *            sibling of it, and replaces those edits that it names.
  *   layout   multi-value register of a JSON text, of which only formatting matters.
  *
  * Which kind is shown where two disagree: at a path, the sibling with the highest (hlc, lamport,
@@ -36,9 +42,29 @@ struct doc;
 
 #define DOC_DEPTH_MAX 64
 
+/**
+ * Where a document keeps what it seldom needs, under keys of its own: the log of its texts' edits. Without one it
+ * keeps that in memory. A log is a function of the operations, like the state.
+ */
+typedef bool doc_side_fn(void *ctx, struct slice key, struct slice value);
+
+struct doc_side {
+	void *ctx;
+	void (*put)(void *ctx, struct slice key, struct slice value);
+	/** -ENOENT, or another error, which doc_error() tells then. */
+	int (*get)(void *ctx, struct slice key, struct buf *ret);
+	/** Calls fn for each key with the prefix, not below `from`, ascending, until it returns false. */
+	int (*scan)(void *ctx, struct slice prefix, struct slice from, doc_side_fn *fn, void *arg);
+};
+
 struct doc *doc_create(void);
 void doc_destroy(struct doc *d);
+/** What d keeps in memory beside its state is cloned, too; not what it keeps elsewhere: that clone is only a base. */
 struct doc *doc_clone(const struct doc *d);
+/** ctx must outlive it; before anything is applied. */
+void doc_set_side(struct doc *d, const struct doc_side *side);
+/** 0, or why the side failed: then the state is not to be kept. */
+int doc_error(const struct doc *d);
 
 /**
  * Appends the state to `out`. `rendered` is doc_render()'s output for this very state: texts equal
@@ -49,7 +75,7 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out);
 int doc_decode(struct slice state, struct slice rendered, struct doc **ret);
 
 /**
- * Applies one operation (SET, UNSET, RAW, CHUNKS, UNRAW, LAYOUT; others are ignored, and so are those whose
+ * Applies one operation (SET, UNSET, RAW, CHUNKS, UNRAW, TEXT, LAYOUT; others are ignored, and so are those whose
  * path or value is malformed). Operations arrive in causal order, an actor's own by ascending lamport;
  * in which order concurrent ones arrive makes no difference to the state. Applying one twice makes
  * none either: what is not above the actor's last lamport in this document is a duplicate.
@@ -63,6 +89,8 @@ struct doc_stamp {
 	uint64_t actor;
 	uint64_t hlc;
 	uint64_t *lamport; /**< last one used; incremented for each operation */
+	bool whole;	   /**< a new value replaces the old as a whole: a symlink's target */
+	bool unseen;	   /**< nobody else has seen anything of this record yet */
 };
 
 /**
@@ -92,6 +120,9 @@ struct doc_wanted {
  */
 bool doc_undo(struct doc *after, struct doc *now, const struct doc_wanted *wanted,
 	      const struct id *node, const struct doc_stamp *stamp, struct ops *ops);
+
+/** Whether bytes merge as text: no NUL and few controls in the first 8 KiB, at most 4 MiB. */
+bool doc_is_text(struct slice bytes);
 
 enum doc_mode {
 	DOC_EMPTY, /**< nothing was ever written */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 1
+#define DOC_VERSION 2
 
 #define SIB_OBJECT 1u
 #define SIB_ORD 2u
@@ -13,6 +13,7 @@
 #define SIB_LAMPORT 8u
 #define SIB_HLC 16u
 #define SIB_CHUNKS 32u
+#define SIB_ROOT 64u
 
 /* The siblings are coded relative to the one before. */
 struct last {
@@ -103,6 +104,7 @@ static void put_sib(struct encoder *e, const struct sib *s)
 	assert(actor != DOC_NONE);
 	flags |= s->kind == VALUE_OBJECT ? SIB_OBJECT : 0;
 	flags |= s->kind == VALUE_CHUNKS ? SIB_CHUNKS : 0;
+	flags |= s->root == DOC_NONE ? 0 : SIB_ROOT;
 	flags |= opid_eq(s->ord, s->id) ? 0 : SIB_ORD;
 	flags |= actor == e->last.actor ? 0 : SIB_ACTOR;
 	flags |= s->id.lamport == e->last.lamport + 1 ? 0 : SIB_LAMPORT;
@@ -129,8 +131,12 @@ static void put_texts(struct encoder *e, struct reg reg)
 {
 	buf_varint(e->out, reg.count);
 	for (uint32_t i = reg.first; i != DOC_NONE; i = e->d->sibs[i].next) {
-		put_sib(e, &e->d->sibs[i]);
-		put_text(e, e->d->sibs[i].value);
+		const struct sib *s = &e->d->sibs[i];
+
+		put_sib(e, s);
+		if (s->root != DOC_NONE)
+			doc_root_write(e->d, s, e->out);
+		put_text(e, doc_sib_text(e->d, s));
 	}
 }
 
@@ -192,7 +198,7 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 	buf_varint(out, d->seen_count);
 	for (uint32_t i = 0; i < d->seen_count; i++) {
 		buf_be64(out, d->seen[i].actor);
-		buf_varint(out, d->seen[i].lamport);
+		buf_varint(out, d->seen[i].lamport << 1 | d->seen[i].blank);
 	}
 	put_texts(&e, d->raw);
 	put_texts(&e, d->layout);
@@ -219,14 +225,17 @@ static void take_seen(struct decoder *c)
 	uint32_t n = take_count(&c->r);
 
 	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
+		struct seen *seen = NULL;
+		struct seen before;
 		struct opid id;
 
 		id.actor = reader_be64(&c->r);
-		id.lamport = reader_varint(&c->r);
+		uint64_t code = reader_varint(&c->r);
+		id.lamport = code >> 1;
 		if ((i && d->seen[i - 1].actor >= id.actor) || id.lamport == 0)
 			c->r.bad = true;
-		if (!c->r.bad)
-			(void)doc_see(d, id);
+		if (!c->r.bad && doc_see(d, id, &seen, &before))
+			seen->blank = code & 1;
 	}
 }
 
@@ -242,10 +251,11 @@ static struct opid take_ord(struct decoder *c)
 }
 
 /* *last is the register's sibling before. NULL if it is malformed. The value is not set. */
-static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *last)
+static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *last, bool *ret_root)
 {
 	struct reader *r = &c->r;
 	unsigned flags = reader_u8(r);
+	*ret_root = flags & SIB_ROOT;
 	struct last now = {c->last.actor, c->last.lamport + 1, c->last.hlc};
 	struct opid ord = {0};
 
@@ -301,15 +311,32 @@ static struct slice take_text(struct decoder *c)
 	return SLICE(text, len);
 }
 
+/* A text's heads come before it, and are known by its sibling. */
+static void take_root_text(struct decoder *c, struct sib *s)
+{
+	uint32_t sib = (uint32_t)(s - c->d->sibs);
+
+	doc_root_read(c->d, sib, &c->r);
+	struct slice text = take_text(c);
+	if (!c->r.bad)
+		c->d->roots[c->d->root_count - 1].content = text;
+	s->value = SLICE("", 0);
+}
+
 static void take_texts(struct decoder *c, struct reg *reg)
 {
 	uint32_t n = take_count(&c->r);
 	struct opid last = {0};
 
 	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
-		struct sib *s = take_sib(c, reg, &last);
+		bool is_root = false;
+		struct sib *s = take_sib(c, reg, &last, &is_root);
 
-		if (s)
+		if (s && is_root && (reg != &c->d->raw || s->kind != VALUE_TEXT))
+			c->r.bad = true;
+		else if (s && is_root)
+			take_root_text(c, s);
+		else if (s)
 			s->value = take_text(c);
 		if (s && s->kind == VALUE_CHUNKS &&
 		    (reg != &c->d->raw || !manifest_is_sound(s->value)))
@@ -337,9 +364,10 @@ static uint32_t take_field(struct decoder *c, uint32_t parent, uint32_t *ret_fie
 	*ret_field = f;
 	struct reg reg = c->d->fields[f].reg;
 	for (uint64_t i = 0; i < count && !c->r.bad; i++) {
-		struct sib *s = take_sib(c, &reg, &last);
+		bool is_root = false;
+		struct sib *s = take_sib(c, &reg, &last, &is_root);
 
-		if (s && s->kind == VALUE_CHUNKS)
+		if (is_root || (s && s->kind == VALUE_CHUNKS))
 			c->r.bad = true;
 		if (s && s->kind == VALUE_TEXT)
 			s->value = reader_bytes(&c->r, SIZE_MAX);

@@ -4,6 +4,7 @@
  * A JSON save is compared with base's fields in two passes: over the save's members, to SET what
  * differs, then over base's fields, to UNSET what the save no longer has. The result is tried out
  * on a fork of base; where it does not render to the save's bytes, the save becomes the layout too.
+ * Text and all else: see doc_diff_text.c.
  */
 #include "core/doc_i.h"
 
@@ -66,6 +67,30 @@ static struct op *add_op(struct diff *x, enum op_kind kind, struct reg reg)
 	for (uint32_t i = reg.first; i != DOC_NONE; i = x->base->sibs[i].next)
 		preds[n++] = x->base->sibs[i].id;
 	assert(n == reg.count);
+	return op;
+}
+
+/*
+ * The same for the raw register. Preds are never empty if the document is not: without any, the operation
+ * would say that its author knew of nothing.
+ */
+static struct op *add_raw_op(struct diff *x, enum op_kind kind)
+{
+	const struct doc *d = x->base;
+	size_t (*tokens)(const struct doc *, struct opid *) =
+		kind == OP_TEXT ? doc_text_preds : doc_raw_tokens;
+	size_t n = tokens(d, NULL);
+	struct op *op = ops_add(x->ops, kind, x->node, ++*x->stamp->lamport);
+
+	if (n > CHANGE_PREDS_MAX) {
+		x->too_large = true;
+		return op;
+	}
+	struct opid *preds = ops_preds(x->ops, op, n || d->seen_count == 0 ? n : 1);
+	if (n)
+		(void)tokens(d, preds);
+	else if (d->seen_count)
+		preds[0] = (struct opid){d->seen[0].lamport, d->seen[0].actor};
 	return op;
 }
 
@@ -199,7 +224,7 @@ static bool shows(const struct doc *d, const struct json *layout, struct slice b
 	if (d->raw.count) {
 		const struct sib *s = &d->sibs[doc_reg_best(d, d->raw)];
 
-		return s->kind == VALUE_TEXT && slice_eq(s->value, bytes);
+		return s->kind == VALUE_TEXT && slice_eq(doc_sib_text(d, s), bytes);
 	}
 	(void)buf_reserve(&out, bytes.len + 1);
 	doc_render_with(d, layout, &out);
@@ -231,7 +256,7 @@ static bool is_outgrown(const struct diff *x, const struct json *layout)
 static bool try_json(struct diff *x, const struct json *layout)
 {
 	if (x->base->raw.count)
-		(void)add_op(x, OP_UNRAW, x->base->raw);
+		(void)add_raw_op(x, OP_UNRAW);
 	x->path.len = 0;
 	memset(x->fates, 0, x->base->field_count);
 	diff_nodes(x);
@@ -297,7 +322,7 @@ bool doc_diff_chunks(const struct doc *base, struct slice manifest, const struct
 			return false;
 	}
 	advance(base, stamp->lamport);
-	add_op(&x, OP_CHUNKS, base->raw)->value = arena_copy(&ops->arena, manifest);
+	add_raw_op(&x, OP_CHUNKS)->value = arena_copy(&ops->arena, manifest);
 	return true;
 }
 
@@ -320,7 +345,9 @@ bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struc
 	advance(base, stamp->lamport);
 	if (json && diff_json(&x, layout))
 		return true;
-	x.too_large = false;
-	add_op(&x, OP_RAW, base->raw)->value = arena_copy(&ops->arena, bytes);
+	AUTO(buf_fini) struct buf edits = {0};
+	bool merges = doc_diff_text(base, bytes, stamp, &edits);
+	add_raw_op(&x, merges ? OP_TEXT : OP_RAW)->value =
+		arena_copy(&ops->arena, merges ? buf_slice(&edits) : bytes);
 	return true;
 }

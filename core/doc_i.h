@@ -8,8 +8,8 @@
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 1
- *   varint seen_count, then (8 bytes actor, varint lamport) each, ascending: the last operation of
+ *   u8 version = 2
+ *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
  *   layout             varint sibling_count, siblings
@@ -28,6 +28,9 @@
  *                      bytes value                  of a VALUE_TEXT
  *                      text                         of raw and layout
  *                                                SIB_CHUNKS: the text is a manifest
+ *                                                SIB_ROOT: before the text, 16 bytes root, varint (other heads)
+ *                                                << 1 | fresh, each: 8 bytes actor, varint lamport,
+ *                                                varint hlc, u8 alive
  *   text               varint n, varint m, bytes x: the first n bytes of the rendering, x, and its
  *                      last m bytes
  */
@@ -36,6 +39,7 @@
 
 #include "core/doc.h"
 #include "core/json.h"
+#include "core/text.h"
 
 /** No such field, sibling. */
 #define DOC_NONE UINT32_MAX
@@ -47,7 +51,29 @@ struct sib {
 	struct slice value;
 	enum value_kind kind;
 	uint32_t next;
+	uint32_t root; /**< of the raw register only: the text this stands for, or DOC_NONE */
 };
+
+/** An operation on a text that no other is built upon. */
+struct head {
+	struct opid id;
+	uint64_t hlc;
+	bool alive; /**< it is a token, too: nothing has replaced it */
+};
+
+/** A text of the raw register; see doc_text.c. Its sibling has the id and time of its best token, and no value. */
+struct root {
+	struct id id;
+	struct head *heads; /**< ascending by id */
+	uint32_t count;
+	uint32_t cap;
+	bool fresh;	      /**< never edited: its log is empty */
+	uint32_t sib;	      /**< DOC_NONE while it has no token */
+	struct slice content; /**< while text is NULL */
+	struct text *text;
+};
+
+struct doc_mem;
 
 /** A multi-value register. */
 struct reg {
@@ -70,6 +96,7 @@ struct field {
 struct seen {
 	uint64_t actor;
 	uint64_t lamport;
+	bool blank; /**< all it did was to begin with an empty text */
 };
 
 struct doc {
@@ -88,6 +115,13 @@ struct doc {
 	uint32_t *index; /**< hash table of field + 1; NULL while all objects are small */
 	uint32_t index_cap;
 	uint64_t seed;
+	struct root *roots;
+	uint32_t root_count;
+	uint32_t root_cap;
+	struct doc_side side; /**< put is NULL: `mem` is used */
+	struct doc_mem *mem;
+	int error;     /**< of the side, the first one */
+	bool is_fork;  /**< keeps nothing beside itself */
 	uint8_t *blob; /**< the decoded state; keys and values borrow from it */
 	struct arena arena;
 	size_t copied;	   /**< bytes put in the arena by doc_apply() */
@@ -111,8 +145,8 @@ struct ranking {
 
 /** A copy that borrows base's strings. base must outlive it. */
 struct doc *doc_fork(const struct doc *base);
-/** Notes that id was applied. false if it was already. */
-bool doc_see(struct doc *d, struct opid id);
+/** Notes that id was applied. false if it was already. *ret_before is the author's entry before, lamport 0 = none. */
+bool doc_see(struct doc *d, struct opid id, struct seen **ret, struct seen *ret_before);
 /** Adds a sibling; the pointer is valid until the next call. */
 struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id);
 /** Takes out those of `preds` that are there and returns how many were. */
@@ -158,5 +192,52 @@ void doc_render_with(const struct doc *d, const struct json *layout, struct buf 
  * no JSON. json_fini() the storage in either case.
  */
 const struct json *doc_scan_layout(const struct doc *d, struct json *storage);
+
+/* doc_text.c: the raw register */
+
+/** RAW, CHUNKS, UNRAW, TEXT. initial: its author knew of nothing in this document. */
+void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t hlc, bool initial);
+/** A raw sibling's bytes. */
+struct slice doc_sib_text(const struct doc *d, const struct sib *s);
+/** What an operation that replaces the raw value has to name. ret NULL: only the count. */
+size_t doc_raw_tokens(const struct doc *d, struct opid *ret);
+struct slice doc_root_text(const struct root *r);
+/** A root without heads. The pointer is valid until the next call. */
+struct root *doc_root_add(struct doc *d, const struct id *id);
+void doc_root_head(struct root *r, struct head head);
+/** Brings the root's sibling in line with its tokens. false if it has none. */
+bool doc_root_show(struct doc *d, struct root *r);
+void doc_roots_fini(struct doc *d);
+/** Copies from's roots to d, which has none; the contents are borrowed. */
+void doc_roots_copy(struct doc *d, const struct doc *from);
+
+/* doc_diff_text.c */
+
+/**
+ * Appends the edits of a save to `ret_edits`. false: the save is to be kept as a whole, because it or what is
+ * shown is no text, or because they have next to nothing in common.
+ */
+bool doc_diff_text(const struct doc *base, struct slice bytes, const struct doc_stamp *stamp,
+		   struct buf *ret_edits);
+/** What such an operation has to name: the text's heads, then all other tokens. ret NULL: only the count. */
+size_t doc_text_preds(const struct doc *base, struct opid *ret);
+
+/* doc_root.c */
+
+/** On its own, with its text. */
+void doc_root_encode(const struct root *root, struct buf *out);
+/** The content borrows from `bytes`. root->id and sib are left alone. */
+int doc_root_decode(struct root *root, struct slice bytes);
+/** Beside its sibling, without its text. */
+void doc_root_write(const struct doc *d, const struct sib *s, struct buf *out);
+/** Adds the root of a sibling just read. */
+void doc_root_read(struct doc *d, uint32_t sib, struct reader *r);
+
+/* doc_mem.c */
+
+struct doc_mem *doc_mem_create(void);
+struct doc_mem *doc_mem_clone(const struct doc_mem *from);
+void doc_mem_destroy(struct doc_mem *m);
+const struct doc_side *doc_mem_side(const struct doc_mem *m);
 
 #endif

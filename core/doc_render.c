@@ -370,7 +370,7 @@ void doc_render_with(const struct doc *d, const struct json *layout, struct buf 
 		return;
 	case DOC_RAW:
 	case DOC_CHUNKS:
-		buf_slice_append(out, d->sibs[doc_reg_best(d, d->raw)].value);
+		buf_slice_append(out, doc_sib_text(d, &d->sibs[doc_reg_best(d, d->raw)]));
 		return;
 	case DOC_JSON:
 		break;

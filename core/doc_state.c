@@ -45,6 +45,8 @@ void doc_destroy(struct doc *d)
 {
 	if (!d)
 		return;
+	doc_roots_fini(d);
+	doc_mem_destroy(d->mem);
 	free(d->fields);
 	free(d->sibs);
 	free(d->seen);
@@ -78,6 +80,10 @@ struct doc *doc_fork(const struct doc *base)
 	d->seen = copy_array(base->seen, base->seen_count, d->seen_cap, sizeof(*d->seen));
 	if (base->index)
 		d->index = xmemdup(base->index, base->index_cap * sizeof(*d->index));
+	doc_roots_copy(d, base);
+	d->side = (struct doc_side){0};
+	d->mem = NULL;
+	d->is_fork = true;
 	d->blob = NULL;
 	d->arena = (struct arena){0};
 	d->copied = 0;
@@ -106,11 +112,26 @@ struct doc *doc_clone(const struct doc *base)
 	}
 	own_reg(d, d->raw);
 	own_reg(d, d->layout);
+	for (uint32_t i = 0; i < d->root_count; i++)
+		own(d, &d->roots[i].content);
+	if (base->mem)
+		d->mem = doc_mem_clone(base->mem);
+	d->is_fork = false;
 	d->compact_at = base->compact_at;
 	return d;
 }
 
-bool doc_see(struct doc *d, struct opid id)
+void doc_set_side(struct doc *d, const struct doc_side *side)
+{
+	d->side = *side;
+}
+
+int doc_error(const struct doc *d)
+{
+	return d->error;
+}
+
+bool doc_see(struct doc *d, struct opid id, struct seen **ret, struct seen *ret_before)
 {
 	uint32_t lo = 0;
 	uint32_t hi = d->seen_count;
@@ -126,7 +147,9 @@ bool doc_see(struct doc *d, struct opid id)
 	if (lo < d->seen_count && d->seen[lo].actor == id.actor) {
 		if (id.lamport <= d->seen[lo].lamport)
 			return false;
+		*ret_before = d->seen[lo];
 		d->seen[lo].lamport = id.lamport;
+		*ret = &d->seen[lo];
 		return true;
 	}
 	if (d->seen_count == d->seen_cap) {
@@ -134,8 +157,10 @@ bool doc_see(struct doc *d, struct opid id)
 		d->seen = xreallocarray(d->seen, d->seen_cap, sizeof(*d->seen));
 	}
 	memmove(&d->seen[lo + 1], &d->seen[lo], (d->seen_count - lo) * sizeof(*d->seen));
-	d->seen[lo] = (struct seen){id.actor, id.lamport};
+	d->seen[lo] = (struct seen){.actor = id.actor, .lamport = id.lamport};
 	d->seen_count++;
+	*ret_before = (struct seen){0};
+	*ret = &d->seen[lo];
 	return true;
 }
 
@@ -173,7 +198,7 @@ struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id)
 		after = d->sibs[after].next;
 	}
 	assert(after == DOC_NONE || !opid_eq(d->sibs[after].id, id));
-	d->sibs[self] = (struct sib){.id = id, .ord = id, .next = after};
+	d->sibs[self] = (struct sib){.id = id, .ord = id, .next = after, .root = DOC_NONE};
 	if (before == DOC_NONE)
 		reg->first = self;
 	else

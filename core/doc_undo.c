@@ -19,9 +19,10 @@ static const struct reg *reg_of(struct doc *d, const struct op *op)
 	return f == DOC_NONE ? NULL : &d->fields[f].reg;
 }
 
-static bool same_value(const struct sib *a, const struct sib *b)
+static bool same_value(const struct doc *x, const struct sib *a, const struct doc *y,
+		       const struct sib *b)
 {
-	return a->kind == b->kind && slice_eq(a->value, b->value);
+	return a->kind == b->kind && slice_eq(doc_sib_text(x, a), doc_sib_text(y, b));
 }
 
 /* Whether all that is in either register is one and the same value, or nothing. */
@@ -33,30 +34,46 @@ static bool is_untouched(const struct doc *a, const struct reg *x, const struct 
 	if (!y || y->count == 0)
 		return first == DOC_NONE;
 	for (uint32_t i = y->first; i != DOC_NONE; i = b->sibs[i].next) {
-		if (first == DOC_NONE || !same_value(&b->sibs[i], &a->sibs[first]))
+		if (first == DOC_NONE || !same_value(b, &b->sibs[i], a, &a->sibs[first]))
 			return false;
 	}
 	return true;
 }
 
-static bool is_among(const struct doc *d, const struct reg *reg, struct opid id)
-{
-	for (uint32_t i = reg ? reg->first : DOC_NONE; i != DOC_NONE; i = d->sibs[i].next) {
-		if (opid_eq(d->sibs[i].id, id))
-			return true;
-	}
-	return false;
-}
-
-/* Takes away what `after` has in the register and is still in `now`. false: nothing is. */
-static bool only_remove(const struct doc *after, const struct reg *x, const struct doc *now,
-			const struct reg *y, struct op *op)
+/* What an operation that replaces all in the register has to name. */
+static size_t tokens(const struct doc *d, const struct reg *reg, struct arena *arena,
+		     struct opid **ret)
 {
 	size_t n = 0;
 
-	for (uint32_t i = x ? x->first : DOC_NONE; i != DOC_NONE; i = after->sibs[i].next) {
-		if (n < op->pred_count && is_among(now, y, after->sibs[i].id))
-			op->preds[n++] = after->sibs[i].id;
+	if (reg == &d->raw) {
+		n = doc_raw_tokens(d, NULL);
+		*ret = n ? arena_alloc(arena, n * sizeof(**ret)) : NULL;
+		return n ? doc_raw_tokens(d, *ret) : 0;
+	}
+	size_t count = reg ? reg->count : 0;
+	*ret = count ? arena_alloc(arena, count * sizeof(**ret)) : NULL;
+	for (uint32_t i = count ? reg->first : DOC_NONE; i != DOC_NONE; i = d->sibs[i].next)
+		(*ret)[n++] = d->sibs[i].id;
+	return n;
+}
+
+/* Takes away what `after` has in the register and is still in `now`. false: nothing is. */
+static bool only_remove(const struct doc *after, const struct doc *now, struct ops *ops,
+			struct op *op, const struct reg *regs[2])
+{
+	struct opid *here = NULL;
+	size_t count = tokens(now, regs[1], &ops->arena, &here);
+	size_t n = 0;
+
+	op->pred_count = tokens(after, regs[0], &ops->arena, &op->preds);
+	for (size_t i = 0; i < op->pred_count; i++) {
+		bool among = false;
+
+		for (size_t k = 0; k < count; k++)
+			among = among || opid_eq(here[k], op->preds[i]);
+		if (among)
+			op->preds[n++] = op->preds[i];
 	}
 	op->pred_count = n;
 	op->kind = op->kind == OP_SET || op->kind == OP_UNSET ? OP_UNSET : OP_UNRAW;
@@ -73,12 +90,12 @@ static bool adapt(struct doc *after, struct doc *now, struct ops *ops, struct op
 	    op->kind != OP_UNRAW && op->kind != OP_LAYOUT && op->kind != OP_CHUNKS)
 		return true; /* what is placed by what it stands beside merges by itself */
 	if (!is_untouched(after, x, now, y))
-		return op->kind != OP_LAYOUT && only_remove(after, x, now, y, op);
-	size_t n = 0;
-	size_t count = y ? y->count : 0;
-	struct opid *preds = count ? arena_alloc(&ops->arena, count * sizeof(*preds)) : NULL;
-	for (uint32_t i = count ? y->first : DOC_NONE; i != DOC_NONE; i = now->sibs[i].next)
-		preds[n++] = now->sibs[i].id;
+		return op->kind != OP_LAYOUT &&
+		       only_remove(after, now, ops, op, (const struct reg *[]){x, y});
+	struct opid *preds = NULL;
+	size_t n = tokens(now, y, &ops->arena, &preds);
+	if (n == 0 && op->kind == OP_RAW)
+		return true; /* without preds it would say that its author knew of nothing */
 	op->preds = preds;
 	op->pred_count = n;
 	return true;

@@ -398,6 +398,7 @@ static void replay_op(struct replay *r, const struct op *op, struct stamp stamp)
 	case OP_RAW:
 	case OP_UNRAW:
 	case OP_LAYOUT:
+	case OP_TEXT:
 	case OP_CHUNKS:
 		if (n->kind == NODE_DIR || (op->kind == OP_CHUNKS && n->kind != NODE_RECORD))
 			break;

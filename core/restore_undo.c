@@ -62,7 +62,10 @@ static int undo_content(struct txn *t, const struct job *j)
 	if (r < 0)
 		return r;
 	struct id stream = tn->n.stream;
-	struct doc_stamp stamp = {.actor = t->db->actor, .hlc = t->hlc, .lamport = &t->lamport};
+	struct doc_stamp stamp = {.actor = t->db->actor,
+				  .hlc = t->hlc,
+				  .lamport = &t->lamport,
+				  .whole = tn->n.kind != NODE_RECORD};
 	struct doc_wanted wanted = {.bytes = buf_slice(&j->before.content),
 				    .chunked = j->before.chunked,
 				    .json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n)};

@@ -25,6 +25,7 @@
  *   c stream16 actor8 seq8      core/feed: loose changes          e stream16 actor8 seq8  sealed envelopes
  *   f stream16 actor8           core/feed: heads                  q arrival8  order of envelopes
  *   v device8 stream16 actor8   core/feed: what devices acknowledged
+ *   x node16 ...                core/doc_text: logs of edits, see there
  *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
  *   u device8                   core/feed: when devices were heard of
  *   C stream16 actor8 seq8      core/strata: strata, by their last change

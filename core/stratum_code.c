@@ -122,7 +122,7 @@ static struct opid *model_last(const struct model *m, const struct op *op)
 		group = OP_TOUCH;
 	else if (op->kind == OP_UNSET)
 		group = OP_SET;
-	else if (op->kind == OP_UNRAW)
+	else if (op->kind == OP_UNRAW || op->kind == OP_TEXT)
 		group = OP_RAW;
 	return model_slot(m, group, &op->node, op->path);
 }

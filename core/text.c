@@ -251,6 +251,30 @@ void text_keep_history(struct text *t)
 
 /* ---- loading a graph ---- */
 
+static bool has_event(const struct text_event *events, size_t count, struct opid id)
+{
+	for (size_t i = count; i > 0; i--) {
+		if (opid_eq(events[i - 1].id, id))
+			return true;
+	}
+	return false;
+}
+
+static void load_event(struct graph *g, const struct text_event *v, struct version *parents)
+{
+	parents->count = 0;
+	for (size_t i = 0; i < v->parent_count; i++) {
+		uint64_t lv = graph_find(g, v->parents[i]);
+
+		version_add(parents, lv == LV_NONE ? LV_ROOT : lv);
+	}
+	if (v->parent_count == 0)
+		version_add(parents, LV_ROOT);
+	if (parents->items[0] == LV_ROOT)
+		g->root_len = v->len;
+	(void)graph_add(g, v->id, parents, v->len, &v->edits);
+}
+
 bool text_load(struct text *t, const struct text_event *events, size_t count, bool whole)
 {
 	struct opid *heads = NULL;
@@ -258,34 +282,20 @@ bool text_load(struct text *t, const struct text_event *events, size_t count, bo
 	struct version parents = {0};
 	bool ok = true;
 
-	walk_destroy(STEAL(t->walk));
-	graph_fini(&t->graph);
-	t->graph.partial = !whole;
-	for (size_t i = 0; i < count; i++) {
-		const struct text_event *v = &events[i];
-
-		parents.count = 0;
-		for (size_t k = 0; k < v->parent_count; k++) {
-			uint64_t lv = graph_find(&t->graph, v->parents[k]);
-
-			version_add(&parents, lv == LV_NONE ? LV_ROOT : lv);
-		}
-		if (v->parent_count == 0)
-			version_add(&parents, LV_ROOT);
-		if (parents.items[0] == LV_ROOT)
-			t->graph.root_len = v->len;
-		(void)graph_add(&t->graph, v->id, &parents, v->len, &v->edits);
+	for (size_t i = 0; i < head_count; i++)
+		ok = ok && has_event(events, count, heads[i]);
+	if (ok) {
+		walk_destroy(STEAL(t->walk));
+		graph_fini(&t->graph);
+		t->graph.partial = !whole;
+		for (size_t i = 0; i < count; i++)
+			load_event(&t->graph, &events[i], &parents);
+		t->heads.count = 0;
+		for (size_t i = 0; i < head_count; i++)
+			version_add(&t->heads, graph_find(&t->graph, heads[i]));
+		if (head_count == 0)
+			version_add(&t->heads, LV_ROOT);
 	}
-	t->heads.count = 0;
-	for (size_t i = 0; i < head_count; i++) {
-		uint64_t lv = graph_find(&t->graph, heads[i]);
-
-		ok = ok && lv != LV_NONE;
-		if (lv != LV_NONE)
-			version_add(&t->heads, lv);
-	}
-	if (head_count == 0)
-		version_add(&t->heads, LV_ROOT);
 	version_fini(&parents);
 	free(heads);
 	return ok;

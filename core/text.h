@@ -97,7 +97,7 @@ enum text_outcome text_apply(struct text *t, struct opid id, const struct opid *
 
 /**
  * Replaces the graph. `events` are in an order in which each comes after its parents, and the text's heads
- * are among them (else false). A parent that is not counts as unknown, or, if `whole`, as the beginning.
+ * are among them (else nothing happens, and false). A parent that is not counts as unknown, or, if `whole`, as the beginning.
  */
 bool text_load(struct text *t, const struct text_event *events, size_t count, bool whole);
 

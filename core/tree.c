@@ -224,6 +224,9 @@ static int apply_content(struct txn *t, const struct op *op, struct txn_node *tn
 	if (r < 0)
 		return r;
 	txn_apply_doc(t, tn, op, stamp);
+	r = doc_error(doc);
+	if (r < 0)
+		return r;
 	if (tn->content_changed && stamp_beats(stamp, tn->n.content))
 		tn->n.content = stamp;
 	return 0;
@@ -270,6 +273,7 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 	case OP_RAW:
 	case OP_UNRAW:
 	case OP_LAYOUT:
+	case OP_TEXT:
 	case OP_CHUNKS:
 		return apply_content(t, op, tn, stamp);
 	case OP_MEMBER:

@@ -170,6 +170,7 @@ int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 		}
 		if (!tn->doc)
 			return r == -EBADMSG ? -EIO : r;
+		txn_attach_side(t, tn);
 	}
 	*ret = tn->doc;
 	return 0;

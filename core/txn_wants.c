@@ -62,6 +62,7 @@ void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, stru
 		set(t, &want, false);
 		if (!tn->shown)
 			tn->shown = doc_clone(tn->doc);
+		txn_attach_side(t, tn);
 	} else if (tn->shown) {
 		doc_apply(tn->shown, op, stamp.id, stamp.hlc);
 	}

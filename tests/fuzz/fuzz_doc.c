@@ -9,7 +9,7 @@ static void save(struct doc *d, struct slice bytes, uint64_t *lamport)
 	AUTO(buf_fini) struct buf out = {0};
 	AUTO(buf_fini) struct buf state = {0};
 	const struct id node = {{1}};
-	const struct doc_stamp stamp = {7, 1000 + *lamport, lamport};
+	const struct doc_stamp stamp = {.actor = 7, .hlc = 1000 + *lamport, .lamport = lamport};
 	struct doc *copy = NULL;
 
 	(void)doc_diff(d, bytes, true, &node, &stamp, &ops);

@@ -153,7 +153,8 @@ static void test_doc_text_records_stay_raw(void)
 
 	CHECK(save_on(&r, r.doc, SLICE_STR("{\"a\":1}"), false, &first));
 	CHECK(save_on(&r, r.doc, SLICE_STR("{\"a\":2}"), false, &second));
-	CHECK(second.count == 1 && second.items[0].kind == OP_RAW && second.items[0].pred_count == 1);
+	CHECK(second.count == 1 && second.items[0].kind == OP_TEXT &&
+	      second.items[0].pred_count == 1);
 	expect_text(r.doc, "{\"a\":2}");
 	replica_fini(&r);
 }

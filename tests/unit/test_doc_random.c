@@ -370,7 +370,8 @@ static void bench(const char *name, struct buf *text, size_t value_at, int round
 		AUTO(buf_fini) struct buf rendered = {0};
 		struct doc *copy = NULL;
 		struct json j;
-		const struct doc_stamp stamp = {1, 5000 + (uint64_t)i, &r.lamport};
+		const struct doc_stamp stamp = {
+			.actor = 1, .hlc = 5000 + (uint64_t)i, .lamport = &r.lamport};
 
 		text->data[value_at] = (uint8_t)('0' + (text->data[value_at] - '0' + 1) % 10);
 		double start = now_us();
