@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #define PIECE_BYTES (256u << 10)
-#define RANGES_MAX 32
+/** Written parts of one file that are remembered apart from each other. */
+#define RANGES_MAX 1024
+/** Writes that may be under way at the same time. */
+#define RANGES_SPARE 64
 
 struct range {
 	uint64_t from;
@@ -18,9 +21,10 @@ struct range {
 };
 
 struct bulk {
-	struct manifest *like;		 /**< what the file was, but for: */
-	struct range ranges[RANGES_MAX]; /**< ascending, apart from each other */
+	struct manifest *like; /**< what the content was, but for: */
+	struct range *ranges;  /**< ascending, apart from each other */
 	size_t range_count;
+	bool partial; /**< the file has only these; the rest is in the chunks of like */
 	uint64_t since_ms; /**< monotonic: the first unpublished write of a file that is kept open; 0 = none */
 	struct buf ready; /**< the manifest of the content, just imported */
 	bool queued;
@@ -36,13 +40,30 @@ static struct bulk *bulk_of(struct inode *i)
 
 /* ---- what was written ------------------------------------------------------------------------------ */
 
-void bulk_is_like(struct inode *i, struct manifest *m)
+static bool is_partial(const struct inode *i)
+{
+	return i->bulk && i->bulk->like && i->bulk->partial;
+}
+
+bool bulk_is_partial(const struct inode *i)
+{
+	return is_partial(i);
+}
+
+bool bulk_must_fill(const struct inode *i)
+{
+	return is_partial(i) &&
+	       (i->local || i->gone || i->bulk->range_count > RANGES_MAX - RANGES_SPARE);
+}
+
+void bulk_is_like(struct inode *i, struct manifest *m, bool partial)
 {
 	struct bulk *b = bulk_of(i);
 
 	manifest_unref(b->like);
 	b->like = manifest_ref(m);
 	b->range_count = 0;
+	b->partial = partial;
 }
 
 void bulk_forget(struct inode *i)
@@ -50,7 +71,9 @@ void bulk_forget(struct inode *i)
 	if (!i->bulk)
 		return;
 	manifest_unref(STEAL(i->bulk->like));
+	free(STEAL(i->bulk->ranges));
 	i->bulk->range_count = 0;
+	i->bulk->partial = false;
 }
 
 /* Takes in every range that r touches, and puts r in their place. */
@@ -81,19 +104,125 @@ void bulk_wrote(struct inode *i, uint64_t offset, uint64_t end)
 
 	if (!b || !b->like || offset >= end)
 		return;
-	if (b->range_count == RANGES_MAX) /* scattered: one range over all */
+	if (!b->ranges)
+		b->ranges = xcalloc(RANGES_MAX + 1, sizeof(*b->ranges));
+	assert(!b->partial || b->range_count < RANGES_MAX);
+	if (b->range_count ==
+	    RANGES_MAX) /* scattered: one range over all, for the file has the rest, too */
 		add_range(b, (struct range){b->ranges[0].from, b->ranges[RANGES_MAX - 1].to});
 	add_range(b, (struct range){offset, end});
 }
 
-/* From `at` on, up to where is the file what it was? */
-static uint64_t same_until(const struct bulk *b, uint64_t at, uint64_t size)
+/* ---- content as it is at one moment, to be read without the lock ------------------------------------ */
+
+void bulk_view_take(struct inode *i, struct bulk_view *ret)
 {
-	for (size_t k = 0; k < b->range_count; k++) {
-		if (at < b->ranges[k].to)
-			return at < b->ranges[k].from ? b->ranges[k].from : at;
+	const struct bulk *b = i->bulk;
+
+	*ret = (struct bulk_view){.backing = bytes_pin(i), .size = bytes_size(i)};
+	if (!b || !b->like)
+		return;
+	ret->like = manifest_ref(b->like);
+	ret->partial = b->partial;
+	ret->range_count = b->range_count;
+	ret->ranges = xmemdup(b->ranges, b->range_count * sizeof(*b->ranges));
+}
+
+void bulk_view_drop(struct vfs *v, struct bulk_view *view)
+{
+	bytes_unpin(v, view->backing);
+	manifest_unref(view->like);
+	free(view->ranges);
+	*view = (struct bulk_view){0};
+}
+
+/* From `at` on, up to where is the content what it was? `at` itself: it is not. */
+static uint64_t same_until(const struct bulk_view *view, uint64_t at)
+{
+	const struct range *ranges = view->ranges;
+	uint64_t end = view->like ? view->like->size : 0;
+	size_t k = 0;
+
+	while (k < view->range_count && at >= ranges[k].to)
+		k++;
+	if (k < view->range_count && ranges[k].from < end)
+		end = ranges[k].from;
+	end = end < view->size ? end : view->size;
+	return end > at ? end : at;
+}
+
+/* From `at` on, which is not the same, up to where is it in the file? */
+static uint64_t written_until(const struct bulk_view *view, uint64_t at)
+{
+	const struct range *ranges = view->ranges;
+
+	for (size_t k = 0; view->partial && k < view->range_count; k++) {
+		if (at >= ranges[k].from && at < ranges[k].to)
+			return ranges[k].to < view->size ? ranges[k].to : view->size;
 	}
-	return size;
+	return view->size;
+}
+
+int bulk_view_read(struct vfs *v, const struct bulk_view *view, uint64_t offset, size_t size,
+		   struct buf *ret)
+{
+	uint64_t end =
+		offset < view->size && view->size - offset < size ? view->size : offset + size;
+	int r = 0;
+
+	while (r == 0 && offset < end && offset < view->size) {
+		uint64_t same = view->partial ? same_until(view, offset) : offset;
+		uint64_t until = same > offset ? same : written_until(view, offset);
+		size_t before = ret->len;
+
+		until = until < end ? until : end;
+		if (same > offset)
+			r = db_chunks_read(v->db, view->like, offset, (size_t)(until - offset), ret);
+		else
+			r = backing_read(view->backing, offset, (size_t)(until - offset), ret);
+		if (r == 0 && ret->len - before < until - offset)
+			break; /* cut off meanwhile */
+		offset = until;
+	}
+	return r;
+}
+
+/* ---- a partial file, stored ------------------------------------------------------------------------- */
+
+void bulk_encode(const struct inode *i, struct buf *out)
+{
+	const struct bulk *b = i->bulk;
+
+	buf_varint(out, b->range_count);
+	for (size_t k = 0; k < b->range_count; k++) {
+		buf_varint(out, b->ranges[k].from);
+		buf_varint(out, b->ranges[k].to);
+	}
+	manifest_encode(b->like, out);
+}
+
+int bulk_decode(struct inode *i, struct slice stored)
+{
+	struct reader r = reader_init(stored);
+	uint64_t count = reader_varint_max(&r, RANGES_MAX);
+	struct range *ranges = xcalloc(RANGES_MAX + 1, sizeof(*ranges));
+	struct manifest *m = NULL;
+
+	for (uint64_t k = 0; k < count; k++) {
+		ranges[k].from = reader_varint(&r);
+		ranges[k].to = reader_varint(&r);
+	}
+	int e = r.bad ? -EIO : manifest_decode(reader_take(&r, reader_left(&r)), &m);
+	if (e < 0) {
+		free(ranges);
+		return -EIO;
+	}
+	bulk_is_like(i, m, true);
+	manifest_unref(m);
+	free(i->bulk->ranges);
+	i->bulk->ranges = ranges;
+	i->bulk->range_count = (size_t)count;
+	return 0;
 }
 
 /* ---- which content ---------------------------------------------------------------------------------- */
@@ -103,6 +232,8 @@ static bool has_nul(const struct inode *i)
 	AUTO(buf_fini) struct buf head = {0};
 	struct slice s = buf_slice(&i->data);
 
+	if (is_partial(i)) /* it was not text */
+		return true;
 	if (i->file) {
 		if (backing_read(i->backing, 0, BULK_LOOKED_AT_BYTES, &head) < 0)
 			return true; /* an import will say why it cannot be read */
@@ -227,10 +358,8 @@ void bulk_fini(struct inode *i)
 struct job {
 	struct vfs *v;
 	struct inode *i;
-	struct backing *backing;
-	uint64_t size;
+	struct bulk_view view;
 	uint64_t writes;
-	struct bulk was; /**< like, and its ranges */
 };
 
 static bool is_stopped(struct vfs *v, bool at_end)
@@ -244,20 +373,24 @@ static bool is_stopped(struct vfs *v, bool at_end)
 /* The next piece: data, or a hole. */
 static int import_piece(const struct job *j, struct import *im, struct buf *piece)
 {
+	const struct bulk_view *view = &j->view;
 	uint64_t at = import_offset(im);
-	off_t data = lseek(j->backing->fd, (off_t)at, SEEK_DATA);
-	uint64_t start = data < 0 ? (errno == ENXIO ? j->size : at) : (uint64_t)data;
+	uint64_t end = view->partial ? same_until(view, at) : at;
 
-	start = start < j->size ? start : j->size;
-	if (start > at)
-		return import_hole(im, start - at);
-	off_t hole = lseek(j->backing->fd, (off_t)at, SEEK_HOLE);
-	uint64_t end = hole > (off_t)at ? (uint64_t)hole : j->size;
+	if (end == at) { /* in the file */
+		off_t data = lseek(view->backing->fd, (off_t)at, SEEK_DATA);
+		uint64_t start = data < 0 ? (errno == ENXIO ? view->size : at) : (uint64_t)data;
 
-	end = end < j->size ? end : j->size;
+		end = written_until(view, at);
+		start = start < end ? start : end;
+		if (start > at)
+			return import_hole(im, start - at);
+		off_t hole = lseek(view->backing->fd, (off_t)at, SEEK_HOLE);
+		end = hole > (off_t)at && (uint64_t)hole < end ? (uint64_t)hole : end;
+	}
 	buf_clear(piece);
-	int r = backing_read(j->backing, at,
-			     (size_t)(end - at < PIECE_BYTES ? end - at : PIECE_BYTES), piece);
+	int r = bulk_view_read(j->v, view, at,
+			       (size_t)(end - at < PIECE_BYTES ? end - at : PIECE_BYTES), piece);
 	if (r == 0 && piece->len == 0)
 		r = -ESTALE; /* cut off meanwhile */
 	return r < 0 ? r : import_data(im, buf_slice(piece));
@@ -266,15 +399,15 @@ static int import_piece(const struct job *j, struct import *im, struct buf *piec
 static int import_all(const struct job *j, bool at_end, struct buf *ret)
 {
 	AUTO(buf_fini) struct buf piece = {0};
-	struct import *im = import_create(j->v->db, j->size, j->was.like);
+	struct import *im = import_create(j->v->db, j->view.size, j->view.like);
 	int r = 0;
 
-	while (r == 0 && import_offset(im) < j->size) {
-		uint64_t same = same_until(&j->was, import_boundary(im), j->size);
+	while (r == 0 && import_offset(im) < j->view.size) {
+		uint64_t same = same_until(&j->view, import_boundary(im));
 
 		if (is_stopped(j->v, at_end))
 			r = -ECANCELED;
-		else if (!j->was.like || import_keep(im, same) == 0)
+		else if (import_keep(im, same) == 0)
 			r = import_piece(j, im, &piece);
 	}
 	if (r == 0)
@@ -307,12 +440,9 @@ static bool begin(struct vfs *v, bool at_end, struct job *j)
 	ns_begin(v, t);
 	j->v = v;
 	j->i = take_next(v, t, at_end);
-	j->backing = j->i ? bytes_pin(j->i) : NULL;
-	if (j->backing) {
-		j->size = j->i->size;
+	if (j->i) {
 		j->writes = j->i->writes;
-		j->was = *j->i->bulk;
-		j->was.like = j->was.like ? manifest_ref(j->was.like) : NULL;
+		bulk_view_take(j->i, &j->view);
 	}
 	db_abort(t);
 	return j->i != NULL;
@@ -322,7 +452,7 @@ static int settle(struct job *j, struct txn *t, struct slice manifest, int r)
 {
 	struct vfs *v = j->v;
 	struct inode *i = j->i;
-	bool same = i->writes == j->writes && i->backing == j->backing;
+	bool same = i->writes == j->writes && i->backing == j->view.backing;
 
 	if (i->gone || !i->unpublished)
 		return 0;
@@ -341,6 +471,16 @@ static int settle(struct job *j, struct txn *t, struct slice manifest, int r)
 	return r;
 }
 
+static void unpin(struct vfs *v, struct inode *i, bool stored)
+{
+	db_enter(v->db);
+	i->opens--;
+	int fd = i->opens == 0 && (stored || i->gone) ? bytes_close(v, i) : -1;
+	ns_release(v, i);
+	db_leave(v->db);
+	close_fd(&fd);
+}
+
 bool bulk_import_one(struct vfs *v, bool at_end)
 {
 	AUTO(buf_fini) struct buf manifest = {0};
@@ -348,71 +488,100 @@ bool bulk_import_one(struct vfs *v, bool at_end)
 
 	if (is_stopped(v, at_end) || !begin(v, at_end, &j))
 		return false;
-	if (!j.backing) /* gone, or it is no file any more */
-		return true;
-	int r = import_all(&j, at_end, &manifest);
+	int r = j.view.backing ? import_all(&j, at_end, &manifest) : -ESTALE;
 	struct txn *t = db_begin(v->db);
 	r = ns_end(v, t, settle(&j, t, buf_slice(&manifest), r));
 	db_enter(v->db);
 	if (j.i->bulk)
 		buf_fini(&j.i->bulk->ready);
-	int own = backing_unref(j.backing);
-	j.i->opens--;
-	int fd = j.i->opens == 0 && (r == 0 || j.i->gone) ? bytes_close(v, j.i) : -1;
-	ns_release(v, j.i);
 	db_leave(v->db);
-	close_fd(&own);
-	close_fd(&fd);
-	manifest_unref(j.was.like);
+	bulk_view_drop(v, &j.view);
+	unpin(v, j.i, r == 0);
 	return true;
 }
 
 /* ---- from chunks to a file -------------------------------------------------------------------------- */
 
-static int copy_out(struct vfs *v, const struct manifest *m, const struct backing *b)
+/* Content that is to be written. */
+struct unpacking {
+	struct vfs *v;
+	struct inode *i;
+	struct manifest *chunks; /**< it is in these, or else: */
+	struct bulk_view view;
+	uint64_t writes;
+	bool whole; /**< the file has to have all of it */
+};
+
+static int copy_all(const struct unpacking *u, const struct backing *b)
 {
 	AUTO(buf_fini) struct buf piece = {0};
-	int r = ftruncate(b->fd, (off_t)m->size) == 0 ? 0 : -errno;
+	uint64_t size = u->chunks ? u->chunks->size : u->view.size;
+	int r = ftruncate(b->fd, (off_t)size) == 0 ? 0 : -errno;
 
-	for (size_t e = 0; r == 0 && e < m->count; e++) {
-		if (chunk_id_is_zero(&m->entries[e].id))
-			continue;
+	for (uint64_t at = 0; r == 0 && u->whole && at < size; at += piece.len) {
 		buf_clear(&piece);
-		r = db_chunks_read(v->db, m, m->entries[e].offset, (size_t)manifest_length(m, e),
-				   &piece);
-		if (r == 0)
-			r = backing_write(b, m->entries[e].offset, buf_slice(&piece));
+		r = u->chunks ? db_chunks_read(u->v->db, u->chunks, at, PIECE_BYTES, &piece)
+			      : bulk_view_read(u->v, &u->view, at, PIECE_BYTES, &piece);
+		if (r == 0 && piece.len == 0)
+			return -ESTALE;
+		if (r == 0 && !chunk_is_hole(buf_slice(&piece)))
+			r = backing_write(b, at, buf_slice(&piece));
 	}
 	return r;
 }
 
+/* The lock is held. Whether the file was taken over. */
+static bool install(struct unpacking *u, struct backing *b, int r)
+{
+	struct inode *i = u->i;
+	bool same = u->chunks ? i->chunks == u->chunks
+			      : i->backing == u->view.backing && i->writes == u->writes;
+
+	if (r == 0 && same)
+		bytes_unpacked(u->v, i, b, !u->whole);
+	return r == 0 && same;
+}
+
+static int unpack_into(struct unpacking *u, const struct backing_name *name)
+{
+	struct vfs *v = u->v;
+	struct backing *b = NULL;
+	int r = backing_create(name, &b);
+
+	if (r < 0)
+		return r;
+	r = copy_all(u, b);
+	db_enter(v->db);
+	bool wanted = install(u, b, r);
+	int fd = wanted ? -1 : backing_unref(b);
+	bool nameless = !wanted || u->i->gone;
+	db_leave(v->db);
+	if (nameless)
+		backing_unlink(name);
+	close_fd(&fd);
+	return r == -ESTALE ? 0 : r; /* changed meanwhile: the caller tries again, and sees */
+}
+
 int bulk_unpack(struct vfs *v, struct inode *i)
 {
-	struct backing *b = NULL;
+	struct unpacking u = {.v = v, .i = i};
 	struct txn *t = db_begin(v->db);
 	int r = bytes_load(v, t, i);
-	struct manifest *m = r == 0 && i->chunks ? manifest_ref(i->chunks) : NULL;
+	bool needed = r == 0 && (i->chunks || bulk_must_fill(i));
 	const struct backing_name name = {
 		.dir = db_dir(v->db), .ino = i->ino, .number = ns_number(v, t)};
 
+	if (needed && i->chunks)
+		u.chunks = manifest_ref(i->chunks);
+	else if (needed)
+		bulk_view_take(i, &u.view);
+	u.writes = i->writes;
+	/* What stays on the device is promised to survive kill -9 from the write on: ranges are stored at close. */
+	u.whole = i->local || i->gone || !i->chunks;
 	r = ns_end(v, t, r);
-	if (r == 0 && m)
-		r = backing_create(&name, &b);
-	if (r < 0 || !m) {
-		manifest_unref(m);
-		return r;
-	}
-	r = copy_out(v, m, b);
-	db_enter(v->db);
-	bool wanted = r == 0 && i->chunks == m;
-	if (wanted)
-		bytes_unpacked(v, i, b);
-	int fd = wanted ? -1 : backing_unref(b);
-	bool nameless = !wanted || i->gone;
-	db_leave(v->db);
-	if (nameless)
-		backing_unlink(&name);
-	close_fd(&fd);
-	manifest_unref(m);
+	if (r == 0 && needed)
+		r = unpack_into(&u, &name);
+	manifest_unref(u.chunks);
+	bulk_view_drop(v, &u.view);
 	return r;
 }

@@ -8,9 +8,10 @@
  * LONG_OPEN_MS, and at the latest after BULK_OPEN_MS_MAX.
  *
  * From then on the record shows its chunks (inode.chunks): a read finds its chunk in a pack. The first write into one
- * that is in chunks makes a file of it again (bulk_unpack()), without the lock. While that file is open, it is
- * remembered which ranges were written since it was the same as a manifest, and only they are read at the next
- * import: a line more at the end of a gigabyte costs one chunk.
+ * that is in chunks makes a file beside them (bulk_unpack()), which holds what is written from then on, and nothing
+ * else: it is partial. Which ranges those are is remembered, stored with the file at close (key Lb: varint count, from
+ * and to of each, the manifest), and only they are read at the next import. So a line more at the end of a gigabyte
+ * costs one chunk. A file that stays on the device has all of its content, and so has one with too many ranges.
  */
 #ifndef BLAZE_FS_BULK_H
 #define BLAZE_FS_BULK_H
@@ -37,8 +38,11 @@
 int bulk_content(struct vfs *v, struct txn *t, struct inode *i, struct buf *room, struct saving *s);
 /** The content that bulk_content() gave last is `now`, and no other. */
 bool bulk_is_imported(const struct inode *i, const struct rendering *now);
-/** The file is the same as this manifest from here on; takes a reference. */
-void bulk_is_like(struct inode *i, struct manifest *m);
+/** Content is the same as this manifest from here on; takes a reference. partial: and the file is empty. */
+void bulk_is_like(struct inode *i, struct manifest *m, bool partial);
+bool bulk_is_partial(const struct inode *i);
+/** It has to be made whole (bulk_unpack()) before it is written again. */
+bool bulk_must_fill(const struct inode *i);
 /** Bytes of the file were written, or cut off (end UINT64_MAX). */
 void bulk_wrote(struct inode *i, uint64_t offset, uint64_t end);
 /** There is no such file any more, or nobody knows what is in it. */
@@ -47,6 +51,27 @@ void bulk_forget(struct inode *i);
 void bulk_cancel(struct vfs *v, struct inode *i);
 /** Leaves memory. */
 void bulk_fini(struct inode *i);
+
+/** What is stored with a partial file. */
+void bulk_encode(const struct inode *i, struct buf *out);
+int bulk_decode(struct inode *i, struct slice stored);
+
+/** Content that is in a file, as it is at one moment. */
+struct bulk_view {
+	struct backing *backing; /**< pinned; NULL: it is not in a file */
+	struct manifest *like;
+	struct range *ranges;
+	size_t range_count;
+	bool partial;
+	uint64_t size;
+};
+
+/** With the lock, of a loaded inode. */
+void bulk_view_take(struct inode *i, struct bulk_view *ret);
+/** Without the lock. Appends; fewer bytes only at the end. */
+int bulk_view_read(struct vfs *v, const struct bulk_view *view, uint64_t offset, size_t size,
+		   struct buf *ret);
+void bulk_view_drop(struct vfs *v, struct bulk_view *view);
 
 /** Content in chunks becomes a file, to be written. Without the lock, for an inode that is in use. */
 int bulk_unpack(struct vfs *v, struct inode *i);

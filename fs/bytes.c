@@ -191,14 +191,19 @@ int bytes_spill(struct vfs *v, struct txn *t, struct inode *i)
 	return 0;
 }
 
-void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b)
+void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b, bool partial)
 {
+	struct manifest *m = i->chunks ? manifest_ref(i->chunks) : NULL;
+
 	forget_file(v, i);
 	i->file = b->name.number;
 	i->backing = b;
-	i->size = i->chunks->size;
 	b->unsafe = true;
-	bulk_is_like(i, i->chunks);
+	if (m) {
+		i->size = m->size;
+		bulk_is_like(i, m, partial);
+	}
+	manifest_unref(m);
 	free_memory(i);
 }
 
@@ -258,13 +263,26 @@ static int loaded(struct inode *i, int r, bool chunked)
 	return r;
 }
 
+/* Of a partial file, where the rest is has to be known, too. */
+static int load_file(struct vfs *v, struct txn *t, struct inode *i)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf stored = {0};
+	int r = open_file(v, i);
+
+	if (r < 0 || !i->own_chunks || i->file != i->stored_file || bulk_is_partial(i))
+		return r;
+	r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &stored);
+	return r < 0 ? r : bulk_decode(i, buf_slice(&stored));
+}
+
 int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	int r = 0;
 
 	if (i->file)
-		return open_file(v, i);
+		return load_file(v, t, i);
 	if (i->loaded)
 		return 0;
 	bool chunked = i->own_chunks;
@@ -290,9 +308,9 @@ static void give_up(struct vfs *v, struct txn *t, const struct inode *i, uint64_
 {
 	AUTO(buf_fini) struct buf key = {0};
 
-	if (i->own_bytes && !i->stored_file)
+	if (i->own_bytes && (!i->stored_file || i->own_chunks))
 		store_delete(db_store(t), ns_key(&key, 'b', i->ino));
-	else if (i->stored_file && i->stored_file != keep)
+	if (i->stored_file && i->stored_file != keep)
 		doom(v, i, i->stored_file);
 }
 
@@ -305,9 +323,15 @@ static int store_file(struct vfs *v, struct txn *t, struct inode *i)
 			return r;
 		i->backing->unsafe = i->backing->fresh = false;
 	}
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf partial = {0};
 	give_up(v, t, i, i->file);
 	i->stored_file = i->file;
-	i->own_chunks = false;
+	i->own_chunks = bulk_is_partial(i);
+	if (!i->own_chunks)
+		return 0;
+	bulk_encode(i, &partial);
+	store_put(db_store(t), ns_key(&key, 'b', i->ino), buf_slice(&partial));
 	return 0;
 }
 
@@ -374,8 +398,14 @@ int bytes_whole(struct vfs *v, struct txn *t, struct inode *i, struct buf *room,
 	int r = bytes_load(v, t, i);
 
 	if (r == 0 && i->file) {
+		struct bulk_view view;
+
 		buf_clear(room);
-		r = backing_read(i->backing, 0, (size_t)i->size, room);
+		bulk_view_take(i, &view);
+		r = bulk_view_read(v, &view, 0, (size_t)i->size, room);
+		manifest_unref(view.like);
+		free(view.ranges);
+		(void)backing_unref(view.backing);
 	}
 	if (r == 0 && i->chunks) {
 		buf_clear(room);
@@ -394,7 +424,7 @@ static void keep_file(struct vfs *v, struct txn *t, struct inode *i, const struc
 	give_up(v, t, i, i->file);
 	i->backing->unsafe = i->backing->fresh = true;
 	if (manifest_decode(buf_slice(&now->bytes), &m) == 0)
-		bulk_is_like(i, m);
+		bulk_is_like(i, m, bulk_is_partial(i));
 	manifest_unref(m);
 }
 
@@ -436,10 +466,10 @@ int bytes_room(struct vfs *v, struct txn *t, struct inode *i, uint64_t end)
 {
 	int r = bytes_load(v, t, i);
 
+	if (r == 0 && (i->chunks || bulk_must_fill(i)))
+		return -EAGAIN;
 	if (r < 0 || i->file)
 		return r;
-	if (i->chunks)
-		return -EAGAIN;
 	uint64_t size = end > i->data.len ? end : i->data.len;
 	i->size = i->data.len;
 	if (!bytes_fits(i, size))
@@ -458,7 +488,7 @@ int bytes_resize(struct vfs *v, struct txn *t, struct inode *i, uint64_t size)
 		return 0;
 	}
 	int r = bytes_load(v, t, i);
-	if (r == 0 && i->chunks)
+	if (r == 0 && (i->chunks || bulk_must_fill(i)))
 		return -EAGAIN;
 	if (r == 0 && !i->file && !bytes_fits(i, size))
 		r = bytes_spill(v, t, i);
@@ -492,7 +522,7 @@ void bytes_found(struct vfs *v, struct txn *t, struct inode *i)
 	/* A power cut before the system has written it, and nobody asked it to. */
 	log_warn("the content of file %llu is lost", (unsigned long long)i->ino);
 	i->file = i->stored_file = 0;
-	i->own_bytes = false;
+	i->own_bytes = i->own_chunks = false;
 	i->size = !id_is_zero(&i->node) && db_node(t, &i->node, &n) == 0 ? n.size : 0;
 	node_info_fini(&n);
 }

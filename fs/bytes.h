@@ -43,8 +43,8 @@ void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rende
 int bytes_load_old(struct txn *t, struct inode *i);
 /** From memory to a new file. */
 int bytes_spill(struct vfs *v, struct txn *t, struct inode *i);
-/** Content that was in chunks is in this file, too, which is taken over, to be written. */
-void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b);
+/** Content that was in chunks, or in a partial file, is in this one from now on, which is taken over. */
+void bytes_unpacked(struct vfs *v, struct inode *i, struct backing *b, bool partial);
 /** Of what is at hand. */
 uint64_t bytes_size(const struct inode *i);
 

@@ -130,7 +130,7 @@ uint64_t vfs_handle_ino(const struct vfs_handle *h)
 int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, struct buf *ret)
 {
 	struct inode *i = h->inode;
-	struct backing *b = NULL;
+	struct bulk_view view = {0};
 	struct manifest *m = NULL;
 	struct txn *t = db_begin(v->db);
 	int r = bytes_load(v, t, i);
@@ -139,7 +139,7 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 	if (r == 0 && offset == 0)
 		bases_read(v, h->pid, i);
 	if (r == 0 && i->file) {
-		b = bytes_pin(i);
+		bulk_view_take(i, &view);
 	} else if (r == 0 && i->chunks) {
 		m = manifest_ref(i->chunks);
 	} else if (r == 0 && offset < i->data.len) {
@@ -148,11 +148,11 @@ int vfs_read(struct vfs *v, struct vfs_handle *h, uint64_t offset, size_t size, 
 		buf_append(ret, i->data.data + offset, size < left ? size : left);
 	}
 	db_abort(t);
-	if (b)
-		r = backing_read(b, offset, size, ret);
+	if (view.backing)
+		r = bulk_view_read(v, &view, offset, size, ret);
 	else if (m)
 		r = db_chunks_read(v->db, m, offset, size, ret);
-	bytes_unpin(v, b);
+	bulk_view_drop(v, &view);
 	manifest_unref(m);
 	return r;
 }
@@ -513,7 +513,8 @@ int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *
 		}
 		r = backing_allocate(b, mode, offset, length);
 		db_enter(v->db);
-		bulk_forget(h->inode);
+		if (punch || zero)
+			bulk_wrote(h->inode, offset, a.end);
 		db_leave(v->db);
 		if (!end_pinned(v, h->inode, b, 0, 0) || r < 0)
 			return r;
@@ -540,13 +541,14 @@ int vfs_lseek(struct vfs *v, struct vfs_handle *h, uint64_t offset, int whence, 
 	uint64_t size = bytes_size(i);
 	struct backing *b = r == 0 ? bytes_pin(i) : NULL;
 	struct manifest *m = r == 0 && i->chunks ? manifest_ref(i->chunks) : NULL;
+	bool partial = bulk_is_partial(i); /* whose holes are none */
 
 	db_abort(t);
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		r = -EINVAL;
 	else if (r == 0 && offset >= size)
 		r = -ENXIO;
-	if (r == 0 && b) {
+	if (r == 0 && b && !partial) {
 		off_t to = lseek(b->fd, (off_t)offset, whence);
 
 		r = to < 0 ? -errno : 0;
