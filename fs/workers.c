@@ -1,6 +1,7 @@
 /* Leader, deputy and spare threads; see workers.h. */
 #include "fs/workers.h"
 
+#include "core/platform.h"
 #include "core/thread.h"
 
 #include <fuse_lowlevel.h>
@@ -21,6 +22,9 @@
 #define LOOK_MAX 8
 /** What looking in vain costs, in requests. */
 #define LOOK_PENALTY 16
+/** Every so many requests it is found out whether others want the processor, and what it costs if they do. */
+#define CROWD_CHECK 32
+#define CROWD_PENALTY 512
 /** A request that takes longer has the deputy take over. */
 #define DEPUTY_MS 20
 
@@ -33,6 +37,8 @@ struct worker {
 	struct fuse_buf buf;
 	atomic_uint turn; /**< odd while it answers a request; only the worker itself writes it */
 	int luck;	  /**< how often the next request came soon */
+	unsigned looks;
+	uint64_t preemptions; /**< when last asked */
 };
 
 struct workers {
@@ -122,6 +128,22 @@ static bool become_leader(struct worker *me)
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
+/*
+ * Who looks instead of sleeping seems to be busy, and is made to wait when others are, too: then sleeping is
+ * quicker.
+ */
+static bool is_crowded(struct worker *me)
+{
+	if (me->looks++ % CROWD_CHECK)
+		return false;
+	uint64_t before = me->preemptions;
+	me->preemptions = platform_preemptions();
+	if (me->preemptions == before)
+		return false;
+	me->luck = -CROWD_PENALTY;
+	return true;
+}
+
 /* Looks whether a request is there, for a while. */
 static void look(struct worker *me, uint64_t start)
 {
@@ -138,7 +160,7 @@ static int receive(struct worker *me)
 {
 	uint64_t start = me->all->may_look ? now_ns() : 0;
 
-	if (start && me->luck >= LOOK_AT)
+	if (start && me->luck >= LOOK_AT && !is_crowded(me))
 		look(me, start);
 	int r = fuse_session_receive_buf(me->all->se, &me->buf);
 	if (start && now_ns() - start < SOON_NS)
