@@ -10,6 +10,7 @@
  *     cmd_log.c          what was changed            cmd_version.c  versions
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
+ *     cmd_conflicts.c    settles what two devices changed
  *     cmd_compact.c      packs old changes at once
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
@@ -29,6 +30,7 @@
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     history*.*         what one node was, and when; what a whole tree went through
  *     past.*, when.*     the whole tree as of a time; times as people type them
+ *     resolve.*          conflicts settled
  *     restore*.*         what was, brought back; what was done, taken back
  *     delta*.*           what changed between two contents, for people
  *     change.*           what one save becomes       doc*.c         a record's content as a CRDT

@@ -325,12 +325,15 @@ struct lost {
 	struct db_loser l;
 	struct buf path;
 	struct buf value;
+	struct buf shown;
 	struct device author;
+	struct device shown_author;
 };
 
 struct losers {
 	struct db *db;
 	const struct id *node;
+	const struct doc *doc;
 	struct lost *items;
 	size_t count;
 };
@@ -354,6 +357,12 @@ static void keep_loser(void *ctx, const struct doc_loser *l)
 	buf_slice_append(&lost.value, l->value);
 	if (db_member_locked(all->db, l->id.actor, &lost.author) < 0)
 		(void)snprintf(lost.author.name, sizeof(lost.author.name), "unknown");
+	struct doc_loser shown;
+	if (doc_shown_at(all->doc, l, &shown)) {
+		lost.l.shown_ms = shown.hlc >> 16;
+		(void)db_member_locked(all->db, shown.id.actor, &lost.shown_author);
+		buf_slice_append(&lost.shown, shown.value);
+	}
 	all->items = xreallocarray(all->items, all->count + 1, sizeof(*all->items));
 	/* Siblings come in the order they arrived here, which says nothing elsewhere. */
 	size_t i = all->count++;
@@ -371,6 +380,7 @@ int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const 
 	const struct doc *doc = NULL;
 	int r = !tn ? -EIO : tn->known ? txn_shown(t, tn, &doc) : -ENOENT;
 
+	all.doc = doc;
 	if (r == 0)
 		doc_losers(doc, keep_loser, &all);
 	db_abort(t);
@@ -380,9 +390,12 @@ int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const 
 		lost->l.path = buf_str(&lost->path);
 		lost->l.value = buf_slice(&lost->value);
 		lost->l.author_name = lost->author.name;
+		lost->l.shown = buf_slice(&lost->shown);
+		lost->l.shown_author = lost->shown_author.name;
 		fn(ctx, &lost->l);
 		buf_fini(&lost->path);
 		buf_fini(&lost->value);
+		buf_fini(&lost->shown);
 	}
 	free(all.items);
 	return r;

@@ -151,6 +151,15 @@ struct doc_loser {
 void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
 size_t doc_conflict_count(const struct doc *d);
 
+/**
+ * Appends operations that settle a conflict: that take away the value `id` that lost (lamport 0: all that lost), or,
+ * if use, all that it lost against. true if there are any. Nothing is applied.
+ */
+bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *node,
+		const struct doc_stamp *stamp, struct ops *ops);
+/** What is shown where l lost; its value is empty if that is an object or the whole. false: nothing is. */
+bool doc_shown_at(const struct doc *d, const struct doc_loser *l, struct doc_loser *ret);
+
 /** Calls fn for every manifest among the raw siblings. */
 void doc_manifests(const struct doc *d,
 		   void (*fn)(void *ctx, struct opid id, struct slice manifest), void *ctx);

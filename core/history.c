@@ -29,6 +29,7 @@ struct visit {
 	uint64_t lamport_last;
 	uint32_t author;  /**< index of actors */
 	uint32_t ordinal; /**< among its author's, from 1 */
+	bool deletes;
 	struct buf bytes; /**< empty if not kept */
 };
 
@@ -207,6 +208,17 @@ static void join_pred(struct history *h, size_t i, uint32_t *seen, struct opid p
 	}
 }
 
+/* A token that replaces none, of a node that was there: its author had seen a deletion, the last one most likely. */
+static void join_deletion(struct history *h, size_t i, uint32_t *seen)
+{
+	for (size_t k = i; k > 0; k--) {
+		if (h->visits[k - 1].deletes) {
+			join_pred(h, i, seen, h->visits[k - 1].c.rev);
+			return;
+		}
+	}
+}
+
 /* What the author of visit i had seen: needs that of all before it. */
 static void note_seen(struct history *h, size_t i, const struct change *c)
 {
@@ -228,8 +240,12 @@ static void note_seen(struct history *h, size_t i, const struct change *c)
 	for (size_t k = 0; k < c->ops.count; k++) {
 		const struct op *op = &c->ops.items[k];
 
-		for (size_t p = 0; p < op->pred_count && id_eq(&op->node, &h->node); p++)
+		if (!id_eq(&op->node, &h->node))
+			continue;
+		for (size_t p = 0; p < op->pred_count; p++)
 			join_pred(h, i, seen, op->preds[p]);
+		if (op->kind == OP_TOUCH && op->pred_count == 0)
+			join_deletion(h, i, seen);
 	}
 }
 
@@ -247,6 +263,7 @@ static void note_change(struct history *h, size_t i, const struct change *c, str
 			continue;
 		v->lamport_first = v->lamport_first ? v->lamport_first : op->lamport;
 		v->lamport_last = op->lamport;
+		v->deletes = v->deletes || op->kind == OP_DELETE;
 	}
 	if (n)
 		memcpy(v->c.program, c->program.data, n);

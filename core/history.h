@@ -98,4 +98,12 @@ struct history_mark {
 int history_recent(struct db *db, const struct id *node, size_t max, struct history_mark **ret,
 		   size_t *ret_count);
 
+/**
+ * What was deleted from a directory: of each name that nothing shown has now the last one. dirs: also the
+ * directories that are there, if something below them was deleted, or finding that out would take
+ * long. fn is called without the lock.
+ */
+int history_deleted(struct db *db, const struct id *dir, bool dirs,
+		    void (*fn)(void *ctx, const struct node_info *n), void *ctx);
+
 #endif

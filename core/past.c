@@ -562,6 +562,19 @@ int past_child(struct past *p, const struct id *dir, const char *name, const str
 	return -ENOENT;
 }
 
+int past_node(struct past *p, const struct id *node, struct past_node *ret)
+{
+	AUTO(was_fini) struct was w = {0};
+	int r = was_of(p, node, &w);
+
+	if (r < 0 || !w.known)
+		return r < 0 ? r : -ENOENT;
+	struct child c = make_child(node, &w);
+	buf_fini(&c.name);
+	*ret = c.n;
+	return 0;
+}
+
 int past_resolve(struct past *p, const char *path, struct id *ret_id, const struct past_node **ret)
 {
 	struct id at = db_root(p->db);

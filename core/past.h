@@ -47,6 +47,8 @@ int past_children(struct past *p, const struct id *dir, const struct past_node *
 		  size_t *ret_count);
 /** One of them. */
 int past_child(struct past *p, const struct id *dir, const char *name, const struct past_node **ret);
+/** What is known of a node then, without its name. -ENOENT when it was not there. */
+int past_node(struct past *p, const struct id *node, struct past_node *ret);
 /** Along a path of names shown then; "" is the root, for which *ret is NULL. -ENOENT, -ENOTDIR. */
 int past_resolve(struct past *p, const char *path, struct id *ret_id, const struct past_node **ret);
 /** The content of a record, or a symlink's target, appended; *ret_chunked: it is a manifest (core/manifest.h). */

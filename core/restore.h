@@ -37,6 +37,12 @@ int restore_version(struct db *db, const struct id *node, struct history *h, siz
 int restore_when(struct db *db, const struct id *node, struct history *h, uint64_t ms,
 		 struct restored *ret);
 
+/**
+ * Brings something deleted back as (dir, name), a directory with all that was deleted in it. -ENOENT when it is there,
+ * -EEXIST the name is taken, -EXDEV dir is in another stream.
+ */
+int restore_deleted(struct db *db, const struct id *node, const struct id *dir, const char *name);
+
 /** What undo did. */
 struct undone {
 	uint64_t changes; /**< taken back, at least in part */

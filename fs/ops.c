@@ -152,6 +152,14 @@ void ops_close(struct ops_ctx *o, const struct fuse_file_info *fi)
 	close_one(o, open);
 }
 
+void ops_forget(struct ops_ctx *o, uint64_t ino, uint64_t count)
+{
+	if (!special_owns(ino))
+		vfs_forget(o->vfs, ino, count);
+	else if (o->special)
+		special_forget(o->special, ino, count);
+}
+
 /* ---- replies --------------------------------------------------------------------------------- */
 
 /* A failing reply means that the kernel has given the request up: only we remember it then. */
@@ -171,8 +179,8 @@ void ops_reply_entry(fuse_req_t req, int r, const struct stat *st)
 		return;
 	}
 	ops_entry(st, &e);
-	if (fuse_reply_entry(req, &e) < 0 && !special_owns(st->st_ino))
-		vfs_forget(o->vfs, st->st_ino, 1);
+	if (fuse_reply_entry(req, &e) < 0)
+		ops_forget(o, st->st_ino, 1);
 }
 
 void ops_reply_attr(fuse_req_t req, int r, const struct stat *st)

@@ -73,6 +73,8 @@ void ops_entry(const struct stat *st, struct fuse_entry_param *ret);
 /** How long the kernel may keep the attributes of ino. */
 double ops_timeout(uint64_t ino);
 
+/** Gives lookups of any inode back. */
+void ops_forget(struct ops_ctx *o, uint64_t ino, uint64_t count);
 /** Replies r; r is 0 or negative. */
 void ops_reply(fuse_req_t req, int r);
 /** Replies r, or the entry; gives the lookup count back when nobody waits for it any more. */

@@ -71,7 +71,9 @@ void ops_attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,
 void ops_attr_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	AUTO(buf_fini) struct buf target = {0};
-	int r = special_owns(ino) ? -EINVAL : vfs_readlink(ops_of(req)->vfs, ino, &target);
+	struct ops_ctx *o = ops_of(req);
+	int r = special_owns(ino) ? special_readlink(o->special, ino, &target)
+				  : vfs_readlink(o->vfs, ino, &target);
 
 	if (r < 0)
 		ops_reply(req, r);

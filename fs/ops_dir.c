@@ -103,14 +103,14 @@ static int add_plus(struct listing *l, const struct vfs_dirent *d, uint64_t next
 	size_t n = fuse_add_direntry_plus(l->req, l->bytes + l->len, l->cap - l->len, d->name, &e,
 					  (off_t)next);
 	bool fits = n <= l->cap - l->len;
-	bool counts = !dot && !special_owns(st.st_ino);
+	bool counts = !dot;
 
 	if (fits) {
 		l->len += n;
 		if (counts)
 			l->counted[l->counted_len++] = st.st_ino;
 	} else if (counts) {
-		vfs_forget(l->ops->vfs, st.st_ino, 1);
+		ops_forget(l->ops, st.st_ino, 1);
 	}
 	return fits;
 }
@@ -133,7 +133,7 @@ static int fill(struct listing *l, uint64_t index, const struct fuse_file_info *
 static void take_back(const struct listing *l)
 {
 	for (size_t i = 0; i < l->counted_len; i++)
-		vfs_forget(l->ops->vfs, l->counted[i], 1);
+		ops_forget(l->ops, l->counted[i], 1);
 }
 
 static void list(struct listing *l, size_t size, off_t off, const struct fuse_file_info *fi)

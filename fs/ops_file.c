@@ -127,16 +127,14 @@ static void read_special(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct special_handle *own = NULL;
 	const struct special_handle *h = special_begin(o, ino, fi, &own);
 
-	AUTO(buf_fini) struct buf chunks = {0};
-	int r = h ? special_read_chunks(h, (uint64_t)off, size, &chunks) : -ESTALE;
+	AUTO(buf_fini) struct buf data = {0};
+	int r = h ? special_read(h, (uint64_t)off, size, &data)
+		  : -ESTALE; /* a conflict that ended */
 
-	if (r == 0 || r == -ENODATA) {
-		struct slice s = r == 0 ? buf_slice(&chunks) : special_read(h, (uint64_t)off, size);
-
-		(void)fuse_reply_buf(req, (const char *)s.data, s.len);
-	} else {
-		ops_reply(req, r); /* a conflict that ended */
-	}
+	if (r < 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_buf(req, (const char *)data.data, data.len);
 	if (own)
 		special_close(o->special, own);
 }

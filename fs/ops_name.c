@@ -31,15 +31,9 @@ void ops_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	ops_reply_entry(req, r, &st);
 }
 
-static void forget(struct ops_ctx *o, uint64_t ino, uint64_t count)
-{
-	if (!special_owns(ino))
-		vfs_forget(o->vfs, ino, count);
-}
-
 void ops_name_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
-	forget(ops_of(req), ino, count);
+	ops_forget(ops_of(req), ino, count);
 	fuse_reply_none(req);
 }
 
@@ -50,7 +44,9 @@ void ops_name_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!special_owns(forgets[i].ino))
+		if (special_owns(forgets[i].ino))
+			ops_forget(o, forgets[i].ino, forgets[i].nlookup);
+		else
 			list[n++] = (struct vfs_forgotten){.ino = forgets[i].ino,
 							   .count = forgets[i].nlookup};
 		if (n == FORGETS_MAX || i + 1 == count) {
@@ -156,7 +152,9 @@ void ops_name_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct ops_ctx *o = ops_of(req);
 	struct vfs_caller c = ops_caller(req);
 
-	if (!ops_echo_remove(req, parent, name))
+	if (special_owns(parent) && o->special)
+		ops_reply(req, special_unlink(o->special, parent, name));
+	else if (!ops_echo_remove(req, parent, name))
 		ops_reply(req, ops_is_reserved(o, parent, name)
 				       ? -EPERM
 				       : vfs_unlink(o->vfs, &c, parent, name));
@@ -173,6 +171,18 @@ void ops_name_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 				       : vfs_rmdir(o->vfs, &c, parent, name));
 }
 
+/* Out of .blaze/deleted/: what was deleted comes back. */
+static int move_out(struct ops_ctx *o, uint64_t old_parent, const char *old_name,
+		    uint64_t new_parent, const char *new_name)
+{
+	struct id dir;
+	int r = special_owns(new_parent) ? -EPERM : check_new(o, new_parent, new_name);
+
+	if (r == 0 && vfs_node(o->vfs, new_parent, &dir) < 0)
+		r = -EXDEV; /* it stays on this device: a copy */
+	return r < 0 ? r : special_move_out(o->special, old_parent, old_name, &dir, new_name);
+}
+
 void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name,
 		     fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
@@ -183,7 +193,9 @@ void ops_name_rename(fuse_req_t req, fuse_ino_t old_parent, const char *old_name
 
 	if (ops_echo_remove(req, old_parent, old_name))
 		return;
-	if (!r)
+	if (special_owns(old_parent) && o->special)
+		r = move_out(o, old_parent, old_name, new_parent, new_name);
+	else if (!r)
 		r = vfs_rename(o->vfs, &c, old_parent, old_name, new_parent, new_name,
 			       platform_rename_flags(flags));
 	ops_reply(req, r);

@@ -1,8 +1,10 @@
 /* .blaze: a table of files, each made of one sentence or value, and snapshots of them. */
 #include "fs/special.h"
 
+#include "core/db_chunks.h"
 #include "core/thread.h"
 #include "fs/special_conflicts.h"
+#include "fs/special_past.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,6 @@
 #include <unistd.h>
 
 #define OWN_BIT (UINT64_C(1) << 63)
-#define PEER_NAME_BYTES DEVICE_LABEL_BYTES
 
 /** Directories first. KIND_NONE so that no inode number is just bit 63. */
 enum kind {
@@ -26,6 +27,7 @@ enum kind {
 	KIND_STATE,
 	KIND_VERSION,
 	KIND_CONFLICT,
+	KIND_PAST, /**< a file or directory of special_past.h */
 	KIND_PEER_STATE,
 	KIND_PEER_PATH,
 	KIND_PEER_RTT,
@@ -53,6 +55,7 @@ struct special {
 	struct special_options opt;
 	struct timespec started;
 	struct special_conflicts *conflicts;
+	struct special_past *past;
 	struct mutex lock;
 	struct slot *slots; /* protected by lock */
 	size_t slot_count;  /* protected by lock */
@@ -84,29 +87,6 @@ struct where {
 
 /* ---- what the files say ---------------------------------------------------------------------- */
 
-static const char readme[] =
-	"This directory tells how the database mounted here is doing. It exists only in the mount:\n"
-	"listings of the mount do not show it, nothing in it is synced, nothing in it can be written.\n"
-	"\n"
-	"  status       is it synced? one sentence, then problems, then a table of the other devices\n"
-	"  status.json  the same for programs, as one JSON object\n"
-	"  state        the same as one word: synced, syncing, offline or error\n"
-	"  version      the version of blaze that serves this mount\n"
-	"  peers/       one directory for every other device of this database, with one value a file:\n"
-	"    state        offline, connecting, syncing or synced\n"
-	"    path         how it is reached: direct or none\n"
-	"    rtt_ms       round trip in milliseconds, -1 if unknown\n"
-	"    behind       changes made here that it has not got yet\n"
-	"    last_seen    when it was last connected (UTC), or never\n"
-	"    fingerprint  its identity, as shown by `blaze init` there\n"
-	"  conflicts/   what lost when two devices changed the same thing, until a save changes it again:\n"
-	"    PATH@DEVICE  the bytes that DEVICE saved; in PATH, / is %2F and % is %25\n"
-	"    PATH@fields  fields of a JSON file, one a line: field, value, device, time (UTC)\n"
-	"\n"
-	"`blaze status` prints status; `blaze wait` waits until every change made here is on the\n"
-	"other devices. The attributes blaze.id and blaze.rev of a file tell which record it is:\n"
-	"getfattr -n blaze.id FILE.\n";
-
 static struct report_source source(const struct special *s)
 {
 	struct report_source src = s->opt.report;
@@ -134,26 +114,6 @@ static struct peer_status peer_status_of(const struct special *s, uint64_t actor
 	return p;
 }
 
-static void write_rtt(const struct peer_status *p, struct buf *out)
-{
-	if (p->rtt_us < 0)
-		buf_printf(out, "-1\n");
-	else
-		buf_printf(out, "%lld.%03d\n", (long long)(p->rtt_us / 1000),
-			   (int)(p->rtt_us % 1000));
-}
-
-static void write_fingerprint(const struct special *s, uint64_t actor, struct buf *out)
-{
-	struct device d;
-	char label[DEVICE_LABEL_BYTES];
-
-	if (db_member(s->opt.report.db, actor, &d) < 0)
-		return;
-	device_label(&d, label);
-	buf_printf(out, "%s\n", label);
-}
-
 static void write_peer(const struct special *s, const struct where *w, struct buf *out)
 {
 	struct peer_status p = peer_status_of(s, w->actor);
@@ -164,21 +124,21 @@ static void write_peer(const struct special *s, const struct where *w, struct bu
 	else if (w->kind == KIND_PEER_PATH)
 		buf_printf(out, "%s\n", connected ? "direct" : "none");
 	else if (w->kind == KIND_PEER_RTT)
-		write_rtt(&p, out);
+		special_put_rtt(&p, out);
 	else if (w->kind == KIND_PEER_BEHIND)
 		buf_printf(out, "%llu\n",
 			   (unsigned long long)db_peer_behind(s->opt.report.db, w->actor));
 	else if (w->kind == KIND_PEER_LAST_SEEN)
 		write_time(p.last_seen_ms, out);
 	else if (w->kind == KIND_PEER_FINGERPRINT)
-		write_fingerprint(s, w->actor, out);
+		special_put_fingerprint(s->opt.report.db, w->actor, out);
 }
 
 static void write_readme(const struct special *s, const struct where *w, struct buf *out)
 {
 	(void)s;
 	(void)w;
-	buf_append(out, readme, strlen(readme));
+	buf_append(out, special_readme, strlen(special_readme));
 }
 
 /** Appends the newline that a text file ends with. */
@@ -229,6 +189,8 @@ static const struct entry {
 	{"fingerprint", KIND_PEER_FINGERPRINT, KIND_PEER, write_peer},
 };
 
+static const char *const past_tops[] = {"at", "deleted", "history"};
+
 static bool is_dir(enum kind kind)
 {
 	return kind < KIND_README;
@@ -257,13 +219,23 @@ static uint64_t ino_from_where(const struct where *w)
 	return ino_of(w->kind, w->kind == KIND_CONFLICT ? w->conflict.number : w->slot);
 }
 
+static bool is_past(uint64_t ino)
+{
+	return special_owns(ino) && (ino & 0xff) == KIND_PAST;
+}
+
+static uint64_t past_number(uint64_t ino)
+{
+	return (ino & ~OWN_BIT) >> 8;
+}
+
 static int where_from_ino(struct special *s, uint64_t ino, struct where *ret)
 {
 	uint64_t number = (ino & ~OWN_BIT) >> 8;
 	struct where w = {.kind = (enum kind)(ino & 0xff), .slot = (size_t)number};
 	bool of_peer = w.kind == KIND_PEER || w.kind >= KIND_PEER_STATE;
 
-	if (!special_owns(ino) || w.kind == KIND_NONE || w.kind >= KIND_COUNT)
+	if (!special_owns(ino) || w.kind == KIND_NONE || w.kind >= KIND_COUNT || w.kind == KIND_PAST)
 		return -ENOENT;
 	if (w.kind == KIND_CONFLICT) {
 		*ret = (struct where){.kind = KIND_CONFLICT};
@@ -303,25 +275,6 @@ static size_t slot_of(struct special *s, uint64_t actor)
 
 /* ---- names of devices ------------------------------------------------------------------------ */
 
-/** The i-th device's name as a file name: its own, or its label where that would be unclear. */
-static void peer_name(const struct device *peers, size_t i, char out[PEER_NAME_BYTES])
-{
-	const char *name = peers[i].name;
-	bool clear = name[0] && name[0] != '.' && !strchr(name, '/');
-
-	for (size_t k = 0; k < i && clear; k++)
-		clear = strcmp(peers[k].name, name) != 0;
-	if (clear) {
-		memcpy(out, name, strlen(name) + 1);
-		return;
-	}
-	device_label(&peers[i], out);
-	for (char *p = out; *p; p++) {
-		if (*p == '/')
-			*p = '_';
-	}
-}
-
 static int find_peer(struct special *s, const char *name, size_t *ret_slot)
 {
 	struct device *peers = NULL;
@@ -329,9 +282,9 @@ static int find_peer(struct special *s, const char *name, size_t *ret_slot)
 	size_t slot = 0;
 
 	for (size_t i = 0; i < n && !slot; i++) {
-		char shown[PEER_NAME_BYTES];
+		char shown[SPECIAL_PEER_NAME_BYTES];
 
-		peer_name(peers, i, shown);
+		special_peer_name(peers, i, shown);
 		if (strcmp(shown, name) == 0)
 			slot = slot_of(s, peers[i].actor);
 	}
@@ -433,7 +386,8 @@ static void fill_stat(struct special *s, const struct where *w, struct stat *ret
 	};
 
 	if (is_dir(w->kind)) {
-		st.st_mode = S_IFDIR | 0500;
+		/* What lost is settled by removing it. */
+		st.st_mode = S_IFDIR | (w->kind == KIND_CONFLICTS ? 0700 : 0500);
 		st.st_nlink = 2;
 		st.st_mtim = s->started;
 	} else if (w->kind == KIND_CONFLICT) {
@@ -455,6 +409,35 @@ static void fill_stat(struct special *s, const struct where *w, struct stat *ret
 	st.st_ctim = st.st_mtim;
 	st.st_atim = st.st_mtim;
 	*ret = st;
+}
+
+static int past_stat(const struct special *s, int r, const struct special_past_info *info,
+		     struct stat *ret)
+{
+	if (r < 0)
+		return r;
+	special_past_stat(info, ret);
+	ret->st_ino = ino_of(KIND_PAST, info->number);
+	ret->st_uid = s->opt.uid;
+	ret->st_gid = s->opt.gid;
+	return 0;
+}
+
+/* One of at/, deleted/ and history/; -ENOENT for other names. */
+static int past_top(struct special *s, const char *name, struct stat *ret)
+{
+	struct special_past_info info;
+
+	for (size_t i = 0; i < countof(past_tops); i++) {
+		if (strcmp(past_tops[i], name) == 0)
+			return past_stat(
+				s,
+				special_past_get(s->past,
+						 special_past_number((enum special_past_top)i),
+						 &info),
+				&info, ret);
+	}
+	return -ENOENT;
 }
 
 bool special_is_reserved(const char *name)
@@ -496,6 +479,14 @@ int special_lookup(struct special *s, uint64_t parent, const char *name, struct 
 	struct where dir;
 	int r;
 
+	if (is_past(parent)) {
+		struct special_past_info info;
+
+		r = special_past_lookup(s->past, past_number(parent), name, &info);
+		return past_stat(s, r, &info, ret);
+	}
+	if (parent == ino_of(KIND_TOP, 0) && past_top(s, name, ret) == 0)
+		return 0;
 	if (parent == VFS_ROOT_INO) {
 		if (strcmp(name, SPECIAL_NAME) != 0)
 			return -ENOENT;
@@ -513,12 +504,51 @@ int special_lookup(struct special *s, uint64_t parent, const char *name, struct 
 int special_getattr(struct special *s, uint64_t ino, struct stat *ret)
 {
 	struct where w;
-	int r = where_from_ino(s, ino, &w);
 
+	if (is_past(ino)) {
+		struct special_past_info info;
+		int found = special_past_get(s->past, past_number(ino), &info);
+
+		return past_stat(s, found, &info, ret);
+	}
+	int r = where_from_ino(s, ino, &w);
 	if (r < 0)
 		return r;
 	fill_stat(s, &w, ret);
 	return 0;
+}
+
+void special_forget(struct special *s, uint64_t ino, uint64_t count)
+{
+	if (is_past(ino))
+		special_past_forget(s->past, past_number(ino), count);
+}
+
+int special_move_out(struct special *s, uint64_t parent, const char *name, const struct id *new_dir,
+		     const char *new_name)
+{
+	if (is_past(parent))
+		return special_past_move_out(s->past, past_number(parent), name, new_dir, new_name);
+	if (parent == ino_of(KIND_CONFLICTS, 0))
+		return special_conflicts_use(s->conflicts, name, new_dir, new_name);
+	return -EPERM;
+}
+
+int special_unlink(struct special *s, uint64_t parent, const char *name)
+{
+	return parent == ino_of(KIND_CONFLICTS, 0) ? special_conflicts_drop(s->conflicts, name)
+						   : -EPERM;
+}
+
+int special_readlink(struct special *s, uint64_t ino, struct buf *ret)
+{
+	struct manifest *none = NULL;
+	struct special_past_info info;
+	int r = is_past(ino) ? special_past_get(s->past, past_number(ino), &info) : -EINVAL;
+
+	if (r == 0 && !S_ISLNK(info.mode))
+		r = -EINVAL;
+	return r < 0 ? r : special_past_read(s->past, past_number(ino), ret, &none);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -534,11 +564,29 @@ static struct snapshot *last_ref(struct special *s, const struct where *w)
 	return snap;
 }
 
+static int open_past(struct special *s, uint64_t ino, struct special_handle **ret)
+{
+	struct special_handle *h = xcalloc(1, sizeof(*h));
+
+	h->db = s->opt.report.db;
+	h->snapshot = xcalloc(1, sizeof(*h->snapshot));
+	h->snapshot->ref_count = 1;
+	int r = special_past_read(s->past, past_number(ino), &h->snapshot->content,
+				  &h->snapshot->chunks);
+	if (r < 0)
+		special_close(s, h);
+	else
+		*ret = h;
+	return r;
+}
+
 static int open_as(struct special *s, uint64_t ino, bool shown, struct special_handle **ret)
 {
 	struct where w;
-	int r = where_from_ino(s, ino, &w);
 
+	if (is_past(ino))
+		return open_past(s, ino, ret);
+	int r = where_from_ino(s, ino, &w);
 	if (r < 0)
 		return r;
 	if (is_dir(w.kind))
@@ -566,22 +614,18 @@ int special_open_shown(struct special *s, uint64_t ino, struct special_handle **
 	return open_as(s, ino, true, ret);
 }
 
-int special_read_chunks(const struct special_handle *h, uint64_t offset, size_t size,
-			struct buf *ret)
-{
-	if (!h->snapshot->chunks)
-		return -ENODATA;
-	return db_chunks_read(h->db, h->snapshot->chunks, offset, size, ret);
-}
-
-struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size)
+int special_read(const struct special_handle *h, uint64_t offset, size_t size, struct buf *ret)
 {
 	struct slice all = buf_slice(&h->snapshot->content);
 
+	buf_clear(ret);
+	if (h->snapshot->chunks)
+		return db_chunks_read(h->db, h->snapshot->chunks, offset, size, ret);
 	if (offset >= all.len)
-		return SLICE(all.data, 0);
+		return 0;
 	size_t left = all.len - (size_t)offset;
-	return SLICE(all.data + offset, size < left ? size : left);
+	buf_append(ret, all.data + offset, size < left ? size : left);
+	return 0;
 }
 
 int special_lseek(const struct special_handle *h, uint64_t offset, int whence, uint64_t *ret)
@@ -609,7 +653,9 @@ static void list_add(struct special_dir *d, const char *name, uint64_t ino, mode
 	size_t n = strlen(name);
 
 	assert(n <= NAME_BYTES_MAX);
-	d->entries = xreallocarray(d->entries, d->count + 1, sizeof(*d->entries));
+	if ((d->count & (d->count - 1)) == 0)
+		d->entries =
+			xreallocarray(d->entries, d->count ? d->count * 2 : 1, sizeof(*d->entries));
 	struct listed *e = &d->entries[d->count++];
 	memcpy(e->name, name, n + 1);
 	e->ino = ino;
@@ -622,12 +668,12 @@ static void list_peers(struct special *s, struct special_dir *d)
 	size_t n = db_peers(s->opt.report.db, &peers);
 
 	for (size_t i = 0; i < n; i++) {
-		char name[PEER_NAME_BYTES];
+		char name[SPECIAL_PEER_NAME_BYTES];
 		size_t slot = slot_of(s, peers[i].actor);
 
 		if (!slot)
 			break;
-		peer_name(peers, i, name);
+		special_peer_name(peers, i, name);
 		list_add(d, name, ino_of(KIND_PEER, slot), S_IFDIR);
 	}
 	free(peers);
@@ -643,11 +689,32 @@ static void list_conflicts(struct special *s, struct special_dir *d)
 	free(all);
 }
 
+static void list_past(void *ctx, const char *name, uint64_t number, mode_t type)
+{
+	list_add(ctx, name, ino_of(KIND_PAST, number), type);
+}
+
+static int open_past_dir(struct special *s, uint64_t ino, struct special_dir **ret)
+{
+	struct special_dir *d = xcalloc(1, sizeof(*d));
+
+	list_add(d, ".", ino, S_IFDIR);
+	list_add(d, "..", ino_of(KIND_TOP, 0), S_IFDIR);
+	int r = special_past_list(s->past, past_number(ino), list_past, d);
+	if (r < 0)
+		special_closedir(s, d);
+	else
+		*ret = d;
+	return r;
+}
+
 int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret)
 {
 	struct where w;
-	int r = where_from_ino(s, ino, &w);
 
+	if (is_past(ino))
+		return open_past_dir(s, ino, ret);
+	int r = where_from_ino(s, ino, &w);
 	if (r < 0)
 		return r;
 	if (!is_dir(w.kind))
@@ -664,6 +731,9 @@ int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret)
 			list_add(d, e->name, ino_of(e->kind, w.slot),
 				 is_dir(e->kind) ? S_IFDIR : S_IFREG);
 	}
+	for (size_t i = 0; w.kind == KIND_TOP && i < countof(past_tops); i++)
+		list_add(d, past_tops[i],
+			 ino_of(KIND_PAST, special_past_number((enum special_past_top)i)), S_IFDIR);
 	if (w.kind == KIND_PEERS)
 		list_peers(s, d);
 	if (w.kind == KIND_CONFLICTS)
@@ -701,6 +771,7 @@ struct special *special_create(const struct special_options *options)
 	s->slots = xcalloc(1, sizeof(*s->slots));
 	s->slot_count = 1;
 	s->conflicts = special_conflicts_create(options->report.db);
+	s->past = special_past_create(options->report.db);
 	return s;
 }
 
@@ -714,6 +785,7 @@ void special_destroy(struct special *s)
 	}
 	free(s->slots);
 	special_conflicts_destroy(s->conflicts);
+	special_past_destroy(s->past);
 	mutex_fini(&s->lock);
 	free(s);
 }

@@ -4,13 +4,14 @@
  *
  *   README  status  status.json  state  version  peers/NAME/{state,path,rtt_ms,behind,last_seen,fingerprint}
  *   conflicts/{PATH@DEVICE,PATH@fields} (fs/special_conflicts.h)
+ *   at/TIME/…  deleted/…  history/… (fs/special_past.h)
  *
  * Programs ask for the size first and open afterwards, so a file's content is made when it is looked at
  * and kept for SPECIAL_KEEP_MS: lookup, getattr and open within that time speak of the same bytes; only
  * a conflict that ends meanwhile is -ENOENT. An open file keeps its bytes until it is closed. Making them
  * takes the database's lock for a moment and never waits for the network.
  *
- * Knows nothing of FUSE. Inode numbers have bit 63 set; there are no lookup counts. All functions return
+ * Knows nothing of FUSE. Inode numbers have bit 63 set; lookup counts matter for at/, deleted/ and history/ only. All functions return
  * 0 or a negative errno unless they say otherwise, and may be called from any thread.
  */
 #ifndef BLAZE_FS_SPECIAL_H
@@ -25,6 +26,14 @@
 #define SPECIAL_PEERS_MAX 1024
 
 struct special;
+/** The text of README. */
+extern const char special_readme[];
+#define SPECIAL_PEER_NAME_BYTES DEVICE_LABEL_BYTES
+/** The i-th device's name as a file name: its own, or its label where that would be unclear. */
+void special_peer_name(const struct device *peers, size_t i, char out[SPECIAL_PEER_NAME_BYTES]);
+/** Milliseconds, -1 unknown; what `blaze init` showed there. */
+void special_put_rtt(const struct peer_status *p, struct buf *out);
+void special_put_fingerprint(struct db *db, uint64_t actor, struct buf *out);
 struct special_handle; /**< an open file */
 struct special_dir;    /**< an open directory */
 
@@ -52,17 +61,27 @@ bool special_is_reserved(const char *name);
 
 /** parent: the mount's root or one of ours. -ENOENT, -ENOTDIR. */
 int special_lookup(struct special *s, uint64_t parent, const char *name, struct stat *ret);
+/** The kernel forgets that many lookups of ino. */
+void special_forget(struct special *s, uint64_t ino, uint64_t count);
+/**
+ * rename(2) out of deleted/: brings it back as `new_name` in the directory that shows new_dir. -EEXIST, -EXDEV as
+ * restore_deleted(). Out of conflicts/, over the record it belongs to: that value is used from now on; elsewhere
+ * -EXDEV. -EPERM for anything else.
+ */
+int special_move_out(struct special *s, uint64_t parent, const char *name, const struct id *new_dir,
+		     const char *new_name);
+/** In conflicts/: what is shown is kept, and this no longer. -EPERM elsewhere. */
+int special_unlink(struct special *s, uint64_t parent, const char *name);
+/** A symlink's target, NUL not included. -EINVAL for what is none. */
+int special_readlink(struct special *s, uint64_t ino, struct buf *ret);
 int special_getattr(struct special *s, uint64_t ino, struct stat *ret);
 
 /** For reading; -EISDIR. */
 int special_open(struct special *s, uint64_t ino, struct special_handle **ret);
 /** The same, with the bytes of which special_getattr() spoke last, for who cannot keep it open meanwhile. */
 int special_open_shown(struct special *s, uint64_t ino, struct special_handle **ret);
-/** Borrowed until the handle is closed; fewer bytes only at the end. */
-struct slice special_read(const struct special_handle *h, uint64_t offset, size_t size);
-/** The same for a large value that lost: appends. -ENODATA: it is special_read() that can. */
-int special_read_chunks(const struct special_handle *h, uint64_t offset, size_t size,
-			struct buf *ret);
+/** Up to size bytes into *ret (cleared first); fewer only at the end. -EIO: a chunk is not here. */
+int special_read(const struct special_handle *h, uint64_t offset, size_t size, struct buf *ret);
 /** SEEK_DATA and SEEK_HOLE. -ENXIO past the end. */
 int special_lseek(const struct special_handle *h, uint64_t offset, int whence, uint64_t *ret);
 void special_close(struct special *s, struct special_handle *h);

@@ -2,6 +2,7 @@
 #include "fs/special_conflicts.h"
 
 #include "core/digest.h"
+#include "core/resolve.h"
 #include "core/thread.h"
 #include "fs/special.h"
 
@@ -318,6 +319,65 @@ int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct 
 	int r = w.found ? 0 : db_losers(c->db, &node, take_value, &w);
 	*ret_chunks = w.chunks;
 	return r < 0 ? r : w.found ? 0 : -ENOENT;
+}
+
+/* What a name stands for; op is 0 for a record's fields. */
+static int find_loser(struct special_conflicts *c, const char *name, struct id *ret_node,
+		      struct opid *ret_op)
+{
+	struct special_conflict found;
+	int r = special_conflicts_find(c, name, &found);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&c->lock);
+	const struct entry *e = by_number_locked(c, found.number);
+	if (e) {
+		*ret_node = e->node;
+		*ret_op = e->op;
+	}
+	mutex_unlock(&c->lock);
+	return e ? 0 : -ENOENT;
+}
+
+/* The list is made anew when it is asked for next. */
+static void forget_list(struct special_conflicts *c)
+{
+	mutex_lock(&c->lock);
+	c->made = false;
+	mutex_unlock(&c->lock);
+}
+
+int special_conflicts_drop(struct special_conflicts *c, const char *name)
+{
+	struct opid op;
+	struct id node;
+	int r = find_loser(c, name, &node, &op);
+
+	if (r == 0)
+		r = op.lamport ? resolve_drop(c->db, &node, op) : resolve_keep(c->db, &node);
+	forget_list(c);
+	return r < 0 ? r : 0;
+}
+
+int special_conflicts_use(struct special_conflicts *c, const char *name, const struct id *dir,
+			  const char *new_name)
+{
+	struct opid op;
+	struct id node;
+	struct id there = {0};
+	int r = find_loser(c, name, &node, &op);
+
+	if (r < 0)
+		return r;
+	struct txn *t = db_begin(c->db);
+	r = db_child(t, dir, new_name, &there);
+	db_abort(t);
+	if (r < 0 || !op.lamport || !id_eq(&there, &node))
+		return -EXDEV;
+	r = resolve_use(c->db, &node, op);
+	forget_list(c);
+	return r < 0 ? r : 0;
 }
 
 void special_conflicts_put_time(uint64_t ms, struct buf *out)

@@ -50,6 +50,12 @@ int special_conflicts_get(struct special_conflicts *c, uint64_t number,
 int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out,
 			   struct manifest **ret_chunks);
 
+/** The value, or the fields, were reviewed: what is shown is kept. -ENOENT. */
+int special_conflicts_drop(struct special_conflicts *c, const char *name);
+/** rename(2) to (dir, new_name): the value is used, if that is its record. -EXDEV if not, or if it is fields. */
+int special_conflicts_use(struct special_conflicts *c, const char *name, const struct id *dir,
+			  const char *new_name);
+
 /** "2026-11-22T14:01:58Z" */
 void special_conflicts_put_time(uint64_t ms, struct buf *out);
 

@@ -55,10 +55,10 @@ def test_version_as_text_and_json(device):
 
 def test_help_lists_every_command(device):
     text = device.run('--help').stdout
-    assert all(c in text for c in ('init', 'mount', 'umount', 'pair', 'status', 'wait', 'log', 'diff', 'restore', 'undo', 'version'))
+    assert all(c in text for c in ('init', 'mount', 'umount', 'pair', 'status', 'wait', 'log', 'diff', 'restore', 'undo', 'conflicts', 'version'))
 
 
-@pytest.mark.parametrize('command', ['init', 'mount', 'umount', 'pair', 'status', 'wait', 'log', 'diff', 'restore', 'undo', 'version'])
+@pytest.mark.parametrize('command', ['init', 'mount', 'umount', 'pair', 'status', 'wait', 'log', 'diff', 'restore', 'undo', 'conflicts', 'version'])
 def test_every_command_explains_itself(device, command):
     assert f'blaze {command}' in device.run(command, '--help').stdout
 

@@ -1,0 +1,157 @@
+/* Settling: values that lost are taken away, or all that stands in the way of one of them. */
+#include "core/doc_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct settling {
+	const struct doc *d;
+	const struct id *node;
+	const struct doc_stamp *stamp;
+	struct ops *ops;
+	struct opid only; /**< lamport 0 = all of them */
+};
+
+/* An operation that takes away `count` siblings. */
+static void add_removal(struct settling *s, bool raw, struct slice path, const struct opid *ids,
+			size_t count)
+{
+	if (count == 0)
+		return;
+	struct op *op = ops_add(s->ops, raw ? OP_UNRAW : OP_UNSET, s->node, ++*s->stamp->lamport);
+	struct opid *preds = ops_preds(s->ops, op, count);
+	memcpy(preds, ids, count * sizeof(*preds));
+	if (!raw)
+		op->path = arena_copy(&s->ops->arena, path);
+}
+
+static void drop_loser(void *ctx, const struct doc_loser *l)
+{
+	struct settling *s = ctx;
+
+	if (s->only.lamport == 0 || opid_eq(s->only, l->id))
+		add_removal(s, l->raw, l->path, &l->id, 1);
+}
+
+/* Which siblings of a register go. */
+enum which {
+	WHICH_ALL,
+	WHICH_OTHERS, /**< than `only` */
+	WHICH_TEXTS   /**< scalars and arrays */
+};
+
+static void remove_from(struct settling *s, bool raw, struct slice path, struct reg reg,
+			enum which which)
+{
+	AUTO(free_ptr) struct opid *ids = xcalloc(reg.count, sizeof(*ids));
+	size_t n = 0;
+
+	for (uint32_t i = reg.first; i != DOC_NONE; i = s->d->sibs[i].next) {
+		const struct sib *sib = &s->d->sibs[i];
+
+		if ((which == WHICH_OTHERS && opid_eq(sib->id, s->only)) ||
+		    (which == WHICH_TEXTS && sib->kind != VALUE_TEXT))
+			continue;
+		ids[n++] = sib->id;
+	}
+	add_removal(s, raw, path, ids, n);
+}
+
+static void remove_field(struct settling *s, uint32_t f, enum which which)
+{
+	AUTO(buf_fini) struct buf path = {0};
+
+	doc_path(s->d, f, &path);
+	remove_from(s, false, path.len ? buf_slice(&path) : SLICE("", 0), s->d->fields[f].reg,
+		    which);
+}
+
+struct search {
+	struct opid id;
+	struct buf path;
+	bool raw;
+	bool found;
+};
+
+static void find_loser(void *ctx, const struct doc_loser *l)
+{
+	struct search *s = ctx;
+
+	if (!opid_eq(s->id, l->id))
+		return;
+	s->found = true;
+	s->raw = l->raw;
+	buf_slice_append(&s->path, l->path);
+}
+
+/* What is beneath a value that is none but an object's members. */
+static void remove_beneath(struct settling *s, uint32_t top)
+{
+	for (uint32_t f = doc_walk(s->d, top, top, true); f != DOC_NONE;
+	     f = doc_walk(s->d, f, top, true)) {
+		if (s->d->fields[f].reg.count)
+			remove_field(s, f, WHICH_ALL);
+	}
+}
+
+static void use_field(struct settling *s, struct slice path)
+{
+	uint32_t f = doc_field_at((struct doc *)(uintptr_t)s->d, path, false);
+	bool text = false;
+
+	if (f == DOC_NONE)
+		return;
+	for (uint32_t i = s->d->fields[f].reg.first; i != DOC_NONE; i = s->d->sibs[i].next)
+		text = text ||
+		       (opid_eq(s->d->sibs[i].id, s->only) && s->d->sibs[i].kind == VALUE_TEXT);
+	for (uint32_t up = f; up != 0;) {
+		up = s->d->fields[up].parent;
+		remove_field(s, up, WHICH_TEXTS);
+	}
+	remove_field(s, f, WHICH_OTHERS);
+	if (text)
+		remove_beneath(s, f);
+}
+
+bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *node,
+		const struct doc_stamp *stamp, struct ops *ops)
+{
+	struct settling s = {.d = d, .node = node, .stamp = stamp, .ops = ops, .only = id};
+	struct search found = {.id = id};
+	size_t first = ops->count;
+
+	if (!use) {
+		doc_losers(d, drop_loser, &s);
+		return ops->count > first;
+	}
+	doc_losers(d, find_loser, &found);
+	if (found.found && found.raw)
+		remove_from(&s, true, SLICE("", 0), d->raw, WHICH_OTHERS);
+	else if (found.found)
+		use_field(&s, found.path.len ? buf_slice(&found.path) : SLICE("", 0));
+	buf_fini(&found.path);
+	return ops->count > first;
+}
+
+bool doc_shown_at(const struct doc *d, const struct doc_loser *l, struct doc_loser *ret)
+{
+	*ret = *l;
+	ret->value = SLICE("", 0);
+	if (l->raw) {
+		uint32_t best = doc_reg_best(d, d->raw);
+
+		if (best == DOC_NONE)
+			return false;
+		ret->id = d->sibs[best].id;
+		ret->hlc = d->sibs[best].hlc;
+		return true;
+	}
+	uint32_t f = doc_field_at((struct doc *)(uintptr_t)d, l->path, false);
+	uint32_t text = DOC_NONE;
+	if (f == DOC_NONE || !d->fields[f].live || doc_shows_object(d, f, &text) || text == DOC_NONE)
+		return false;
+	ret->value = d->sibs[text].value;
+	ret->id = d->sibs[text].id;
+	ret->hlc = d->sibs[text].hlc;
+	return true;
+}
