@@ -12,17 +12,42 @@ struct settling {
 	struct opid only; /**< lamport 0 = all of them */
 };
 
+static uint32_t find_raw(const struct doc *d, struct opid id)
+{
+	uint32_t i = d->raw.first;
+
+	while (i != DOC_NONE && !opid_eq(d->sibs[i].id, id))
+		i = d->sibs[i].next;
+	return i;
+}
+
+/* A text goes when all its edits are named that nothing was built upon. */
+static void add_raw_removal(struct settling *s, struct opid id)
+{
+	uint32_t i = find_raw(s->d, id);
+	const struct root *root = i != DOC_NONE && s->d->sibs[i].root != DOC_NONE
+					  ? &s->d->roots[s->d->sibs[i].root]
+					  : NULL;
+	size_t n = root ? root->count : 1;
+	struct op *op = ops_add(s->ops, OP_UNRAW, s->node, ++*s->stamp->lamport);
+	struct opid *preds = ops_preds(s->ops, op, n);
+
+	for (size_t k = 0; k < n; k++)
+		preds[k] = root ? root->heads[k].id : id;
+}
+
 /* An operation that takes away `count` siblings. */
 static void add_removal(struct settling *s, bool raw, struct slice path, const struct opid *ids,
 			size_t count)
 {
-	if (count == 0)
+	for (size_t i = 0; raw && i < count; i++)
+		add_raw_removal(s, ids[i]);
+	if (count == 0 || raw)
 		return;
-	struct op *op = ops_add(s->ops, raw ? OP_UNRAW : OP_UNSET, s->node, ++*s->stamp->lamport);
+	struct op *op = ops_add(s->ops, OP_UNSET, s->node, ++*s->stamp->lamport);
 	struct opid *preds = ops_preds(s->ops, op, count);
 	memcpy(preds, ids, count * sizeof(*preds));
-	if (!raw)
-		op->path = arena_copy(&s->ops->arena, path);
+	op->path = arena_copy(&s->ops->arena, path);
 }
 
 static void drop_loser(void *ctx, const struct doc_loser *l)

@@ -150,8 +150,6 @@ static int undo_job(struct txn *t, const struct job *j)
 									    undo_content};
 	int done = 0;
 
-	if (!j->before.alive && j->after.alive)
-		return undo_birth(t, j);
 	if (j->before.alive && !j->after.alive)
 		done = undo_death(t, j);
 	for (size_t i = 0; done >= 0 && i < countof(steps); i++) {
@@ -162,38 +160,59 @@ static int undo_job(struct txn *t, const struct job *j)
 	return done;
 }
 
-/* Directories come to life before what is in them, and go after it. */
+static bool is_birth(const struct job *j)
+{
+	return !j->before.alive && j->after.alive;
+}
+
+/* What was brought to life goes, directories when they are empty. The number that went, or an error. */
+static int undo_births(struct txn *t, const struct jobs *jobs)
+{
+	AUTO(free_ptr) bool *gone = xcalloc(jobs->count, sizeof(*gone));
+	int count = 0;
+
+	for (bool again = true; again;) {
+		again = false;
+		for (size_t i = jobs->count; i > 0; i--) {
+			int r = is_birth(&jobs->items[i - 1]) && !gone[i - 1]
+					? undo_birth(t, &jobs->items[i - 1])
+					: 0;
+
+			if (r < 0)
+				return r;
+			gone[i - 1] = gone[i - 1] || r > 0;
+			again = again || r > 0;
+			count += r > 0;
+		}
+	}
+	return count;
+}
+
 static int run(struct db *db, const struct jobs *jobs, struct undone *ret)
 {
 	struct txn *t = db_begin_command(db, "blaze undo");
-	bool changed = false;
+	size_t done = 0;
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < jobs->count; i++) {
-		const struct job *j = &jobs->items[i];
-		bool birth = !j->before.alive && j->after.alive;
-
-		if (!birth)
-			r = undo_job(t, j);
-		changed = changed || r > 0;
-		ret->nodes += !birth && r > 0;
-		ret->kept += !birth && r == 0;
-	}
-	for (size_t i = jobs->count; r >= 0 && i > 0; i--) {
-		const struct job *j = &jobs->items[i - 1];
-
-		if (j->before.alive || !j->after.alive)
+		if (is_birth(&jobs->items[i]))
 			continue;
-		r = undo_job(t, j);
-		changed = changed || r > 0;
-		ret->nodes += r > 0;
-		ret->kept += r == 0;
+		r = undo_job(t, &jobs->items[i]);
+		done += r > 0;
 	}
-	if (r < 0 || !changed) {
+	if (r >= 0)
+		r = undo_births(t, jobs);
+	if (r < 0) {
 		db_abort(t);
-		return r < 0 ? r : 0;
+		return r;
 	}
-	return db_commit(t);
+	done += (size_t)r;
+	ret->nodes += done;
+	ret->kept += jobs->count - done;
+	if (done)
+		return db_commit(t);
+	db_abort(t);
+	return 0;
 }
 
 /* ---- which changes --------------------------------------------------------------------------- */
