@@ -330,6 +330,10 @@ static int delete_one(struct txn *t, const struct id *id)
 
 	if (!tn)
 		return -EIO;
+	if (tn->n.held) {
+		hold_clear(t, tn);
+		return tree_reindex(t, tn);
+	}
 	if (tn->n.token_count == 0)
 		return 0;
 	struct id stream = tn->n.stream;

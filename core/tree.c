@@ -50,8 +50,7 @@ static int children_edit(struct txn *t, const struct node *n, bool add)
 	return 0;
 }
 
-/* Brings the index in line with whether the node is alive, and its parents after it. */
-static int reindex(struct txn *t, struct txn_node *tn)
+int tree_reindex(struct txn *t, struct txn_node *tn)
 {
 	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
 		bool alive = node_is_alive(&tn->n);
@@ -87,7 +86,7 @@ static int unindex(struct txn *t, struct txn_node *tn)
 	assert(parent->n.child_count > 0);
 	parent->n.child_count--;
 	parent->dirty = true;
-	return reindex(t, parent);
+	return tree_reindex(t, parent);
 }
 
 int tree_unplace(struct txn *t, struct txn_node *tn)
@@ -111,7 +110,7 @@ int tree_place(struct txn *t, struct txn_node *tn, const struct tree_place *to)
 	tn->n.place = to->move;
 	tn->dirty = true;
 	tn->projected = tn->projected || moved; /* the shown name may stay the same */
-	return reindex(t, tn);
+	return tree_reindex(t, tn);
 }
 
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor)
@@ -236,11 +235,20 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 {
 	static const struct opid none;
 
+	bool lived = tn->n.token_count > 0;
+	int r = 0;
+
 	node_touch(&tn->n, op->preds, op->pred_count, op->kind == OP_TOUCH ? stamp.id : none);
+	if (lived && tn->n.token_count == 0)
+		r = hold_deleted(t, tn, stamp);
+	else if (tn->n.held && tn->n.token_count > 0)
+		hold_clear(t, tn);
+	if (r < 0)
+		return r;
 	if (stamp_beats(stamp, tn->n.last))
 		tn->n.last = stamp;
 	tn->dirty = true;
-	return reindex(t, tn);
+	return tree_reindex(t, tn);
 }
 
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp)
