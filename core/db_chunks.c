@@ -60,6 +60,18 @@ int db_manifest(struct txn *t, const struct id *node, struct manifest **ret)
 	return manifest_decode(buf_slice(&shown), ret) < 0 ? -EIO : 0;
 }
 
+bool db_chunks_are_here(struct db *db, struct slice manifest)
+{
+	struct manifest *m = NULL;
+	bool all = manifest_decode(manifest, &m) == 0;
+
+	for (size_t i = 0; all && i < m->count; i++)
+		all = chunk_id_is_zero(&m->entries[i].id) ||
+		      packs_state(db->packs, &m->entries[i].id) == PACKS_INDEXED;
+	manifest_unref(m);
+	return all;
+}
+
 /* The chunk, from the few read last or from its pack. The cache's lock is held. */
 static int read_cached(struct db *db, const struct chunk_id *id, const struct buf **ret)
 {

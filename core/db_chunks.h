@@ -33,6 +33,11 @@ int db_old_shown(struct txn *t, const struct id *node, struct buf *ret, bool *re
  */
 int db_put_chunks(struct txn *t, const struct id *node, const struct doc *base,
 		  struct slice manifest);
+/**
+ * Whether all chunks of a manifest are here. Those of what a node shows are; those of an old version may never have
+ * been fetched, for something newer had replaced it already. Without the lock.
+ */
+bool db_chunks_are_here(struct db *db, struct slice manifest);
 /** Appends what is in [offset, offset + size) of the file. Without the lock. -EIO: a chunk is damaged or gone. */
 int db_chunks_read(struct db *db, const struct manifest *m, uint64_t offset, size_t size,
 		   struct buf *ret);

@@ -176,7 +176,8 @@ static void read_content(struct restoring *r, struct item *it)
 {
 	if (it->kind == NODE_DIR)
 		return;
-	if (past_read(r->past, &it->was, &it->content, &it->chunked) == 0)
+	if (past_read(r->past, &it->was, &it->content, &it->chunked) == 0 &&
+	    (!it->chunked || db_chunks_are_here(r->db, buf_slice(&it->content))))
 		return;
 	it->unreadable = true;
 	r->ret->missing++;

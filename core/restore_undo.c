@@ -58,6 +58,8 @@ static int undo_content(struct txn *t, const struct job *j)
 		return -EIO;
 	if (tn->n.kind == NODE_DIR || same || !j->before.known)
 		return 0;
+	if (j->before.chunked && !db_chunks_are_here(t->db, buf_slice(&j->before.content)))
+		return -ENODATA; /* it had been replaced before this device fetched it */
 	int r = txn_doc(t, tn, &now);
 	if (r < 0)
 		return r;

@@ -513,6 +513,34 @@ static void test_unasked(void)
 	(void)printf("ok unasked\n");
 }
 
+/* A version that was replaced before it was fetched is not fetched, and is known not to be here. */
+static void test_replaced_version_is_not_fetched(void)
+{
+	AUTO(buf_fini) struct buf x = {0};
+	AUTO(buf_fini) struct buf y = {0};
+	AUTO(buf_fini) struct buf old = {0};
+	struct side s[2];
+	bool chunked = false;
+
+	family(s, 2);
+	(void)meet(&s[0], &s[1]);
+	fill(&x, 2 * MIB, 51);
+	fill(&y, 3 * MIB, 52);
+	save(&s[0], "f", &x);
+	struct txn *t = db_begin(s[0].db);
+	struct id node = node_of(&s[0], t, "f");
+	CHECK(db_shown(t, &node, &old, &chunked) == 0 && chunked);
+	db_abort(t);
+	save(&s[0], "f", &y);
+	struct line l = meet(&s[0], &s[1]);
+	CHECK(l.chunk_bytes < 4 * MIB && db_is_acked(s[0].db));
+	check_shows(&s[1], "f", &y);
+	CHECK(db_chunks_are_here(s[0].db, buf_slice(&old)));
+	CHECK(!db_chunks_are_here(s[1].db, buf_slice(&old)));
+	part(s, 2);
+	(void)printf("ok replaced_version_is_not_fetched\n");
+}
+
 /* Random saves, meetings and cuts; then everybody shows the same. */
 static void test_random(void)
 {
@@ -577,6 +605,7 @@ int main(void)
 	test_saved_while_waiting();
 	test_forged();
 	test_unasked();
+	test_replaced_version_is_not_fetched();
 	for (unsigned i = 0; i < count; i++) {
 		seed = 1000 + i;
 		test_random();
