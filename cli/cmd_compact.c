@@ -3,6 +3,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/compact.h"
+#include "core/snapshot.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -32,6 +33,12 @@ static void say(struct out *out, const struct compact_stats *s, uint64_t before)
 			   "%" PRIu64 " change%s wait until every device has them: blaze status says "
 			   "which lacks some.\n",
 			   waiting, show_plural(waiting));
+	if (s->missing_count)
+		out_printf(out,
+			   "%" PRIu64
+			   " change%s from before this device joined %s still on the way here.\n",
+			   s->missing_count, show_plural(s->missing_count),
+			   s->missing_count == 1 ? "is" : "are");
 	if (s->silent_count)
 		out_printf(out,
 			   "%zu device%s not heard of for 90 days, and not waited for; what they wrote "
@@ -64,14 +71,19 @@ static int compact_serve(struct service *s, struct out *out, int argc, char **ar
 			strerror(-r));
 	if (!o.json) {
 		say(out, &stats, before);
+		if (db_is_doubtful(s->db))
+			out_warn(out,
+				 "the history that came is not that of the state this device began with; "
+				 "pair it again, with another device");
 		return CODE_OK;
 	}
 	out_printf(out,
 		   "{\"v\":1,\"changes\":%" PRIu64 ",\"acknowledged\":%" PRIu64
 		   ",\"compact\":%" PRIu64 ",\"strata\":%" PRIu64 ",\"bytes\":%" PRIu64
-		   ",\"silent\":%zu}\n",
+		   ",\"silent\":%zu,\"missing\":%" PRIu64 ",\"doubtful\":%s}\n",
 		   stats.change_count, stats.cut_count, stats.folded_count, stats.strata_count,
-		   stats.strata_bytes, stats.silent_count);
+		   stats.strata_bytes, stats.silent_count, stats.missing_count,
+		   db_is_doubtful(s->db) ? "true" : "false");
 	return CODE_OK;
 }
 

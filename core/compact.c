@@ -2,6 +2,8 @@
 #include "core/compact.h"
 
 #include "core/db_i.h"
+#include "core/snapshot.h"
+#include "core/snapshot_i.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +86,7 @@ size_t db_cut(struct db *db, struct feed_pos **ret)
 	struct feed_pos *cut = xcalloc(db->feed_count, sizeof(*cut));
 	size_t n = db->feed_count;
 
+	snapshot_expire(db, t->now_ms);
 	note_members(t);
 	for (size_t i = 0; i < n; i++) {
 		const struct feed *f = &db->feeds[i];
@@ -113,6 +116,8 @@ static bool has_many_loose(struct db *db)
 
 int db_compact_step(struct db *db)
 {
+	if (db_is_installing(db))
+		return db_snapshot_step(db);
 	AUTO(free_ptr) struct feed_pos *cut = NULL;
 	size_t n = db_cut(db, &cut);
 	int r = has_many_loose(db) ? db_seal(db) : 0;
@@ -143,6 +148,7 @@ int db_get_compact_stats(struct db *db, struct compact_stats *ret)
 		const struct feed *f = &db->feeds[i];
 
 		s.change_count += f->seq;
+		s.missing_count += f->snap - f->filled;
 		s.cut_count += cut_locked(db, f, t->now_ms);
 		s.folded_count += f->folded < f->seq ? f->folded : f->seq;
 	}

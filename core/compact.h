@@ -29,6 +29,7 @@ struct compact_stats {
 	uint64_t folded_count; /**< of those, in strata */
 	uint64_t strata_count;
 	uint64_t strata_bytes;
+	uint64_t missing_count; /**< of those, older than this device and not here yet (core/snapshot.h) */
 	size_t silent_count; /**< members that are not waited for */
 };
 

@@ -453,6 +453,7 @@ static int open_chunks(struct db *db, struct why *why)
 
 static void db_free(struct db *db)
 {
+	snapshot_fini(db);
 	packs_close(db->packs);
 	store_close(db->store);
 	wants_fini(&db->wants);
@@ -544,6 +545,9 @@ int db_sync(struct db *db)
 
 		/* What lacks chunks is not here. */
 		uint64_t seq = wants_limit(&db->wants, &f->stream, f->actor, f->seq);
+
+		if (!snapshot_covers(db, f))
+			continue;
 
 		now[n++] = (struct feed_pos){.stream = f->stream, .actor = f->actor, .seq = seq};
 	}

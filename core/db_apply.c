@@ -108,6 +108,8 @@ void db_held_back(struct db *db)
 
 int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor)
 {
+	if ((db->installing || db->snapshot_taker) && !id_eq(stream, &db->auth_stream))
+		return -EAGAIN;
 	if (!member_find(db, actor))
 		return -EACCES;
 	if (!feed_find(db, stream, actor) && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)

@@ -21,6 +21,11 @@ struct feed {
 	uint64_t lamport;  /**< highest of the feed */
 	uint64_t folded;   /**< the changes up to here are in strata; may be ahead of seq */
 	uint8_t head[DIGEST_BYTES]; /**< hash of the last envelope */
+	/** The changes up to `snap` came as a snapshot; of those, the log is here up to `filled`. 0 = all is here. */
+	uint64_t snap;
+	uint64_t filled;
+	uint8_t snap_head[DIGEST_BYTES]; /**< hash of the envelope that ends with `snap`, as its sender said */
+	uint8_t fill_head[DIGEST_BYTES]; /**< and of the one that ends with `filled` */
 	uint64_t swept; /**< no envelopes are left that start up to here; in memory only */
 	uint64_t retry_at; /**< the cut at which there may be a whole stratum to fold; in memory only */
 };
@@ -80,8 +85,6 @@ struct db {
 	uint64_t hlc;
 	uint64_t arrival;      /**< number the next envelope gets */
 	uint64_t record_count; /**< visible records */
-	bool holds;	       /**< hold_enable() was called */
-	uint64_t joined_ms;    /**< before which deletions are not held */
 	uint64_t held_back;    /**< envelopes refused since start because something was missing */
 	struct feed *feeds;    /**< sorted by (stream, actor) */
 	size_t feed_count;
@@ -95,9 +98,13 @@ struct db {
 	struct acked *acked;
 	size_t acked_count;
 	struct wants wants;
-	uint64_t arrivals;		   /**< chunks that came from peers */
-	bool chunks_due;		   /**< atomic: somebody should flush them */
-	struct strata_cache *strata_cache; /**< or NULL */
+	uint64_t arrivals;			 /**< chunks that came from peers */
+	bool chunks_due;			 /**< atomic: somebody should flush them */
+	struct strata_cache *strata_cache;	 /**< or NULL */
+	struct snapshot_source *snapshot_source; /**< that is being given to others, or NULL */
+	const void *snapshot_taker; /**< the connection through which one is coming in, or NULL */
+	bool installing; /**< a snapshot that is all here: nothing is applied before it is done */
+	bool doubtful;	 /**< the history received is not that of the snapshot */
 };
 
 /** A node as this transaction sees it. */
@@ -203,6 +210,8 @@ void txn_attach_side(struct txn *t, struct txn_node *tn);
 
 /* txn_wants.c */
 /** Applies an operation to the node's loaded document. */
+/** Takes doc as the node's whole state, from a snapshot; what it names may be missing here. */
+void txn_import_doc(struct txn *t, struct txn_node *tn, struct doc *doc);
 void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, struct stamp stamp);
 /** For txn_doc(): what a waiting node shows. */
 int txn_load_shown(struct txn *t, struct txn_node *tn, struct slice rendered);
@@ -245,6 +254,8 @@ struct id tree_new_id(const struct id *parent, struct slice name, enum node_kind
 		      unsigned generation);
 /** The stream that children of parent belong to. */
 struct id tree_stream_below(struct txn *t, const struct txn_node *parent);
+/** Brings the index in line with whether the node is alive, and its parents after it. */
+int tree_reindex(struct txn *t, struct txn_node *tn);
 /** What tells a node apart from a sibling of the same name, in front of its extension: "~1a2b3c4d". */
 #define TREE_SUFFIX_BYTES 10
 void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
@@ -252,19 +263,12 @@ void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
 
-/** Brings the index of living children in line with whether the node is alive, and its parents after it. */
-int tree_reindex(struct txn *t, struct txn_node *tn);
-
-/* hold.c */
-/** A change deleted the node, which is still indexed: holds it if it is one of very many. */
-int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp);
-/** The node is held no more, because it lives again or was deleted here. The caller reindexes. */
-void hold_clear(struct txn *t, struct txn_node *tn);
-
 /* tree_dirs.c */
 /** Applies the MOVE of a directory of this stream: at once, or in tree_dirs_settle(). */
 int tree_dirs_move(struct txn *t, const struct id *stream, struct txn_node *tn,
 		   const struct tree_place *to);
+/** Whether this MOVE of a directory is in the log. */
+bool tree_dirs_know(struct txn *t, const struct id *stream, struct opid move);
 /** Puts all directories where the moves applied so far want them. */
 int tree_dirs_settle(struct txn *t);
 /** What is in memory of directories no longer says what the store says. */
@@ -294,12 +298,21 @@ void feed_arrival_value(struct buf *value, const struct feed *f, uint64_t first,
 /** Stores an envelope as the feed's next. */
 void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
 		 struct slice envelope);
+/** Whether some change of this device is not in an envelope yet. */
+bool feed_has_loose(const struct db *db);
 /** Own changes that some peer did not acknowledge yet. */
 uint64_t feed_pending_locked(struct db *db);
 
 /* compact.c */
 /** As db_heard(), within a transaction; true if there is something to write. */
 bool compact_heard(struct txn *t, struct acked *a);
+
+/* snapshot.c, snapshot_install.c */
+void snapshot_fini(struct db *db);
+/** What a former run left half done. */
+int snapshot_load(struct db *db);
+/** Whether all of the feed's changes are applied here: not while they are being installed. */
+bool snapshot_covers(const struct db *db, const struct feed *f);
 
 /* strata.c, strata_apply.c */
 /** Folds one stratum of what is below the cut. 1 = done, 0 = there is not a whole one, -EIO, -ENOSPC. */
@@ -328,7 +341,7 @@ void db_held_back(struct db *db);
 /** Applies what an envelope held to this transaction's copy of the feed. -EAGAIN, -EBADMSG. */
 int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range *range,
 		     struct slice changes);
-/** -EACCES not a member, -EBADMSG more feeds than anybody has. */
+/** -EACCES not a member, -EBADMSG more feeds than anybody has, -EAGAIN a snapshot comes first. */
 int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor);
 
 /* changes.c */

@@ -2,7 +2,8 @@
  * Feeds: what is applied of every (stream, device), how this device's own loose changes become sealed
  * envelopes, in which order envelopes are passed on, and what other devices acknowledged.
  *
- *   f stream actor             varint seq, sealed, declared, lamport, folded; 32 bytes head
+ *   f stream actor             varint seq, sealed, declared, lamport, folded; 32 bytes head; varint snap;
+ *                              if that is not 0: varint filled, 32 bytes snap_head, 32 bytes fill_head
  *   c stream actor seq         an own change not yet sealed
  *   e stream actor seq_first   8 bytes arrival, 32 bytes hash of the envelope before, the envelope
  *   q arrival                  16 bytes stream, 8 bytes actor, varint seq_first, varint seq_last,
@@ -104,6 +105,12 @@ void feed_write(struct txn *t, const struct feed *f)
 	buf_varint(&value, f->lamport);
 	buf_varint(&value, f->folded);
 	buf_append(&value, f->head, sizeof(f->head));
+	buf_varint(&value, f->snap);
+	if (f->snap) {
+		buf_varint(&value, f->filled);
+		buf_append(&value, f->snap_head, sizeof(f->snap_head));
+		buf_append(&value, f->fill_head, sizeof(f->fill_head));
+	}
 	store_put(t->store, buf_slice(&key), buf_slice(&value));
 }
 
@@ -128,6 +135,12 @@ static bool load_feed(void *ctx, struct slice key, struct slice value)
 	f.lamport = reader_varint(&v);
 	f.folded = reader_varint(&v);
 	reader_copy(&v, f.head, sizeof(f.head));
+	f.snap = reader_varint(&v);
+	if (f.snap) {
+		f.filled = reader_varint(&v);
+		reader_copy(&v, f.snap_head, sizeof(f.snap_head));
+		reader_copy(&v, f.fill_head, sizeof(f.fill_head));
+	}
 	if (reader_finish(&k) < 0 || reader_finish(&v) < 0 || f.sealed > f.seq) {
 		l->bad = true;
 		return false;
@@ -345,6 +358,11 @@ static const struct feed *loose_feed(const struct db *db)
 	return found;
 }
 
+bool feed_has_loose(const struct db *db)
+{
+	return loose_feed(db) != NULL;
+}
+
 int db_seal(struct db *db)
 {
 	for (;;) {
@@ -377,7 +395,7 @@ size_t db_have(struct db *db, struct feed_pos **ret)
 	for (size_t i = 0; i < db->feed_count; i++) {
 		const struct feed *f = &db->feeds[i];
 
-		if (f->sealed)
+		if (f->sealed && snapshot_covers(db, f))
 			vv[n++] = (struct feed_pos){
 				.stream = f->stream, .actor = f->actor, .seq = f->sealed};
 	}

@@ -58,7 +58,8 @@ struct store {
 	leveldb_writebatch_t *syncing; /**< what the running barrier is about, or NULL */
 	struct store_txn *deferred;    /**< goes before the next batch, in the same; or NULL */
 	struct store_cache *known;     /**< of what is written, not of what is deferred */
-	size_t iter_count;	       /**< open iterators: the handle may not be closed */
+	struct store_view *views;
+	size_t iter_count; /**< open iterators: the handle may not be closed */
 	struct cond iter_gone;
 	uint64_t written; /**< batches ever written */
 	uint64_t synced;  /**< of those, on stable storage */
@@ -114,12 +115,29 @@ static struct store *store_alloc(const char *dir)
 	return s;
 }
 
+struct store_view {
+	struct store *s;
+	leveldb_readoptions_t *options;
+	const leveldb_snapshot_t *snapshot; /**< NULL: stale; protected by the store's lock */
+	struct store_view *next;
+};
+
+static void drop_views(struct store *s)
+{
+	for (struct store_view *v = s->views; v; v = v->next) {
+		if (v->snapshot)
+			leveldb_release_snapshot(s->db, v->snapshot);
+		v->snapshot = NULL;
+	}
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
 		return;
 	if (s->db) {
 		(void)store_sync(s);
+		drop_views(s);
 		leveldb_close(s->db);
 	}
 	store_abort(s->deferred);
@@ -260,6 +278,7 @@ static int heal_locked(struct store *s, leveldb_writebatch_t *extra, bool frees)
 	/* No callback of a scan writes, so this ends. */
 	while (s->iter_count)
 		cond_wait(&s->iter_gone, &s->lock);
+	drop_views(s);
 	if (s->db)
 		leveldb_close(s->db);
 	int r = open_with_ballast(s, NULL);
@@ -566,18 +585,24 @@ struct store_iter {
 	leveldb_iterator_t *it;
 };
 
+/* The lock is held; the handle is open. */
+static struct store_iter *iter_create(struct store *s, leveldb_readoptions_t *options)
+{
+	struct store_iter *i = xmalloc(sizeof(*i));
+
+	i->s = s;
+	i->it = leveldb_create_iterator(s->db, options);
+	s->iter_count++;
+	return i;
+}
+
 struct store_iter *store_iter_create(struct store *s, struct slice start)
 {
 	mutex_lock(&s->lock);
-	leveldb_iterator_t *it = s->db ? leveldb_create_iterator(s->db, s->read_options) : NULL;
-	s->iter_count += it != NULL;
+	struct store_iter *i = s->db ? iter_create(s, s->read_options) : NULL;
 	mutex_unlock(&s->lock);
-	if (!it)
-		return NULL;
-	struct store_iter *i = xmalloc(sizeof(*i));
-	i->s = s;
-	i->it = it;
-	leveldb_iter_seek(it, (const char *)start.data, start.len);
+	if (i)
+		leveldb_iter_seek(i->it, (const char *)start.data, start.len);
 	return i;
 }
 
@@ -614,4 +639,89 @@ int store_iter_destroy(struct store_iter *i)
 		return 0;
 	leveldb_free(message);
 	return -EIO;
+}
+
+/* ---- views -------------------------------------------------------------------------------------- */
+
+struct store_view *store_view_create(struct store *s)
+{
+	struct store_view *v = NULL;
+
+	if (store_write_deferred(s) < 0)
+		return NULL;
+	mutex_lock(&s->lock);
+	if (s->db && !s->failure) {
+		v = xcalloc(1, sizeof(*v));
+		v->s = s;
+		v->snapshot = leveldb_create_snapshot(s->db);
+		v->options = leveldb_readoptions_create();
+		leveldb_readoptions_set_verify_checksums(v->options, 1);
+		leveldb_readoptions_set_snapshot(v->options, v->snapshot);
+		v->next = s->views;
+		s->views = v;
+	}
+	mutex_unlock(&s->lock);
+	return v;
+}
+
+void store_view_destroy(struct store_view *v)
+{
+	if (!v)
+		return;
+	mutex_lock(&v->s->lock);
+	for (struct store_view **p = &v->s->views; *p; p = &(*p)->next) {
+		if (*p == v) {
+			*p = v->next;
+			break;
+		}
+	}
+	if (v->snapshot)
+		leveldb_release_snapshot(v->s->db, v->snapshot);
+	mutex_unlock(&v->s->lock);
+	leveldb_readoptions_destroy(v->options);
+	free(v);
+}
+
+int store_view_scan(struct store_view *v, struct slice prefix, struct slice from,
+		    bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx)
+{
+	struct slice start = from.len ? from : prefix;
+	struct slice key;
+	struct slice value;
+
+	mutex_lock(&v->s->lock);
+	struct store_iter *i = v->snapshot ? iter_create(v->s, v->options) : NULL;
+	mutex_unlock(&v->s->lock);
+	if (!i)
+		return -ESTALE;
+	leveldb_iter_seek(i->it, (const char *)start.data, start.len);
+	while (store_iter_get(i, &key, &value) && key.len >= prefix.len &&
+	       memcmp(key.data, prefix.data, prefix.len) == 0 && fn(ctx, key, value))
+		store_iter_next(i);
+	return store_iter_destroy(i);
+}
+
+struct taken {
+	struct slice key;
+	struct buf *value;
+	bool found;
+};
+
+static bool take_exact(void *ctx, struct slice key, struct slice value)
+{
+	struct taken *t = ctx;
+
+	t->found = slice_eq(key, t->key);
+	if (t->found)
+		buf_slice_append(t->value, value);
+	return false;
+}
+
+int store_view_read(struct store_view *v, struct slice key, struct buf *ret)
+{
+	struct taken t = {.key = key, .value = ret};
+
+	buf_clear(ret);
+	int r = store_view_scan(v, key, SLICE("", 0), take_exact, &t);
+	return r < 0 ? r : t.found ? 0 : -ENOENT;
 }

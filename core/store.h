@@ -27,9 +27,9 @@
  *   v device8 stream16 actor8   core/feed: what devices acknowledged
  *   x node16 ...                core/doc_text: logs of edits, see there
  *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
- *   D ...                       core/hold: bulk deletions, see there
  *   u device8                   core/feed: when devices were heard of
  *   C stream16 actor8 seq8      core/strata: strata, by their last change
+ *   Z ...                       core/snapshot: one that is coming in
  *
  * Threads: any. Batches are atomic; the caller orders them.
  */
@@ -88,5 +88,18 @@ void store_abort(struct store_txn *t);
 
 /** A read of what is committed, without a transaction. */
 int store_read(struct store *s, struct slice key, struct buf *ret);
+
+/* ---- views: the store as it was at a moment ------------------------------------------------------ */
+
+struct store_view;
+
+/** What is deferred is written first. NULL: the store is closed or failed. Destroy it before store_close(). */
+struct store_view *store_view_create(struct store *s);
+void store_view_destroy(struct store_view *v);
+/** As store_scan(). -ESTALE: the store had to be opened anew, and the view is gone. */
+int store_view_scan(struct store_view *v, struct slice prefix, struct slice from,
+		    bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
+/** As store_read(), or -ESTALE. */
+int store_view_read(struct store_view *v, struct slice key, struct buf *ret);
 
 #endif

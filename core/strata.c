@@ -300,7 +300,9 @@ static bool fold_begin(struct fold *f, const struct feed_pos *cut, uint8_t sign_
 	db_lock(db);
 	struct feed *feed = feed_find(db, &cut->stream, cut->actor);
 	const struct member *m = member_find(db, cut->actor);
-	bool useful = feed && m && feed->folded < cut->seq && cut->seq >= feed->retry_at;
+	/* Before the log is all here, nobody knows where strata begin. */
+	bool useful = feed && m && feed->snap == 0 && feed->folded < cut->seq &&
+		      cut->seq >= feed->retry_at;
 	if (useful) {
 		f->at = (struct envelope_place){
 			.root_key = db->root_key, .stream = cut->stream, .actor = cut->actor};

@@ -103,14 +103,14 @@ int strata_put(struct txn *t, struct feed *f, const struct stratum *s, struct sl
 	int r = store_get(t->store, buf_slice(&key), &value);
 	if (r != -ENOENT)
 		return r;
-	/* Where the first of what is here already of it stands: what depends on that must come after. */
+	/* Where its first envelope stands, if that is here: what depends on it must come after. */
 	feed_key(&key, 'e', &f->stream, f->actor);
 	feed_key(&from, 'e', &f->stream, f->actor);
 	buf_be64(&from, s->seq_first);
 	r = store_scan(t->store, buf_slice(&key), buf_slice(&from), take_arrival, &first);
 	if (r < 0)
 		return r;
-	if (!first.found || first.seq > last)
+	if (!first.found || first.seq != s->seq_first)
 		first.arrival = (*arrival)++;
 	strata_key(&key, &f->stream, f->actor, last);
 	buf_be64(&value, first.arrival);

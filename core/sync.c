@@ -9,6 +9,7 @@
 
 #include "core/compact.h"
 #include "core/sync_chunks.h"
+#include "core/sync_snapshot.h"
 #include "core/sync_strata.h"
 
 #include <stdlib.h>
@@ -68,6 +69,7 @@ struct sync {
 	bool pong_came;
 	uint64_t pong_us;
 	struct sync_chunks *chunks;
+	struct sync_snapshot *snapshot;
 };
 
 static int pos_cmp(const void *a, const void *b)
@@ -142,6 +144,7 @@ struct sync *sync_create(const struct sync_options *options)
 	s->peer = options->peer;
 	s->now_ms = options->now_ms;
 	s->chunks = sync_chunks_create(s->db, s->peer);
+	s->snapshot = sync_snapshot_create(s->db, s->peer);
 	(void)strncpy(s->endpoint, options->endpoint, ENDPOINT_MAX);
 	return s;
 }
@@ -156,6 +159,7 @@ void sync_destroy(struct sync *s)
 		vv_fini(&s->told[i].vv);
 	free(s->told);
 	sync_chunks_destroy(s->chunks);
+	sync_snapshot_destroy(s->snapshot);
 	free(s);
 }
 
@@ -323,6 +327,8 @@ int sync_receive(struct sync *s, struct slice message)
 	if (type >= SYNC_CHUNKS_WANT && type <= SYNC_CHUNKS_MORE)
 		return sync_chunks_receive(s->chunks, type, &r);
 	s->idle_at = 0;
+	if (type >= SYNC_SNAPSHOT_ASK && type <= SYNC_LOG)
+		return sync_snapshot_receive(s->snapshot, type, &r);
 	switch (type) {
 	case MESSAGE_HELLO:
 		return receive_hello(s, &r);
@@ -545,6 +551,13 @@ static bool next_small(struct sync *s, struct buf *out)
 	return false;
 }
 
+static int next_background(struct sync *s, struct buf *out)
+{
+	int r = s->vv_known ? sync_snapshot_next_log(s->snapshot, out) : 0;
+
+	return r != 0 ? r : sync_chunks_next_bulk(s->chunks, out);
+}
+
 int sync_next(struct sync *s, struct buf *out)
 {
 	buf_clear(out);
@@ -560,22 +573,30 @@ int sync_next(struct sync *s, struct buf *out)
 		return 1;
 	uint64_t generation = db_generation(s->db);
 	if (s->idle_at == generation + 1)
-		return sync_chunks_next_bulk(s->chunks, out);
+		return next_background(s, out);
 	int waited = s->strata.count ? sync_strata_retry(&s->strata) : 0;
 	if (waited < 0)
 		return waited;
 	if (!s->digest_sent)
 		return next_digest(s, out);
-	if (s->have_wanted || (s->stuck && generation != s->stuck_at))
-		return next_have(s, out);
-	int r = s->vv_known ? next_envelope(s, out) : 0;
+	int r = sync_snapshot_next(s->snapshot, out);
+	if (r != 0)
+		return r;
+	if (s->have_wanted || (s->stuck && generation != s->stuck_at)) {
+		r = sync_snapshot_before_have(s->snapshot, out);
+		if (r == 0)
+			r = next_have(s, out);
+		if (r != -EAGAIN)
+			return r;
+	}
+	r = s->vv_known ? next_envelope(s, out) : 0;
 	if (r != 0)
 		return r;
 	if (next_ack(s, out))
 		return 1;
-	s->in_sync = s->vv_known && !s->stuck && same_changes(s);
+	s->in_sync = s->vv_known && !s->stuck && !s->have_wanted && same_changes(s);
 	s->idle_at = generation + 1;
-	return sync_chunks_next_bulk(s->chunks, out);
+	return next_background(s, out);
 }
 
 void sync_get_info(const struct sync *s, struct sync_info *ret)

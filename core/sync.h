@@ -13,6 +13,7 @@
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
  *   PING 6, PONG 7   8 bytes, echoed
  *   8 to 11     chunks: core/sync_chunks.h
+ *   21 to 25    snapshots: core/sync_snapshot.h
  *   STRATUM 20  16 bytes stream, 8 bytes actor, a stratum (core/stratum.h)
  *
  * Envelopes go out in the order they were applied here, which is a causal order. A stratum goes where its

@@ -47,6 +47,14 @@ static void log_add(struct txn *t, const struct id *stream, const struct id *nod
 	store_put(t->store, log_key(&key, stream, to->move), buf_slice(&value));
 }
 
+bool tree_dirs_know(struct txn *t, const struct id *stream, struct opid move)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+
+	return store_get(t->store, log_key(&key, stream, move), &value) == 0;
+}
+
 struct loading {
 	struct moves *moves;
 	bool bad;

@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct importing {
+	struct txn *t;
+	struct txn_node *tn;
+};
+
 static struct txn_want *find(const struct txn *t, const struct id *node, struct opid op)
 {
 	for (size_t i = 0; i < t->want_count; i++) {
@@ -71,6 +76,31 @@ void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, stru
 	tn->is_rendered = false;
 	tn->content_changed = tn->content_changed || !missing;
 	try_whole(t, tn);
+}
+
+static void want_missing(void *ctx, struct opid id, struct slice manifest)
+{
+	struct importing *i = ctx;
+	/* Its change's number is not known here: nothing of that author's is acknowledged before. */
+	const struct want want = {.node = i->tn->n.id, .op = id, .stream = i->tn->n.stream, .seq = 1};
+
+	if (!wants_have_all(i->t->db->packs, manifest))
+		set(i->t, &want, false);
+}
+
+void txn_import_doc(struct txn *t, struct txn_node *tn, struct doc *doc)
+{
+	struct importing i = {t, tn};
+
+	doc_destroy(STEAL(tn->shown));
+	doc_destroy(tn->doc);
+	tn->doc = doc;
+	doc_manifests(doc, want_missing, &i);
+	if (!is_whole(t, tn))
+		tn->shown = doc_create();
+	txn_attach_side(t, tn);
+	tn->doc_changed = true;
+	tn->content_changed = true;
 }
 
 static struct slice key_want(struct buf *key, const struct id *node, struct opid op)

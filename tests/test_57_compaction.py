@@ -93,6 +93,52 @@ def test_a_new_device_gets_all_of_it(clusters, directory):
     assert summaries(b, 'doc/big.txt') == summaries(a, 'doc/big.txt')
 
 
+def small_history(node, records=30, edits=5000):
+    for i in range(edits):
+        node.write(f'people/{i % records}.json', f'{{"n": {i // records}, "name": "record {i % records}"}}\n')
+
+
+def history_is_whole(node):
+    return node.json('compact', '--dry-run', node.database)['missing'] == 0
+
+
+def test_a_new_device_starts_from_a_snapshot_and_has_the_history_in_the_end(clusters, directory):
+    cluster = clusters(2)
+    a, b = cluster.nodes[0], Node(directory, 'late')
+    small_history(a)
+    a.path('people/7.json').unlink()
+    a.wait()
+    compact(a)
+    cluster.nodes.append(b)
+    cluster.join(b)
+    cluster.synced()
+    eventually(lambda: history_is_whole(b), 20, 'the history has come')
+    assert summaries(b, 'people/3.json') == summaries(a, 'people/3.json')
+    a.stop()                     # the old device dies
+    b.write('people/3.json', '{"n": "from b"}\n')
+    assert len(b.log('people/3.json')) == 168 and not b.exists('people/7.json')
+    assert len(b.log('people/7.json')) == 168  # also of what was deleted before it came
+
+
+def test_a_new_device_that_is_killed_again_and_again_has_all_in_the_end(clusters, directory):
+    cluster = clusters(2)
+    a, b = cluster.nodes[0], Node(directory, 'late')
+    small_history(a)
+    a.wait()
+    compact(a)
+    cluster.nodes.append(b)
+    cluster.join(b)
+    for i in range(4):
+        for _ in range(3 * i):
+            b.status()
+        b.kill9().mount()
+        b.write(f'people/b{i}.json', f'{{"b": {i}}}\n')
+    cluster.synced()
+    eventually(lambda: history_is_whole(b), 20, 'the history has come')
+    assert summaries(b, 'people/3.json') == summaries(a, 'people/3.json')
+    assert all(a.text(f'people/b{i}.json') == f'{{"b": {i}}}\n' for i in range(4))
+
+
 def test_kill_while_packing_loses_nothing(node):
     for cycle in range(6):
         last = rewrite(node, 'big.txt', 22, 100 * cycle)

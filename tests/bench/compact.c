@@ -1,9 +1,12 @@
 /*
- * What compaction saves and costs: RECORDS records, EDITS edits of one field each, no mount. Prints one JSON
- * object. Usage: compact DIR RECORDS EDITS
+ * What compaction saves and costs: RECORDS records, EDITS edits of one field each, no mount; then two new devices,
+ * one that takes a snapshot and one that does not. Prints one JSON object a line. Usage: compact DIR RECORDS EDITS
  */
 #include "core/compact.h"
 #include "core/keys.h"
+#include "core/snapshot.h"
+#include "core/sync.h"
+#include "core/sync_snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +46,74 @@ static void put(struct db *db, const struct id *dir, unsigned record, const unsi
 	buf_printf(&text, "\n}\n");
 	if (db_put_content(t, &id, NULL, buf_slice(&text)) < 0 || db_commit(t) < 0)
 		abort();
+}
+
+/* Messages from one to the other until nobody has anything to say, or the newcomer has the state. */
+static size_t talk(struct sync *from[2], struct db *newcomer, bool refuse, bool to_the_end)
+{
+	const uint8_t none = SYNC_SNAPSHOT_NONE;
+	AUTO(buf_fini) struct buf m = {0};
+	size_t bytes = 0;
+	unsigned quiet = 0;
+
+	while (quiet < 3) {
+		bool busy = false;
+
+		for (unsigned i = 0; i < 2; i++) {
+			if (sync_next(from[i], &m) != 1)
+				continue;
+			bytes += m.len;
+			busy = true;
+			if (refuse && m.data[0] == SYNC_SNAPSHOT_ASK
+				    ? sync_receive(from[i], SLICE(&none, 1)) < 0
+				    : sync_receive(from[!i], buf_slice(&m)) < 0)
+				abort();
+		}
+		AUTO(free_ptr) struct snapshot_gap *gaps = NULL;
+		if (!to_the_end && db_snapshot_gaps(newcomer, &gaps) > 0)
+			return bytes;
+		if (!busy && db_sync(newcomer) < 0)
+			abort();
+		quiet = busy || db_is_installing(newcomer) ? 0 : quiet + 1;
+	}
+	return bytes;
+}
+
+static void add_device(const char *base, struct db *db, bool with_snapshot)
+{
+	struct why why = {""};
+	struct keys *keys = NULL;
+	struct db *newcomer = NULL;
+	AUTO(buf_fini) struct buf welcome = {0};
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(free_ptr) char *key = xasprintf("%s/key%d", base, with_snapshot);
+	AUTO(free_ptr) char *dir = xasprintf("%s/db%d", base, with_snapshot);
+
+	if (keys_create(key, "new", &keys, &why) < 0)
+		abort();
+	db_welcome(db, &welcome);
+	keys_cert(keys, &cert);
+	if (db_join(dir, keys, buf_slice(&welcome), &why) < 0 ||
+	    db_open(dir, keys, NULL, &newcomer, &why) < 0 || db_admit(db, buf_slice(&cert)) < 0)
+		abort();
+	const struct sync_options to_old = {
+		.db = newcomer, .peer = db_actor(db), .endpoint = "", .now_ms = 1};
+	const struct sync_options to_new = {
+		.db = db, .peer = db_actor(newcomer), .endpoint = "", .now_ms = 1};
+	struct sync *both[2] = {sync_create(&to_old), sync_create(&to_new)};
+	uint64_t start = monotonic_us();
+	size_t bytes = talk(both, newcomer, !with_snapshot, !with_snapshot);
+	uint64_t state = monotonic_us();
+	size_t more = talk(both, newcomer, !with_snapshot, true);
+	uint64_t end = monotonic_us();
+	(void)printf("{\"snapshot\":%s,\"state_s\":%.2f,\"state_bytes\":%zu,\"all_s\":%.2f,"
+		     "\"all_bytes\":%zu}\n",
+		     with_snapshot ? "true" : "false", (double)(state - start) / 1e6, bytes,
+		     (double)(end - start) / 1e6, bytes + more);
+	sync_destroy(both[0]);
+	sync_destroy(both[1]);
+	db_close(newcomer);
+	keys_destroy(keys);
 }
 
 int main(int argc, char **argv)
@@ -102,6 +173,8 @@ int main(int argc, char **argv)
 		(double)longest / 1000, (unsigned long long)s.folded_count,
 		(unsigned long long)s.strata_count,
 		(double)s.strata_bytes / (double)(s.folded_count ? s.folded_count : 1));
+	add_device(argv[1], db, true);
+	add_device(argv[1], db, false);
 	db_close(db);
 	keys_destroy(keys);
 	free(values);

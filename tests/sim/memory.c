@@ -273,6 +273,52 @@ int store_iter_destroy(struct store_iter *i)
 	return 0;
 }
 
+/* Keys and values stay in the arena while the store is open. */
+struct store_view {
+	struct store copy;
+};
+
+struct store_view *store_view_create(struct store *s)
+{
+	struct store_view *v = xcalloc(1, sizeof(*v));
+
+	write_all(s, NULL);
+	v->copy.count = s->count;
+	v->copy.entries = xmemdup(s->entries, s->count * sizeof(*s->entries));
+	return v;
+}
+
+void store_view_destroy(struct store_view *v)
+{
+	if (!v)
+		return;
+	free(v->copy.entries);
+	free(v);
+}
+
+int store_view_scan(struct store_view *v, struct slice prefix, struct slice from,
+		    bool (*fn)(void *ctx, struct slice key, struct slice value), void *ctx)
+{
+	for (size_t i = lower_bound(&v->copy, from.len ? from : prefix); i < v->copy.count; i++) {
+		const struct entry *e = &v->copy.entries[i];
+
+		if (e->key.len < prefix.len || memcmp(e->key.data, prefix.data, prefix.len) != 0 ||
+		    !fn(ctx, e->key, e->value))
+			break;
+	}
+	return 0;
+}
+
+int store_view_read(struct store_view *v, struct slice key, struct buf *ret)
+{
+	const struct entry *e = lookup(&v->copy, key);
+
+	buf_clear(ret);
+	if (e)
+		buf_slice_append(ret, e->value);
+	return e ? 0 : -ENOENT;
+}
+
 /* ---- disks ------------------------------------------------------------------------------------- */
 
 void disk_save(const char *dir)

@@ -371,9 +371,76 @@ static void test_new_device(unsigned run)
 		side_destroy(&sides[i]);
 }
 
+static size_t gaps_of(struct side *s)
+{
+	AUTO(free_ptr) struct snapshot_gap *gaps = NULL;
+
+	return db_snapshot_gaps(s->db, &gaps);
+}
+
+/*
+ * A new device takes a snapshot over connections that are cut, while it and the others go on; one member is
+ * away all the time and has written something. Returns whether a snapshot was used.
+ */
+static bool test_snapshot(unsigned run)
+{
+	struct side sides[4];
+	char what[32];
+	bool used = false;
+
+	(void)snprintf(what, sizeof(what), "snapshot %u", run);
+	stratum_changes = 1 + rnd(12);
+	family(sides, 3, run);
+	random_rounds(sides, 3, rnd(4));
+	heal(sides, 3);
+	for (unsigned k = rnd(12); k > 0; k--)
+		edit(&sides[2]);
+	random_rounds(sides, 2, 3);
+	compact_some(&sides[0]);
+	side_create(&sides[3], run, 3);
+	side_join(&sides[3], &sides[0]);
+	heal(sides, 2);
+	for (unsigned k = rnd(3) ? 0 : rnd(12); k > 0; k--) /* before it has heard of anything */
+		edit(&sides[3]);
+	for (unsigned cuts = rnd(6); cuts > 0; cuts--) {
+		cut_after = 1 + rnd(20);
+		(void)talk(&sides[rnd(2)], &sides[3]);
+		used = used || gaps_of(&sides[3]) > 0;
+		if (rnd(3) == 0)
+			reopen(&sides[rnd(2) ? 0 : 3]);
+		if (rnd(3) == 0)
+			edit(&sides[rnd(4)]);
+		if (rnd(3) == 0)
+			(void)db_snapshot_step(sides[3].db);
+	}
+	cut_after = rnd(2) ? 0 : 40;
+	(void)talk(&sides[0], &sides[3]);
+	used = used || gaps_of(&sides[3]) > 0;
+	random_rounds(sides, 2, 1);
+	heal(sides, 2);
+	for (unsigned pass = 0; pass < 3; pass++) {
+		(void)talk(&sides[3], &sides[1]);
+		(void)talk(&sides[0], &sides[3]);
+		(void)talk(&sides[2], &sides[pass ? 3 : 0]);
+	}
+	heal(sides, 4);
+	expect_equal(sides, 4, what);
+	assert(gaps_of(&sides[3]) == 0 && !db_is_doubtful(sides[3].db));
+	expect_same_history(sides, 4, what);
+	random_rounds(sides, 4, 3);
+	heal(sides, 4);
+	for (unsigned i = 0; i < 4; i++)
+		compact_all(&sides[i]);
+	expect_equal(sides, 4, what);
+	expect_same_history(sides, 4, what);
+	for (unsigned i = 0; i < 4; i++)
+		side_destroy(&sides[i]);
+	return used;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 16;
+	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 8;
 	const char *tmp = getenv("TMPDIR");
 	uint64_t folded = 0;
 
@@ -387,6 +454,12 @@ int main(int argc, char **argv)
 		folded += test_random(run);
 	for (unsigned run = 0; run < runs / 2; run++)
 		test_new_device(100000 + run);
+	unsigned snapshots = 0;
+	for (unsigned run = 0; run < runs; run++)
+		snapshots += test_snapshot(200000 + run);
+	assert(snapshots > runs / 8);
+	(void)printf("ok new devices begin with a snapshot, %u of %u seen on the way\n", snapshots,
+		     runs);
 	assert(folded > runs);
 	(void)printf("ok %u random histories converge, %llu changes folded\n", runs,
 		     (unsigned long long)folded);

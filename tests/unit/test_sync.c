@@ -144,7 +144,7 @@ static void test_in_sync_is_small(void)
 
 int main(int argc, char **argv)
 {
-	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 40;
+	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 30;
 	const char *tmp = getenv("TMPDIR");
 
 	seed = argc > 2 ? (uint64_t)atoll(argv[2]) : 1;
