@@ -9,6 +9,7 @@
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          what was changed            cmd_version.c  versions
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
+ *     cmd_deletes.c      what others deleted in bulk
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
  *     cmd_conflicts.c    settles what two devices changed
  *     cmd_compact.c      packs old changes at once
@@ -26,6 +27,7 @@
  *       db_edit.c        edits made here             db_apply.c     changes made elsewhere
  *       db_query.c       questions                   changes.c      changes as they are stored
  *       tree.c, node.*   where nodes are             name.*         hostile names
+ *       hold.*           bulk deletions of other devices, held for confirmation
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     history*.*         what one node was, and when; what a whole tree went through

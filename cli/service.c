@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/home.h"
 #include "cli/show.h"
+#include "core/hold.h"
 #include "core/log.h"
 #include "core/thread.h"
 
@@ -30,7 +31,7 @@ static int open_database(struct service *s, struct why *why)
 	while ((r = db_open(s->dir, s->keys, NULL, &s->db, why)) == -EBUSY &&
 	       monotonic_ms() < deadline)
 		(void)nanosleep(&moment, NULL);
-	return r;
+	return r < 0 ? r : hold_enable(s->db);
 }
 
 int service_open(struct service *s, const char *home, const char *name, struct out *out)

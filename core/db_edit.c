@@ -241,7 +241,7 @@ int db_put_content_from(struct txn *t, const struct id *node, const struct doc *
 				  .hlc = t->hlc,
 				  .lamport = &t->lamport,
 				  .whole = tn->n.kind != NODE_RECORD,
-				  .unseen = is_unseen(t, tn)};
+				  .unseen = doc_mode(now) == DOC_RAW && is_unseen(t, tn)};
 	/* Larger JSON travels whole: its fields and its layout together could be twice the text. */
 	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) && bytes.len <= JSON_BYTES_MAX;
 	struct ops *ops = &txn_draft(t, &stream)->ops;
@@ -330,6 +330,10 @@ static int delete_one(struct txn *t, const struct id *id)
 
 	if (!tn)
 		return -EIO;
+	if (tn->n.held) {
+		hold_clear(t, tn);
+		return tree_reindex(t, tn);
+	}
 	if (tn->n.token_count == 0)
 		return 0;
 	struct id stream = tn->n.stream;

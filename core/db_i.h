@@ -85,6 +85,8 @@ struct db {
 	uint64_t hlc;
 	uint64_t arrival;      /**< number the next envelope gets */
 	uint64_t record_count; /**< visible records */
+	bool holds;	       /**< hold_enable() was called */
+	uint64_t joined_ms;    /**< before which deletions are not held */
 	uint64_t held_back;    /**< envelopes refused since start because something was missing */
 	struct feed *feeds;    /**< sorted by (stream, actor) */
 	size_t feed_count;
@@ -262,6 +264,15 @@ void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
 /** Whether node is ancestor or below it. */
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
+
+/** Brings the index of living children in line with whether the node is alive, and its parents after it. */
+int tree_reindex(struct txn *t, struct txn_node *tn);
+
+/* hold.c */
+/** A change deleted the node, which is still indexed: holds it if it is one of very many. */
+int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp);
+/** The node is held no more, because it lives again or was deleted here. The caller reindexes. */
+void hold_clear(struct txn *t, struct txn_node *tn);
 
 /* tree_dirs.c */
 /** Applies the MOVE of a directory of this stream: at once, or in tree_dirs_settle(). */

@@ -182,6 +182,27 @@ static void raw_losers(const struct doc *d, void (*fn)(void *ctx, const struct d
 	}
 }
 
+/* Fields under a whole value whose author had not seen them. */
+static void hidden_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l),
+			  void *ctx)
+{
+	AUTO(buf_fini) struct buf path = {0};
+	struct doc_loser where = {0};
+	bool into = true;
+
+	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
+		into = d->fields[f].live > 0;
+		for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
+			if (d->sibs[i].covered || d->sibs[i].kind == VALUE_OBJECT)
+				continue;
+			buf_clear(&path);
+			doc_path(d, f, &path);
+			where.path = path.len ? buf_slice(&path) : SLICE("", 0);
+			report(d, &d->sibs[i], &where, fn, ctx);
+		}
+	}
+}
+
 /*
  * `shown` is the sibling whose text is shown at f, DOC_NONE if it is an object. If `hidden`,
  * something above f is shown in its place.
@@ -212,6 +233,7 @@ void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_lose
 
 	if (d->raw.count) {
 		raw_losers(d, fn, ctx);
+		hidden_losers(d, fn, ctx);
 		return;
 	}
 	for (uint32_t f = 0; f != DOC_NONE;) {

@@ -145,8 +145,8 @@ struct doc_loser {
 
 /**
  * Calls fn for every sibling that is not shown and whose value differs from the shown one. While a raw
- * value is shown, that is the other raw values; fields are reported when they are shown again. Fields
- * beneath a scalar that won against their object are losers one by one.
+ * value is shown, that is the other raw values, and the fields that no author of a whole value had seen; the
+ * others were replaced, and are reported when they are shown again. Fields beneath a scalar that won against their object are losers one by one.
  */
 void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
 size_t doc_conflict_count(const struct doc *d);

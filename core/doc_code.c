@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 2
+#define DOC_VERSION 3
 
 #define SIB_OBJECT 1u
 #define SIB_ORD 2u
@@ -14,6 +14,7 @@
 #define SIB_HLC 16u
 #define SIB_CHUNKS 32u
 #define SIB_ROOT 64u
+#define SIB_COVERED 128u
 
 /* The siblings are coded relative to the one before. */
 struct last {
@@ -105,6 +106,7 @@ static void put_sib(struct encoder *e, const struct sib *s)
 	flags |= s->kind == VALUE_OBJECT ? SIB_OBJECT : 0;
 	flags |= s->kind == VALUE_CHUNKS ? SIB_CHUNKS : 0;
 	flags |= s->root == DOC_NONE ? 0 : SIB_ROOT;
+	flags |= s->covered ? SIB_COVERED : 0;
 	flags |= opid_eq(s->ord, s->id) ? 0 : SIB_ORD;
 	flags |= actor == e->last.actor ? 0 : SIB_ACTOR;
 	flags |= s->id.lamport == e->last.lamport + 1 ? 0 : SIB_LAMPORT;
@@ -283,6 +285,7 @@ static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *las
 		  : flags & SIB_CHUNKS ? VALUE_CHUNKS
 				       : VALUE_TEXT;
 	s->hlc = now.hlc;
+	s->covered = flags & SIB_COVERED;
 	if (flags & SIB_ORD)
 		s->ord = ord;
 	c->last = now;

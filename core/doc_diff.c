@@ -72,7 +72,8 @@ static struct op *add_op(struct diff *x, enum op_kind kind, struct reg reg)
 
 /*
  * The same for the raw register. Preds are never empty if the document is not: without any, the operation
- * would say that its author knew of nothing.
+ * would say that its author knew of nothing. Of fields that a whole value hides they say what was seen, by the last
+ * operation of everybody: what was not, is among the losers.
  */
 static struct op *add_raw_op(struct diff *x, enum op_kind kind)
 {
@@ -80,17 +81,19 @@ static struct op *add_raw_op(struct diff *x, enum op_kind kind)
 	size_t (*tokens)(const struct doc *, struct opid *) =
 		kind == OP_TEXT ? doc_text_preds : doc_raw_tokens;
 	size_t n = tokens(d, NULL);
+	bool hides = d->fields[0].live && (kind == OP_RAW || kind == OP_CHUNKS);
+	size_t seen = hides ? d->seen_count : n == 0 && d->seen_count ? 1 : 0;
 	struct op *op = ops_add(x->ops, kind, x->node, ++*x->stamp->lamport);
 
-	if (n > CHANGE_PREDS_MAX) {
+	if (n + seen > CHANGE_PREDS_MAX) {
 		x->too_large = true;
 		return op;
 	}
-	struct opid *preds = ops_preds(x->ops, op, n || d->seen_count == 0 ? n : 1);
+	struct opid *preds = ops_preds(x->ops, op, n + seen);
 	if (n)
 		(void)tokens(d, preds);
-	else if (d->seen_count)
-		preds[0] = (struct opid){d->seen[0].lamport, d->seen[0].actor};
+	for (size_t i = 0; i < seen; i++)
+		preds[n + i] = (struct opid){d->seen[i].lamport, d->seen[i].actor};
 	return op;
 }
 

@@ -8,7 +8,7 @@
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 2
+ *   u8 version = 3
  *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
@@ -28,6 +28,7 @@
  *                      bytes value                  of a VALUE_TEXT
  *                      text                         of raw and layout
  *                                                SIB_CHUNKS: the text is a manifest
+ *                                                SIB_COVERED: see struct sib
  *                                                SIB_ROOT: before the text, 16 bytes root, varint (other heads)
  *                                                << 1 | fresh, each: 8 bytes actor, varint lamport,
  *                                                varint hlc, u8 alive
@@ -52,6 +53,7 @@ struct sib {
 	enum value_kind kind;
 	uint32_t next;
 	uint32_t root; /**< of the raw register only: the text this stands for, or DOC_NONE */
+	bool covered;  /**< of a field: who wrote a whole value had seen it */
 };
 
 /** An operation on a text that no other is built upon. */

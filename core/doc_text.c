@@ -566,10 +566,32 @@ out:
 	text_edits_fini(&v.edits);
 }
 
+/*
+ * Notes which fields the author of a whole value had seen: all of an actor's up to the operation that preds
+ * name. They are here already, because operations come in causal order.
+ */
+static void cover_fields(struct doc *d, const struct op *op)
+{
+	bool into = true;
+
+	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
+		into = d->fields[f].live > 0;
+		for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
+			struct sib *s = &d->sibs[i];
+
+			for (size_t k = 0; k < op->pred_count && !s->covered; k++)
+				s->covered = op->preds[k].actor == s->id.actor &&
+					     op->preds[k].lamport >= s->id.lamport;
+		}
+	}
+}
+
 void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t hlc, bool initial)
 {
 	const struct head head = {.id = id, .hlc = hlc, .alive = true};
 
+	if (op->kind != OP_UNRAW && d->fields[0].live)
+		cover_fields(d, op);
 	if (op->kind == OP_TEXT) {
 		apply_text(d, op, head);
 		return;

@@ -18,6 +18,7 @@ enum {
 	FLAG_CHUNKED = 128,
 	FLAG_WAITING = 256,
 	FLAG_ABSENT = 512,
+	FLAG_HELD = 1024,
 };
 
 void node_fini(struct node *n)
@@ -72,7 +73,8 @@ void node_encode(const struct node *n, struct buf *out)
 				(n->visible ? FLAG_VISIBLE : 0u) | (same_name ? 0u : FLAG_SHOWN) |
 				(n->holds_dirs ? FLAG_HOLDS_DIRS : 0u) |
 				(n->roamed ? FLAG_ROAMED : 0u) | (n->chunked ? FLAG_CHUNKED : 0u) |
-				(n->waiting ? FLAG_WAITING : 0u) | (n->absent ? FLAG_ABSENT : 0u));
+				(n->waiting ? FLAG_WAITING : 0u) | (n->absent ? FLAG_ABSENT : 0u) |
+				(n->held ? FLAG_HELD : 0u));
 	id_write(out, &n->stream);
 	id_write(out, &n->parent);
 	buf_bytes(out, buf_slice(&n->name));
@@ -110,6 +112,7 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	ret->chunked = flags & FLAG_CHUNKED;
 	ret->waiting = flags & FLAG_WAITING;
 	ret->absent = flags & FLAG_ABSENT;
+	ret->held = flags & FLAG_HELD;
 	ret->stream = id_read(&r);
 	ret->parent = id_read(&r);
 	buf_slice_append(&ret->name, reader_bytes(&r, CHANGE_NAME_BYTES_MAX));
@@ -136,7 +139,7 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 bool node_is_alive(const struct node *n)
 {
 	return n->kind != NODE_NONE && n->place.lamport != 0 &&
-	       (n->token_count > 0 || n->child_count > 0);
+	       (n->token_count > 0 || n->child_count > 0 || n->held);
 }
 
 static bool is_among(struct opid id, const struct opid *list, size_t count)

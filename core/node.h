@@ -36,6 +36,7 @@ struct node {
 	bool chunked; /**< what is shown is in chunks; key 'r' holds the manifest */
 	bool waiting; /**< for chunks: what is shown is an older state, under 'Ks' (core/wants.h) */
 	bool absent;  /**< waiting, and there is no older one */
+	bool held;    /**< deleted, and kept in sight: see core/hold.h */
 	bool indexed; /**< listed among its parent's children */
 	bool visible; /**< as projected */
 	struct buf shown; /**< as projected */

@@ -8,6 +8,7 @@
  */
 #include "core/report.h"
 
+#include "core/hold.h"
 #include "core/db_chunks.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -422,6 +423,32 @@ static void put_problems(const struct facts *f, struct buf *out)
 		buf_printf(out, "  … and any further ones\n");
 }
 
+static void count_hold(void *ctx, const struct hold *h)
+{
+	(void)h;
+	++*(size_t *)ctx;
+}
+
+static void put_hold(void *ctx, const struct hold *h)
+{
+	AUTO(free_ptr) char *author = log_quote(h->author, strlen(h->author));
+	AUTO(free_ptr) char *path = log_quote(h->path, strlen(h->path));
+
+	buf_printf(ctx,
+		   "  %s deleted %" PRIu64 " of %" PRIu64 " records in %s/: they are still here. "
+		   "Next:  blaze deletes\n",
+		   author, h->count, h->all, path);
+}
+
+static void put_json_hold(void *ctx, const struct hold *h)
+{
+	buf_printf(ctx, "{\"path\":\"");
+	buf_json_string(ctx, SLICE_STR(h->path));
+	buf_printf(ctx, "\",\"device\":\"");
+	buf_json_string(ctx, SLICE_STR(h->author));
+	buf_printf(ctx, "\",\"held\":%" PRIu64 ",\"of\":%" PRIu64 "},", h->count, h->all);
+}
+
 enum column {
 	COL_PEER,
 	COL_STATE,
@@ -575,6 +602,7 @@ void report_text(const struct report_source *src, struct buf *out)
 	}
 	buf_printf(out, "\n");
 	put_problems(&f, out);
+	hold_list(src->db, put_hold, out);
 	if (f.peer_count) {
 		put_table(&f, out);
 		put_health(&f, out);
@@ -589,9 +617,13 @@ void report_text(const struct report_source *src, struct buf *out)
 int report_attention(const struct report_source *src)
 {
 	AUTO(facts_fini) struct facts f;
+	size_t holds = 0;
 
 	gather(src, &f);
-	return f.not_json_count || f.conflict_count || f.stats.conflict_count || f.unsent ? 3 : 0;
+	hold_list(src->db, count_hold, &holds);
+	return holds || f.not_json_count || f.conflict_count || f.stats.conflict_count || f.unsent
+		       ? 3
+		       : 0;
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -674,6 +706,10 @@ void report_json(const struct report_source *src, struct buf *out)
 	put_json_text(out, "state", state_word(state_of(&f)));
 	put_json_text(out, "verdict", buf_str(&verdict));
 	put_json_text(out, "mountpoint", src->mountpoint ? src->mountpoint : "");
+	buf_printf(out, "\"deletions\":[");
+	hold_list(src->db, put_json_hold, out);
+	close_json(out, ']');
+	buf_printf(out, ",");
 	put_json_number(out, "records", f.stats.record_count);
 	put_json_number(out, "changes", f.stats.change_count);
 	put_json_number(out, "pending", f.stats.pending_count);

@@ -27,6 +27,7 @@
  *   v device8 stream16 actor8   core/feed: what devices acknowledged
  *   x node16 ...                core/doc_text: logs of edits, see there
  *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
+ *   D ...                       core/hold: bulk deletions, see there
  *   u device8                   core/feed: when devices were heard of
  *   C stream16 actor8 seq8      core/strata: strata, by their last change
  *   Z ...                       core/snapshot: one that is coming in

@@ -235,7 +235,16 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 {
 	static const struct opid none;
 
+	bool lived = tn->n.token_count > 0;
+	int r = 0;
+
 	node_touch(&tn->n, op->preds, op->pred_count, op->kind == OP_TOUCH ? stamp.id : none);
+	if (lived && tn->n.token_count == 0)
+		r = hold_deleted(t, tn, stamp);
+	else if (tn->n.held && tn->n.token_count > 0)
+		hold_clear(t, tn);
+	if (r < 0)
+		return r;
 	if (stamp_beats(stamp, tn->n.last))
 		tn->n.last = stamp;
 	tn->dirty = true;

@@ -11,8 +11,8 @@
  *   each_us                  a sequential trace: each patch an operation of its own, applied and encoded
  *   update_bytes             mean size of those: author, lamport, parents, edit
  *   update_bytes_max
- *   load_ms                  the text and its heads out of what is stored of them
- *   stored_bytes             what is stored of them: the text as it is, and its heads
+ *   load_ms                  the text and its heads out of what the store has of a record (core/doc.h)
+ *   stored_bytes             what that is: the text as it is, and a state
  *   history_bytes            all operations in one piece, inserted and deleted text included
  *   history_ms, replay_ms    writing that; reading it and applying everything anew
  *   merge_ms                 a concurrent trace: a new replica gets all operations one by one
@@ -20,6 +20,7 @@
  *
  * The final text is compared with the trace's; exits 1 if it differs.
  */
+#include "core/doc.h"
 #include "core/text.h"
 #include "tests/bench/measure.h"
 
@@ -264,27 +265,37 @@ static struct text *type_all(const struct trace *t, size_t *ret_bytes, size_t *r
 	return text;
 }
 
-/* What a record's state holds of a text, and the text beside it. */
-static double load_ms(struct text *text, int rounds, size_t *ret_stored)
+/* A record that shows this text, of which the store has the state and the bytes. */
+static double load_ms(struct slice text, int rounds, size_t *ret_stored)
 {
-	AUTO(buf_fini) struct buf stored = {0};
-	struct opid *heads = NULL;
-	size_t n = text_heads(text, &heads);
+	AUTO(ops_fini) struct ops ops = {0};
+	AUTO(buf_fini) struct buf state = {0};
+	const struct id node = {{1}};
+	uint64_t lamport = 0;
+	const struct doc_stamp stamp = {.actor = 1, .hlc = 1, .lamport = &lamport};
+	struct doc *doc = doc_create();
 	double best = 1e9;
 
-	buf_slice_append(&stored, text_content(text));
-	*ret_stored = stored.len + n * 16;
+	(void)doc_diff(doc, text, false, &node, &stamp, &ops);
+	for (size_t i = 0; i < ops.count; i++)
+		doc_apply(doc, &ops.items[i], (struct opid){ops.items[i].lamport, 1}, 1);
+	doc_encode(doc, text, &state);
+	doc_destroy(doc);
+	*ret_stored = state.len + text.len;
 	for (int r = 0; r < rounds; r++) {
+		AUTO(buf_fini) struct buf shown = {0};
+		struct doc *copy = NULL;
 		uint64_t start = now_ns();
-		struct text *copy = text_create(buf_slice(&stored), heads, n);
 
-		if (text_content(copy).len != stored.len)
-			fail("loading lost something");
+		if (doc_decode(buf_slice(&state), text, &copy) < 0)
+			fail("the state cannot be read back");
+		doc_render(copy, &shown);
 		double ms = ms_since(start);
 		best = ms < best ? ms : best;
-		text_destroy(copy);
+		if (!slice_eq(buf_slice(&shown), text))
+			fail("loading lost something");
+		doc_destroy(copy);
 	}
-	free(heads);
 	return best;
 }
 
@@ -307,7 +318,7 @@ static void sequential(const struct trace *t, int rounds)
 		each = ms < each ? ms : each;
 	}
 	expect_end(t, text);
-	double load = load_ms(text, rounds * 10, &stored);
+	double load = load_ms(text_content(text), rounds * 10, &stored);
 	for (int r = 0; r < rounds; r++) {
 		struct text *copy = NULL;
 		uint64_t start = now_ns();

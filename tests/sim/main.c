@@ -1,9 +1,8 @@
 /*
- * sim [--histories N] [--seed S] [--jobs J] [--broken] [--program P] [--verbose]
+ * sim [--histories N] [--seed S] [--jobs J] [--program P] [--verbose]
  *
  * Runs histories of the seeds S, S + 1, …, each in the way tests/sim/sim.h says, and prints how many a second. The
- * first that fails is made shorter, and printed as a program that --program runs again. --broken: JSON
- * that does not parse, too, which hides fields written elsewhere meanwhile (a known defect).
+ * first that fails is made shorter, and printed as a program that --program runs again.
  */
 #include "tests/sim/program.h"
 
@@ -29,7 +28,6 @@ struct options {
 	uint64_t seed;
 	unsigned jobs;
 	const char *program;
-	bool broken;
 	bool verbose;
 };
 
@@ -85,7 +83,6 @@ static void job(const struct options *o, unsigned index, struct progress *at)
 		at->seed = o->seed + i;
 		(void)alarm(HISTORY_SECONDS_MAX);
 		program_from_seed(&p, at->seed);
-		p.broken = o->broken;
 		program_run(&p, o->verbose);
 		at->done++;
 	}
@@ -112,13 +109,12 @@ static bool fails(const struct program *p)
 	return status != 0;
 }
 
-static void report(const struct options *o, uint64_t seed)
+static void report(uint64_t seed)
 {
 	AUTO(buf_fini) struct buf text = {0};
 	struct program p;
 
 	program_from_seed(&p, seed);
-	p.broken = o->broken;
 	size_t steps = p.length;
 	program_shrink(&p, fails);
 	program_print(&p, &text);
@@ -180,7 +176,7 @@ static int run_all(const struct options *o)
 		(double)done / processor_seconds());
 	(void)fflush(stdout);
 	if (any)
-		report(o, failed);
+		report(failed);
 	(void)munmap(at, bytes);
 	return any ? 1 : 0;
 }
@@ -202,9 +198,8 @@ static int run_program(const struct options *o)
 
 static int usage(int code)
 {
-	(void)fprintf(
-		code ? stderr : stdout,
-		"usage: sim [--histories N] [--seed S] [--jobs J] [--broken] [--program P] [--verbose]\n");
+	(void)fprintf(code ? stderr : stdout,
+		      "usage: sim [--histories N] [--seed S] [--jobs J] [--program P] [--verbose]\n");
 	return code;
 }
 
@@ -215,7 +210,6 @@ static bool parse(int argc, char **argv, struct options *o)
 		{"seed", required_argument, NULL, 's'},
 		{"jobs", required_argument, NULL, 'j'},
 		{"program", required_argument, NULL, 'p'},
-		{"broken", no_argument, NULL, 'b'},
 		{"verbose", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
@@ -229,8 +223,6 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->jobs = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'p')
 			o->program = optarg;
-		else if (c == 'b')
-			o->broken = true;
 		else if (c == 'v')
 			o->verbose = true;
 		else

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool mutate_broken;
-
 /* ---- tokens: the characters U+4E00 to U+51FF --------------------------------------------------- */
 
 #define FIRST_TOKEN 0x4e00u
@@ -216,7 +214,7 @@ static void mutate_binary(struct slice from, struct rng *r, uint32_t *next, stru
 
 void mutate_create(enum content kind, struct rng *r, uint32_t *next, struct buf *out)
 {
-	if (kind == CONTENT_JSON && (!mutate_broken || !rng_once_in(r, 16))) {
+	if (kind == CONTENT_JSON && !rng_once_in(r, 16)) {
 		mutate_json_create(r, next, out);
 		return;
 	}
@@ -233,7 +231,7 @@ void mutate(enum content kind, struct slice from, struct rng *r, uint32_t *next,
 		return;
 	}
 	if (kind == CONTENT_JSON) {
-		if (mutate_broken && rng_once_in(r, 20)) { /* half written */
+		if (rng_once_in(r, 20)) { /* half written */
 			buf_append(out, "{\"half\": \"", 10);
 			token_put(out, next);
 			return;

@@ -34,9 +34,6 @@ enum content {
 	CONTENT_BINARY
 };
 
-/** Some JSON is half written. */
-extern bool mutate_broken;
-
 void mutate_create(enum content kind, struct rng *r, uint32_t *next, struct buf *out);
 /** `from` may be anything: what is not JSON is edited as text, unless it is replaced. */
 void mutate(enum content kind, struct slice from, struct rng *r, uint32_t *next, struct buf *out);

@@ -49,7 +49,7 @@ void program_from_seed(struct program *p, uint64_t seed)
 
 void program_print(const struct program *p, struct buf *out)
 {
-	buf_printf(out, "%u.%u%s", p->count, p->variant, p->broken ? "b" : "");
+	buf_printf(out, "%u.%u", p->count, p->variant);
 	for (size_t i = 0; i < p->length; i++)
 		buf_printf(out, " %c%u.%x", (char)p->steps[i].kind, p->steps[i].device,
 			   p->steps[i].seed);
@@ -63,9 +63,7 @@ bool program_parse(const char *text, struct program *ret)
 	if (sscanf(text, "%u.%u%n", &ret->count, &ret->variant, &at) != 2 || ret->count < 2 ||
 	    ret->count > DEVICES_MAX || ret->variant >= VARIANTS)
 		return false;
-	text += at;
-	ret->broken = *text == 'b';
-	for (text += ret->broken; *text; text += at) {
+	for (text += at; *text; text += at) {
 		char kind = 0;
 		unsigned device = 0;
 		unsigned seed = 0;
@@ -136,7 +134,6 @@ void program_run(const struct program *p, bool verbose)
 	struct rng r = {p->length};
 
 	s->verbose = verbose;
-	mutate_broken = p->broken;
 	family_open(s, p->count, p->variant);
 	for (size_t i = 0; i < p->length; i++)
 		run_step(s, &p->steps[i]);

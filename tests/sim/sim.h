@@ -85,7 +85,6 @@ struct step {
 struct program {
 	unsigned count; /**< of devices */
 	unsigned variant;
-	bool broken; /**< see mutate_broken; and records are renamed from and to .json */
 	struct step steps[STEPS_MAX];
 	size_t length;
 };

@@ -341,11 +341,11 @@ static void test_doc_merges(void)
 		{"", "{\n  \"a\": 1\n}\n", "{\n  \"b\": 2\n}\n", "{\n  \"a\": 1,\n  \"b\": 2\n}\n",
 		 ""},
 		/* A breaks it, B edits a field. */
-		{"{\"a\":1}", "{\"a\":1", "{\"a\":2}", "{\"a\":1", ""},
-		{"{\"a\":1}", "{\"a\":2}", "{\"a\":1", "{\"a\":1", ""},
+		{"{\"a\":1}", "{\"a\":1", "{\"a\":2}", "{\"a\":1", "a=2;"},
+		{"{\"a\":1}", "{\"a\":2}", "{\"a\":1", "{\"a\":1", "a=2;"},
 		{"{\"a\":1}", "{\"a\":", "{\"a\"", "{\"a\"", "RAW={\"a\":;"},
 		{"{\"a\":", "{\"a\":1}", "{\"b\":1}", "{\"a\":1,\"b\":1}", NULL},
-		{"{\"a\":", "{\"a\":1}", "{\"b\":", "{\"b\":", ""},
+		{"{\"a\":", "{\"a\":1}", "{\"b\":", "{\"b\":", "a=1;"},
 		{"[1,2]", "[1,2,3]", "{\"a\":1}", "{\"a\":1}", "=[1,2,3];"},
 	};
 
@@ -394,6 +394,10 @@ static void test_doc_repair_brings_the_edit_back(void)
 
 	expect_text(p.a.doc, "{\"a\":1,\"b\":2,,}");
 	CHECK(doc_mode(p.a.doc) == DOC_RAW);
+	/* Whoever broke the text had seen the first 2, but not the edit. */
+	expect_losers(p.a.doc, "b=20;");
+	expect_losers(p.b.doc, "b=20;");
+	expect_round_trip(p.a.doc);
 	/* The program repairs the text it wrote itself, before it heard of the edit. */
 	save(&editor, "{\"a\":1,\"b\":2}");
 	doc_destroy(editor.doc);

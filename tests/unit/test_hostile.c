@@ -134,6 +134,200 @@ static void test_node_inside_itself(struct villain *v)
 	expect_alive("a record inside itself does no harm");
 }
 
+/* ---- directories, with ids that prove where they were made ---------------------------------------- */
+
+static struct id made_id(const struct id *parent, const char *name, enum node_kind kind)
+{
+	const uint8_t tail[3] = {(uint8_t)kind, 0, 0};
+	const struct slice parts[] = {SLICE(parent->b, sizeof(parent->b)), SLICE_STR(name),
+				      SLICE(tail, sizeof(tail))};
+
+	return digest_id("blaze node", parts, countof(parts));
+}
+
+/* The villain's feed of the collection `name`, which is made if it is not there. */
+static struct id enter_collection(struct villain *v, const char *name)
+{
+	struct id root = db_root(db);
+	struct id own = db_id(db);
+	struct txn *t = db_begin(db);
+	struct id top;
+
+	(void)db_new_id(t, &root, name, NODE_DIR, 0, &top);
+	assert(db_put_node(t, &top, NODE_DIR, &root, name) == 0);
+	assert(db_commit(t) == 0);
+	const struct slice parts[] = {SLICE(own.b, sizeof(own.b)), SLICE_STR("collection"),
+				      SLICE(top.b, sizeof(top.b))};
+	v->stream = digest_id("blaze stream id", parts, countof(parts));
+	v->seq = 0;
+	memset(v->head, 0, sizeof(v->head));
+	return top;
+}
+
+static void add_dir_move(struct villain *v, struct change *c, const struct id *node,
+			 const struct id *parent, const char *name)
+{
+	struct op *op = ops_add(&c->ops, OP_MOVE, node, ++v->lamport);
+
+	op->node_kind = NODE_DIR;
+	op->parent = *parent;
+	op->name = SLICE_STR(name);
+	(void)ops_add(&c->ops, OP_TOUCH, node, ++v->lamport);
+}
+
+struct walk {
+	struct txn *t;
+	unsigned count;
+};
+
+static void count_below(void *ctx, const struct node_info *n)
+{
+	struct walk *w = ctx;
+
+	w->count++;
+	assert(w->count < 100000); /* a cycle has no end */
+	if (n->kind == NODE_DIR)
+		(void)db_children(w->t, &n->id, count_below, w);
+}
+
+static unsigned below(const struct id *dir)
+{
+	struct walk w = {.t = db_begin(db)};
+
+	assert(db_children(w.t, dir, count_below, &w) == 0);
+	db_abort(w.t);
+	return w.count;
+}
+
+static void test_directories_in_a_ring(struct villain *v)
+{
+	enum {
+		RING = 50
+	};
+	struct id top = enter_collection(v, "ring");
+	struct id dirs[RING];
+	char names[RING][8];
+
+	for (unsigned round = 0; round < 3; round++) { /* made, and turned twice */
+		struct change c = {0};
+
+		for (unsigned i = 0; i < RING; i++) {
+			(void)snprintf(names[i], sizeof(names[i]), "d%u", i);
+			dirs[i] = made_id(&top, names[i], NODE_DIR);
+			add_dir_move(v, &c, &dirs[i], round ? &dirs[(i + round) % RING] : &top,
+				     names[i]);
+		}
+		assert(send(v, &c) == 1);
+		assert(below(&top) == RING);
+	}
+	/* And here, where the device's own moves are later than those to come. */
+	struct txn *t = db_begin(db);
+	for (unsigned i = 0; i < RING; i++) {
+		int r = db_put_node(t, &dirs[i], NODE_DIR, &dirs[(i + 7) % RING], names[i]);
+
+		assert(r == 0 || r == -ELOOP);
+	}
+	assert(db_commit(t) == 0);
+	struct change late = {0};
+	for (unsigned i = 0; i < RING; i++)
+		add_dir_move(v, &late, &dirs[i], &dirs[(i * 7 + 3) % RING], names[i]);
+	assert(send(v, &late) == 1);
+	assert(below(&top) == RING);
+	expect_alive("directories moved in rings hang from the collection");
+}
+
+static void test_child_before_its_parent(struct villain *v)
+{
+	struct id top = enter_collection(v, "early");
+	struct id parent = made_id(&top, "p", NODE_DIR);
+	struct id child = made_id(&parent, "c", NODE_DIR);
+	struct id deep = made_id(&child, "x", NODE_DIR);
+	struct change c = {0};
+
+	add_dir_move(v, &c, &deep, &child, "x");
+	add_dir_move(v, &c, &child, &parent, "c");
+	assert(send(v, &c) == 1);
+	assert(below(&top) == 0);
+	struct change then = {0};
+	add_dir_move(v, &then, &parent, &deep, "p"); /* its first place is inside itself, */
+	assert(send(v, &then) == 1);
+	assert(below(&top) == 0);
+	struct change last = {0};
+	add_dir_move(v, &last, &parent, &top, "p"); /* and this one is not */
+	assert(send(v, &last) == 1);
+	expect_alive("a child may come before its parent");
+	(void)below(&top);
+}
+
+static void test_very_deep(struct villain *v)
+{
+	enum {
+		DEPTH = 6000
+	};
+	struct id top = enter_collection(v, "deep");
+	struct id first = made_id(&top, "d", NODE_DIR);
+	struct id at = top;
+	struct change c = {0};
+
+	for (unsigned i = 0; i < DEPTH; i++) {
+		struct id next = made_id(&at, "d", NODE_DIR);
+
+		add_dir_move(v, &c, &next, &at, "d");
+		at = next;
+	}
+	assert(send(v, &c) == 1);
+	struct change into = {0};
+	add_dir_move(v, &into, &first, &at, "d"); /* the top into the bottom */
+	assert(send(v, &into) == 1);
+	struct change gone = {0};
+	struct op *op = ops_add(&gone.ops, OP_DELETE, &first, ++v->lamport);
+	(void)ops_preds(&gone.ops, op, 0);
+	assert(send(v, &gone) == 1);
+	expect_alive("thousands of directories in each other");
+}
+
+static void test_operations_on_what_is_not_theirs(struct villain *v)
+{
+	struct id top = enter_collection(v, "kinds");
+	struct id root = db_root(db);
+	struct id dir = made_id(&top, "d", NODE_DIR);
+	struct id record = made_id(&top, "r", NODE_RECORD);
+	struct id inside = made_id(&record, "i", NODE_DIR);
+	struct id unknown = {{42}};
+	const struct id *nodes[] = {&root, &top, &dir, &record, &inside, &unknown};
+	const enum op_kind kinds[] = {OP_TOUCH, OP_DELETE, OP_SET,  OP_UNSET, OP_RAW,
+				      OP_UNRAW, OP_LAYOUT, OP_EXEC, OP_MEMBER};
+	struct change c = {0};
+
+	add_dir_move(v, &c, &dir, &top, "d");
+	add_move(v, &c, &record, &top);
+	c.ops.items[c.ops.count - 1].name = SLICE_STR("r");
+	(void)ops_add(&c.ops, OP_TOUCH, &record, ++v->lamport);
+	add_dir_move(v, &c, &inside, &record, "i"); /* a record as a parent */
+	add_dir_move(v, &c, &top, &dir, "ring");    /* the collection into itself */
+	add_dir_move(v, &c, &root, &dir, "root");
+	for (size_t n = 0; n < countof(nodes); n++) {
+		for (size_t k = 0; k < countof(kinds); k++) {
+			struct op *op = ops_add(&c.ops, kinds[k], nodes[n], ++v->lamport);
+			struct opid *preds = ops_preds(&c.ops, op, 2);
+
+			preds[0] = (struct opid){UINT64_C(1) << 61, 77};
+			preds[1] = (struct opid){1, 1};
+			op->value_kind = VALUE_TEXT;
+			op->value = SLICE_STR("1");
+			op->path = SLICE_STR("\x01"
+					     "a");
+		}
+	}
+	(void)send(v, &c);
+	struct txn *t = db_begin(db);
+	struct node_info info = {0};
+	assert(db_node(t, &top, &info) == 0 && info.visible);
+	node_info_fini(&info);
+	db_abort(t);
+	expect_alive("operations of all kinds on nodes of all kinds");
+}
+
 static void test_change_of_nothing(struct villain *v)
 {
 	struct change c = {0};
@@ -186,6 +380,10 @@ int main(void)
 	test_lamport_that_goes_back(&v);
 	test_node_inside_itself(&v);
 	test_change_of_nothing(&v);
+	test_directories_in_a_ring(&v);
+	test_child_before_its_parent(&v);
+	test_very_deep(&v);
+	test_operations_on_what_is_not_theirs(&v);
 	test_endless_streams(&v);
 	test_forged_acknowledgement();
 	db_close(db);
