@@ -218,10 +218,13 @@ void mutate_create(enum content kind, struct rng *r, uint32_t *next, struct buf 
 		mutate_json_create(r, next, out);
 		return;
 	}
+	AUTO(buf_fini) struct buf lines = {0};
 	for (uint32_t n = rng_below(r, 5); n > 0; n--)
-		put_line(r, next, out);
+		put_line(r, next, &lines);
 	if (kind == CONTENT_BINARY)
-		mutate_binary(buf_slice(out), r, next, out);
+		mutate_binary(buf_slice(&lines), r, next, out);
+	else
+		buf_slice_append(out, buf_slice(&lines));
 }
 
 void mutate(enum content kind, struct slice from, struct rng *r, uint32_t *next, struct buf *out)
