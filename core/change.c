@@ -1,14 +1,14 @@
 /*
  * Operation lists, and changes to and from their wire form (drawn in change.h).
- *
- * A SET's ord is written lamport first: the lamport says whether an actor index follows.
  */
 #include "core/change.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGE_VERSION 2
+#define CHANGE_VERSION 3
+#define SET_CLEARS 0x40u
+#define SET_PLACE 0x80u
 #define OP_SAME_NODE 0x80
 #define LAMPORT_MAX (((uint64_t)1 << 62) - 1)
 
@@ -80,8 +80,6 @@ static void actors_collect(struct actors *a, const struct change *c)
 
 		for (size_t k = 0; k < op->pred_count; k++)
 			actors_note(a, op->preds[k].actor);
-		if (op->kind == OP_SET && op->ord.lamport)
-			actors_note(a, op->ord.actor);
 	}
 	size_t n = 0;
 	if (a->count > 1)
@@ -105,14 +103,35 @@ static void put_actor(struct buf *out, const struct actors *a, uint64_t actor)
 	buf_varint(out, (uint64_t)(at - a->items) + 1);
 }
 
-static void put_set(struct buf *out, const struct op *op, const struct actors *a)
+static uint64_t zigzag(int64_t v)
+{
+	return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+}
+
+static int64_t unzigzag(uint64_t v)
+{
+	return (int64_t)(v >> 1 ^ (v & 1 ? UINT64_MAX : 0));
+}
+
+static void put_place(struct buf *out, const struct op *op)
+{
+	const struct place *p = &op->place;
+
+	assert(p->waypoint <= op->lamport && p->prefix.len <= CHANGE_PLACE_BYTES_MAX);
+	buf_bytes(out, p->prefix);
+	buf_varint(out, zigzag(p->rank));
+	buf_varint(out, op->lamport - p->waypoint);
+	buf_varint(out, zigzag(p->index));
+}
+
+static void put_set(struct buf *out, const struct op *op)
 {
 	buf_bytes(out, op->path);
-	buf_u8(out, (uint8_t)op->value_kind);
+	buf_u8(out, (uint8_t)(op->value_kind | (op->clears ? SET_CLEARS : 0) |
+			      (op->has_place ? SET_PLACE : 0)));
 	buf_bytes(out, op->value);
-	buf_varint(out, op->ord.lamport);
-	if (op->ord.lamport)
-		put_actor(out, a, op->ord.actor);
+	if (op->has_place)
+		put_place(out, op);
 }
 
 static void put_op(struct buf *out, const struct op *op, const struct op *before,
@@ -142,10 +161,25 @@ static void put_op(struct buf *out, const struct op *op, const struct op *before
 		buf_bytes(out, op->name);
 		break;
 	case OP_SET:
-		put_set(out, op, a);
+		put_set(out, op);
 		break;
 	case OP_UNSET:
 		buf_bytes(out, op->path);
+		buf_u8(out, op->clears);
+		break;
+	case OP_INSERT:
+		buf_bytes(out, op->path);
+		put_place(out, op);
+		buf_varint(out, op->count);
+		buf_bytes(out, op->value);
+		break;
+	case OP_PLACE:
+		buf_bytes(out, op->path);
+		put_place(out, op);
+		break;
+	case OP_SPACE:
+		buf_bytes(out, op->path);
+		buf_bytes(out, op->value);
 		break;
 	case OP_RAW:
 	case OP_LAYOUT:
@@ -215,21 +249,50 @@ static struct opid take_opid(struct reader *r, const struct actors *a)
 	return id;
 }
 
-static void take_set(struct reader *r, struct op *op, const struct actors *a)
+static void take_place(struct reader *r, struct op *op)
+{
+	struct place *p = &op->place;
+
+	p->prefix = reader_bytes(r, CHANGE_PLACE_BYTES_MAX);
+	p->rank = unzigzag(reader_varint(r));
+	p->waypoint = op->lamport - reader_varint_max(r, op->lamport);
+	p->index = unzigzag(reader_varint(r));
+	op->has_place = true;
+}
+
+static void take_set(struct reader *r, struct op *op)
 {
 	op->path = reader_bytes(r, CHANGE_PATH_BYTES_MAX);
 	uint8_t kind = reader_u8(r);
 	op->value = reader_bytes(r, RECORD_BYTES_MAX);
-	op->ord.lamport = reader_varint_max(r, LAMPORT_MAX);
-	if (op->ord.lamport)
-		op->ord.actor = take_actor(r, a);
-	if (kind != VALUE_TEXT && kind != VALUE_OBJECT)
+	op->clears = kind & SET_CLEARS;
+	if (kind & SET_PLACE)
+		take_place(r, op);
+	kind &= (uint8_t) ~(SET_CLEARS | SET_PLACE);
+	if (kind != VALUE_TEXT && kind != VALUE_TREE)
 		r->bad = true;
 	else
 		op->value_kind = kind;
 }
 
-static void take_fields(struct reader *r, struct op *op, const struct actors *a)
+static void take_insert(struct reader *r, struct op *op)
+{
+	op->path = reader_bytes(r, CHANGE_PATH_BYTES_MAX);
+	take_place(r, op);
+	op->count = (uint32_t)reader_varint_max(r, CHANGE_OPS_MAX);
+	op->value = reader_bytes(r, RECORD_BYTES_MAX);
+}
+
+static bool take_bool(struct reader *r)
+{
+	uint8_t v = reader_u8(r);
+
+	if (v > 1)
+		r->bad = true;
+	return v == 1;
+}
+
+static void take_fields(struct reader *r, struct op *op)
 {
 	switch (op->kind) {
 	case OP_TOUCH:
@@ -244,10 +307,22 @@ static void take_fields(struct reader *r, struct op *op, const struct actors *a)
 			r->bad = true;
 		break;
 	case OP_SET:
-		take_set(r, op, a);
+		take_set(r, op);
 		break;
 	case OP_UNSET:
 		op->path = reader_bytes(r, CHANGE_PATH_BYTES_MAX);
+		op->clears = take_bool(r);
+		break;
+	case OP_INSERT:
+		take_insert(r, op);
+		break;
+	case OP_PLACE:
+		op->path = reader_bytes(r, CHANGE_PATH_BYTES_MAX);
+		take_place(r, op);
+		break;
+	case OP_SPACE:
+		op->path = reader_bytes(r, CHANGE_PATH_BYTES_MAX);
+		op->value = reader_bytes(r, RECORD_BYTES_MAX);
 		break;
 	case OP_RAW:
 	case OP_LAYOUT:
@@ -256,15 +331,15 @@ static void take_fields(struct reader *r, struct op *op, const struct actors *a)
 	case OP_CHUNKS:
 		op->value = reader_bytes(r, RECORD_BYTES_MAX);
 		break;
-	case OP_EXEC: {
-		uint8_t exec = reader_u8(r);
-
-		op->exec = exec == 1;
-		if (exec > 1)
-			r->bad = true;
+	case OP_EXEC:
+		op->exec = take_bool(r);
 		break;
 	}
-	}
+}
+
+static bool is_kind(unsigned kind)
+{
+	return kind >= OP_TOUCH && kind <= OP_SPACE;
 }
 
 /* Reads one operation; *lamport is the previous one's, and becomes this one's. */
@@ -275,8 +350,7 @@ static void take_op(struct reader *r, struct ops *ops, uint64_t *lamport, const 
 	unsigned kind = byte & (OP_SAME_NODE - 1u);
 	bool same = byte & OP_SAME_NODE;
 
-	bool known = (kind >= OP_TOUCH && kind <= OP_TEXT) || kind == OP_CHUNKS;
-	if (!known || (same && first))
+	if (!is_kind(kind) || (same && first))
 		r->bad = true;
 	if (r->bad)
 		return;
@@ -293,7 +367,7 @@ static void take_op(struct reader *r, struct ops *ops, uint64_t *lamport, const 
 	struct opid *preds = ops_preds(ops, op, pred_count);
 	for (size_t i = 0; i < pred_count; i++)
 		preds[i] = take_opid(r, a);
-	take_fields(r, op, a);
+	take_fields(r, op);
 }
 
 static void take_deps(struct reader *r, struct change *c, const struct actors *a)

@@ -13,7 +13,7 @@
  *
  * Wire form of a change (varints as in core/bytes.h; `op` draws one operation):
  *
- *   u8 version = 2
+ *   u8 version = 3
  *   varint lamport            of the first operation
  *   varint hlc                milliseconds << 16 | counter
  *   u8 program                0 = unknown; up to CHANGE_PROGRAM_BYTES_MAX: so many bytes of its name
@@ -29,12 +29,15 @@
  *     fields by kind:
  *       TOUCH DELETE UNRAW     nothing
  *       MOVE                   u8 node_kind, 16 bytes parent, bytes name
- *       SET                    bytes path, u8 value_kind, bytes value, varint ord_lamport,
- *                              varint ord_actor_index only if ord_lamport is not 0 (0 = this
- *                              operation's own id)
- *       UNSET                  bytes path
+ *       SET                    bytes path, u8 value_kind | 0x40 if it clears | 0x80 if a place
+ *                              follows, bytes value, [place]
+ *       UNSET                  bytes path, u8 1 if it clears, else 0
+ *       INSERT                 bytes path, place, varint count, bytes value
+ *       PLACE                  bytes path, place
+ *       SPACE                  bytes path, bytes value
  *       RAW LAYOUT MEMBER TEXT CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
+ *   place: bytes prefix, varint zigzag rank, varint (lamport - waypoint), varint zigzag index
  *   actor_index 0 is the author, i + 1 the i-th of the table.
  */
 #ifndef BLAZE_CORE_CHANGE_H
@@ -52,12 +55,15 @@ enum op_kind {
 	OP_RAW = 6, /**< the whole value: text, binary, a symlink's target, JSON that does not parse */
 	OP_UNRAW = 7, /**< the value is JSON fields again */
 	OP_LAYOUT =
-		8, /**< the text whose formatting, key order and whitespace the fields are shown in */
-	OP_EXEC = 9,	/**< the owner-executable bit */
+		8,   /**< how all of a JSON record is formatted; value is a style, see core/doc.h */
+	OP_EXEC = 9, /**< the owner-executable bit */
 	OP_MEMBER = 10, /**< a device joins; value is its certificate (stream `auth` only) */
 	OP_TEXT =
 		11, /**< edits (core/text.h) of the text whose heads are the first preds; see core/doc.h */
-	OP_CHUNKS = 12 /**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
+	OP_CHUNKS = 12, /**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
+	OP_INSERT = 13, /**< new elements of a JSON array, side by side */
+	OP_PLACE = 14,	/**< moves a member or element within its object or array */
+	OP_SPACE = 15	/**< how one JSON field is formatted where the style does not say so */
 };
 
 enum node_kind {
@@ -68,9 +74,8 @@ enum node_kind {
 };
 
 enum value_kind {
-	VALUE_TEXT = 1,	  /**< a JSON value's source text: scalar or array, exactly as written */
-	VALUE_OBJECT = 2, /**< an object is here; its members are fields of their own */
-	VALUE_CHUNKS = 3  /**< of the raw register only, and not on the wire: a manifest */
+	VALUE_TEXT = 1, /**< a JSON value's source text, exactly as written */
+	VALUE_TREE = 2	/**< an object or array with all that is in it; drawn in core/doc_i.h */
 };
 
 /* Limits, checked when decoding. */
@@ -81,10 +86,19 @@ enum value_kind {
 #define CHANGE_PATH_BYTES_MAX (1 << 20)
 /** Of a program's name: what the kernel keeps of it. */
 #define CHANGE_PROGRAM_BYTES_MAX 15
+#define CHANGE_PLACE_BYTES_MAX 4096
 /** A record's largest content that is one value, not chunks. */
 #define RECORD_BYTES_MAX (64u << 20)
 /** A change's largest encoding: a record's content and some operations. What is larger cannot travel. */
 #define CHANGE_BYTES_MAX (RECORD_BYTES_MAX + (8u << 20))
+
+/** A place among the children of an object or array; see core/doc_i.h. */
+struct place {
+	struct slice prefix;
+	int64_t rank;
+	uint64_t waypoint; /**< lamport of the author's operation that began the run; may be this one's */
+	int64_t index;
+};
 
 struct op {
 	enum op_kind kind;
@@ -95,11 +109,14 @@ struct op {
 	enum node_kind node_kind;   /**< MOVE */
 	struct id parent;	    /**< MOVE */
 	struct slice name;	    /**< MOVE */
-	struct slice path;	    /**< SET, UNSET: see core/doc.h */
+	struct slice path;	    /**< SET, UNSET, INSERT, PLACE, SPACE: see core/doc.h */
 	enum value_kind value_kind; /**< SET */
-	struct slice value;	    /**< SET, RAW, LAYOUT, MEMBER, TEXT, CHUNKS */
-	struct opid ord; /**< SET: the field's place among fields the layout lacks; 0 = own id */
-	bool exec;	 /**< EXEC */
+	bool clears;		    /**< SET, UNSET: what preds say holds for all beneath, too */
+	bool has_place;		    /**< SET; always for INSERT and PLACE */
+	struct place place;	    /**< SET, INSERT, PLACE */
+	uint32_t count;		    /**< INSERT: elements in value */
+	struct slice value;	    /**< SET, INSERT, SPACE, RAW, LAYOUT, MEMBER, TEXT, CHUNKS */
+	bool exec;		    /**< EXEC */
 };
 
 /** A growing list of operations with the memory they point at. Zero-initialise. */

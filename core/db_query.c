@@ -353,7 +353,7 @@ static void keep_loser(void *ctx, const struct doc_loser *l)
 	if (l->chunks && wants_find(&all->db->wants, all->node, l->id))
 		return; /* it is not all here yet */
 
-	doc_path_text(l->path, &lost.path);
+	doc_path_show(all->doc, l->path, &lost.path);
 	buf_slice_append(&lost.value, l->value);
 	if (db_member_locked(all->db, l->id.actor, &lost.author) < 0)
 		(void)snprintf(lost.author.name, sizeof(lost.author.name), "unknown");

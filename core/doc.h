@@ -3,11 +3,17 @@
  * nodes nor the store.
  *
  * State
- *   fields   multi-value registers keyed by path. A path is the concatenation of its object keys, each
- *            as varint length + decoded key bytes (WTF-8, no normalisation), so that an object's
- *            members are exactly the paths that its own path is a prefix of. The empty path is the root.
- *            Objects are VALUE_OBJECT at their own path; scalars and arrays are VALUE_TEXT with their
- *            source text (arrays merge as a whole for now).
+ *   fields   a tree of multi-value registers: an object's members, found by their keys (decoded, WTF-8,
+ *            no normalisation), and an array's elements, found by what they were when they were made
+ *            (core/doc_i.h). A path is an encoding of the keys from the root down, the empty one is the
+ *            root. A value is a scalar, exactly as written, or says that an object or array is here.
+ *            Two to four numbers in an array are one value (a coordinate, a colour, a version), until
+ *            the array was longer or shorter once; so is what is deeper than DOC_DEPTH_MAX.
+ *   places   where members and elements stand: a list CRDT with moves, also a register per field.
+ *   style    how the record is formatted: indentation, line ends, spacing, which containers are broken
+ *            into lines, how keys are escaped, what is before and after it; the latest wins.
+ *   spaces   how a single field is formatted where the style does not say so. A style voids those that
+ *            are older.
  *   raw      multi-value register of the whole bytes. While it has any sibling, the raw winner is
  *            what is shown; the fields stay underneath. A sibling may be a manifest (core/manifest.h)
  *            in place of the bytes; the rendering is that manifest then, and doc_mode() says so.
@@ -17,21 +23,21 @@
  *            this document, by its bytes: so two devices that create the same file made one text. What is
  *            not built on a text (a binary, a text that has next to nothing of the old one) is a
  *            sibling of it, and replaces those edits that it names.
- *   layout   multi-value register of a JSON text, of which only formatting matters.
  *
- * Which kind is shown where two disagree: at a path, the sibling with the highest (hlc, lamport,
- * actor) wins; a scalar at a path and live fields beneath it compare by that same order, the highest
- * of the subtree against the scalar's, and the loser stays underneath.
+ * Which kind is shown where two disagree: the one with the highest (hlc, lamport, actor) among its
+ * values here and, for an object or array, what is in it. The losers stay underneath. An object or
+ * array is also there while something in it is: an edit wins against a deletion around it.
  *
- * Rendering is a pure function of the state (P3): the layout winner's text, in which each value that
- * differs (compared without insignificant whitespace) is replaced by the field's source text, fields
- * that are gone are cut out with their separator, and fields the layout lacks are inserted after the
- * last member of their object, in the order of `ord`, spaced like their neighbours. Without a layout
- * (or if it is no JSON) the form is that of a new file: indented by two, with a newline at the end.
+ * Two devices that make the same array at the same time, of elements without ids: if the content is
+ * the same it is one, else the elements of both are there, those of one device after the other's.
+ * Rejected: making the values siblings, of which one would vanish from sight.
+ *
+ * Rendering is a pure function of the state (P3). No whitespace depends on a neighbour's, so that a
+ * merge changes the bytes of what it changes.
  *
  * doc_diff() closes the loop (P1): it takes a save apart into operations, renders the result, and
- * where the rendering is not byte for byte the save, it adds an OP_LAYOUT with the save's bytes. What
- * is not a JSON text with unique keys, valid UTF-8 and at most DOC_DEPTH_MAX levels becomes OP_RAW.
+ * where the rendering is not byte for byte the save, the save becomes OP_RAW. So does what is not a
+ * JSON text with unique keys and valid UTF-8, or beyond the limits in core/json.h.
  */
 #ifndef BLAZE_CORE_DOC_H
 #define BLAZE_CORE_DOC_H
@@ -68,14 +74,14 @@ int doc_error(const struct doc *d);
 
 /**
  * Appends the state to `out`. `rendered` is doc_render()'s output for this very state: texts equal
- * to it (the shown raw value, a fresh layout) are not stored a second time.
+ * to it (the shown raw value) are not stored a second time.
  */
 void doc_encode(const struct doc *d, struct slice rendered, struct buf *out);
 /** The inverse; copies what it keeps. -EBADMSG when malformed. */
 int doc_decode(struct slice state, struct slice rendered, struct doc **ret);
 
 /**
- * Applies one operation (SET, UNSET, RAW, CHUNKS, UNRAW, TEXT, LAYOUT; others are ignored, and so are those whose
+ * Applies one operation (those on fields, LAYOUT, RAW, CHUNKS, UNRAW, TEXT; others are ignored, and so are those whose
  * path or value is malformed). Operations arrive in causal order, an actor's own by ascending lamport;
  * in which order concurrent ones arrive makes no difference to the state. Applying one twice makes
  * none either: what is not above the actor's last lamport in this document is a duplicate.
@@ -114,15 +120,14 @@ struct doc_wanted {
 	bool json;
 };
 
+/** Whether bytes merge as text: no NUL and few controls in the first 8 KiB, at most 4 MiB. */
+bool doc_is_text(struct slice bytes);
 /**
  * Takes a save back: appends what turns `after`, which it left, into `wanted`, as far as `now` still is what the
  * save made of it. true if that is anything. Nothing is applied.
  */
 bool doc_undo(struct doc *after, struct doc *now, const struct doc_wanted *wanted,
 	      const struct id *node, const struct doc_stamp *stamp, struct ops *ops);
-
-/** Whether bytes merge as text: no NUL and few controls in the first 8 KiB, at most 4 MiB. */
-bool doc_is_text(struct slice bytes);
 
 enum doc_mode {
 	DOC_EMPTY, /**< nothing was ever written */
@@ -138,7 +143,7 @@ struct doc_loser {
 	struct slice path; /**< empty and raw = true: the whole value */
 	bool raw;
 	bool chunks;	    /**< raw, and value is a manifest */
-	struct slice value; /**< empty for an object */
+	struct slice value; /**< empty for an object or array */
 	struct opid id;
 	uint64_t hlc;
 };
@@ -168,7 +173,14 @@ void doc_manifests(const struct doc *d,
 /** The raw sibling that is shown, lamport 0 = none is, and its time unless ret_hlc is NULL. */
 struct opid doc_shown_raw(const struct doc *d, uint64_t *ret_hlc);
 
-/** "a.b.c" for people, from an encoded path; keys with a dot or control are JSON-quoted. */
+/**
+ * "a.b[id=7].c" for people, from an encoded path; keys with a dot, bracket or control are JSON-quoted.
+ * An element without an id is "[?]".
+ */
 void doc_path_text(struct slice path, struct buf *out);
+/** The same, but an element without an id has the index it has in d now, if it is there. */
+void doc_path_show(const struct doc *d, struct slice path, struct buf *out);
+/** The value an OP_SET or OP_INSERT brings, as JSON on one line. */
+void doc_value_text(const struct op *op, struct buf *out);
 
 #endif

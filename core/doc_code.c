@@ -5,16 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 3
+#define DOC_VERSION 4
 
-#define SIB_OBJECT 1u
-#define SIB_ORD 2u
+#define SIB_KINDS 3u /* enum sib_kind */
 #define SIB_ACTOR 4u
 #define SIB_LAMPORT 8u
 #define SIB_HLC 16u
-#define SIB_CHUNKS 32u
+#define SIB_NEXT 32u
 #define SIB_ROOT 64u
 #define SIB_COVERED 128u
+
+#define FIELD_CHILDREN 4u
+#define FIELD_ITEM 8u
+#define FIELD_KEY_NEXT 16u
+#define FIELD_PLACES 32u
+#define FIELD_PLACE_NEXT 64u
+#define FIELD_SPACES 128u
 
 /* The siblings are coded relative to the one before. */
 struct last {
@@ -23,11 +29,19 @@ struct last {
 	uint64_t hlc;
 };
 
+/* What a child's key and place are coded relative to. */
+struct before {
+	struct slice key;
+	struct slice place;
+};
+
 struct encoder {
 	const struct doc *d;
 	struct slice rendered;
 	struct buf *out;
 	struct last last;
+	struct buf next;
+	struct ranking ranking;
 };
 
 static uint64_t zigzag(uint64_t now, uint64_t before)
@@ -100,17 +114,15 @@ static void put_text(struct encoder *e, struct slice text)
 static void put_sib(struct encoder *e, const struct sib *s)
 {
 	uint32_t actor = seen_index(e->d, s->id.actor);
-	unsigned flags = 0;
+	unsigned flags = s->kind;
+	bool next = s->id.lamport == e->last.lamport + 1;
 
 	assert(actor != DOC_NONE);
-	flags |= s->kind == VALUE_OBJECT ? SIB_OBJECT : 0;
-	flags |= s->kind == VALUE_CHUNKS ? SIB_CHUNKS : 0;
+	flags |= actor == e->last.actor ? 0 : SIB_ACTOR;
+	flags |= next ? SIB_NEXT : s->id.lamport == e->last.lamport ? 0 : SIB_LAMPORT;
+	flags |= s->hlc == e->last.hlc ? 0 : SIB_HLC;
 	flags |= s->root == DOC_NONE ? 0 : SIB_ROOT;
 	flags |= s->covered ? SIB_COVERED : 0;
-	flags |= opid_eq(s->ord, s->id) ? 0 : SIB_ORD;
-	flags |= actor == e->last.actor ? 0 : SIB_ACTOR;
-	flags |= s->id.lamport == e->last.lamport + 1 ? 0 : SIB_LAMPORT;
-	flags |= s->hlc == e->last.hlc ? 0 : SIB_HLC;
 	buf_u8(e->out, (uint8_t)flags);
 	if (flags & SIB_ACTOR)
 		buf_varint(e->out, actor);
@@ -118,14 +130,6 @@ static void put_sib(struct encoder *e, const struct sib *s)
 		buf_varint(e->out, zigzag(s->id.lamport, e->last.lamport));
 	if (flags & SIB_HLC)
 		buf_varint(e->out, zigzag(s->hlc, e->last.hlc));
-	if (flags & SIB_ORD) {
-		uint32_t owner = seen_index(e->d, s->ord.actor);
-
-		buf_varint(e->out, s->ord.lamport);
-		buf_varint(e->out, owner == DOC_NONE ? 0 : (uint64_t)owner + 1);
-		if (owner == DOC_NONE)
-			buf_be64(e->out, s->ord.actor);
-	}
 	e->last = (struct last){actor, s->id.lamport, s->hlc};
 }
 
@@ -142,52 +146,118 @@ static void put_texts(struct encoder *e, struct reg reg)
 	}
 }
 
-static void put_field(struct encoder *e, uint32_t f)
+/* Whether `place` is a step after `before`. */
+static bool is_next(struct encoder *e, struct slice before, struct slice place)
 {
-	const struct field *field = &e->d->fields[f];
-	uint32_t count = field->reg.count;
+	/* Most often only the last bytes differ: do not work it out for nothing. */
+	if (before.len == 0 || place.len + 8 < before.len || before.len + 8 < place.len)
+		return false;
+	buf_clear(&e->next);
+	doc_place_next(before, &e->next);
+	return slice_eq(buf_slice(&e->next), place);
+}
 
-	buf_varint(e->out, (uint64_t)field->live_children << 2 | (count < 3 ? count : 3));
-	if (count >= 3)
-		buf_varint(e->out, count - 3);
-	if (f != 0)
+static void put_shared(struct encoder *e, struct slice before, struct slice s)
+{
+	size_t n = common_prefix(before, s);
+
+	buf_varint(e->out, n);
+	buf_bytes(e->out, SLICE(s.data + n, s.len - n));
+}
+
+/* An item born in a run; what is in between may be gone. */
+static struct slice birth_place(struct slice key)
+{
+	return key.len && key.data[0] == 0 ? SLICE(key.data + 1, key.len - 1) : SLICE("", 0);
+}
+
+/* Places and spaces have no time: theirs is that of the sibling before. */
+static void put_untimed(struct encoder *e, const struct sib *s)
+{
+	struct sib copy = *s;
+
+	copy.hlc = e->last.hlc;
+	copy.kind = SIB_TEXT;
+	put_sib(e, &copy);
+}
+
+static void put_places(struct encoder *e, const struct field *field, struct before *before)
+{
+	buf_varint(e->out, field->place.count);
+	for (uint32_t i = field->place.first; i != DOC_NONE; i = e->d->sibs[i].next) {
+		put_untimed(e, &e->d->sibs[i]);
+		put_shared(e, before->place, e->d->sibs[i].value);
+		before->place = e->d->sibs[i].value;
+	}
+}
+
+static unsigned field_flags(struct encoder *e, const struct field *f, size_t children,
+			    const struct before *before)
+{
+	const struct doc *d = e->d;
+	unsigned flags = f->reg.count < 3 ? f->reg.count : 3;
+
+	flags |= children ? FIELD_CHILDREN : 0;
+	flags |= f->is_item ? FIELD_ITEM : 0;
+	if (f->is_item && birth_place(f->key).len &&
+	    is_next(e, birth_place(before->key), birth_place(f->key)))
+		flags |= FIELD_KEY_NEXT;
+	if (f->place.count == 1 && f->reg.count &&
+	    opid_eq(d->sibs[f->place.first].id, d->sibs[f->reg.first].id) &&
+	    is_next(e, before->place, d->sibs[f->place.first].value))
+		flags |= FIELD_PLACE_NEXT;
+	else if (f->place.count)
+		flags |= FIELD_PLACES;
+	flags |= f->space.count ? FIELD_SPACES : 0;
+	return flags;
+}
+
+static void put_field(struct encoder *e, uint32_t f, size_t children, struct before *before)
+{
+	const struct doc *d = e->d;
+	const struct field *field = &d->fields[f];
+	unsigned flags = field_flags(e, field, children, before);
+
+	buf_u8(e->out, (uint8_t)flags);
+	if ((flags & 3) == 3)
+		buf_varint(e->out, field->reg.count - 3);
+	if (children)
+		buf_varint(e->out, children);
+	if (field->is_item && !(flags & FIELD_KEY_NEXT))
+		put_shared(e, before->key, field->key);
+	else if (!field->is_item && f != 0)
 		buf_bytes(e->out, field->key);
-	for (uint32_t i = field->reg.first; i != DOC_NONE; i = e->d->sibs[i].next) {
-		put_sib(e, &e->d->sibs[i]);
-		if (e->d->sibs[i].kind == VALUE_TEXT)
-			buf_bytes(e->out, e->d->sibs[i].value);
+	for (uint32_t i = field->reg.first; i != DOC_NONE; i = d->sibs[i].next) {
+		put_sib(e, &d->sibs[i]);
+		if (d->sibs[i].kind == SIB_TEXT)
+			buf_bytes(e->out, d->sibs[i].value);
 	}
-}
-
-/* Puts f's live children on the stack, so that the first comes off first. */
-static void push_children(const struct doc *d, uint32_t f, struct ranking *stack)
-{
-	size_t start = stack->count;
-
-	if (!d->fields[f].live_children)
+	before->key = field->is_item ? field->key : before->key;
+	if (flags & FIELD_PLACES)
+		put_places(e, field, before);
+	else if (flags & FIELD_PLACE_NEXT)
+		before->place = d->sibs[field->place.first].value;
+	if (!(flags & FIELD_SPACES))
 		return;
-	doc_rank_children(d, f, NULL, stack);
-	for (size_t end = stack->count; start + 1 < end; start++) {
-		struct ranked t = stack->items[start];
-
-		stack->items[start] = stack->items[--end];
-		stack->items[end] = t;
+	buf_varint(e->out, field->space.count);
+	for (uint32_t i = field->space.first; i != DOC_NONE; i = d->sibs[i].next) {
+		put_untimed(e, &d->sibs[i]);
+		buf_bytes(e->out, d->sibs[i].value);
 	}
 }
 
-static void put_fields(struct encoder *e)
+/* At most DOC_DEPTH_MAX deep. */
+static void put_tree(struct encoder *e, uint32_t f, struct before *before)
 {
-	struct ranking stack = {0};
+	struct before inner = {SLICE("", 0), SLICE("", 0)};
+	size_t first = e->ranking.count;
 
-	put_field(e, 0);
-	push_children(e->d, 0, &stack);
-	while (stack.count) {
-		uint32_t f = stack.items[--stack.count].field;
-
-		put_field(e, f);
-		push_children(e->d, f, &stack);
-	}
-	free(stack.items);
+	doc_rank_children(e->d, f, RANK_KEPT, &e->ranking);
+	size_t end = e->ranking.count;
+	put_field(e, f, end - first, before);
+	for (size_t i = first; i < end; i++)
+		put_tree(e, e->ranking.items[i].field, &inner);
+	e->ranking.count = first;
 }
 
 void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
@@ -203,8 +273,11 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 		buf_varint(out, d->seen[i].lamport << 1 | d->seen[i].blank);
 	}
 	put_texts(&e, d->raw);
-	put_texts(&e, d->layout);
-	put_fields(&e);
+	put_texts(&e, d->style);
+	struct before none = {SLICE("", 0), SLICE("", 0)};
+	put_tree(&e, 0, &none);
+	buf_fini(&e.next);
+	free(e.ranking.items);
 }
 
 struct decoder {
@@ -212,6 +285,7 @@ struct decoder {
 	struct slice rendered;
 	struct reader r;
 	struct last last;
+	struct buf next;
 };
 
 /* A count of things that take at least one byte each. */
@@ -241,34 +315,25 @@ static void take_seen(struct decoder *c)
 	}
 }
 
-static struct opid take_ord(struct decoder *c)
-{
-	struct opid ord = {.lamport = reader_varint(&c->r)};
-	uint32_t owner = (uint32_t)reader_varint_max(&c->r, c->d->seen_count);
-
-	ord.actor = owner ? c->d->seen[owner - 1].actor : reader_be64(&c->r);
-	if (ord.lamport == 0)
-		c->r.bad = true;
-	return ord;
-}
-
-/* *last is the register's sibling before. NULL if it is malformed. The value is not set. */
-static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *last, bool *ret_root)
+/*
+ * *last is the register's sibling before. NULL if it is malformed. The value is not set. The register of
+ * texts sets ret_root.
+ */
+static struct sib *take_sib_of(struct decoder *c, struct reg *reg, struct opid *last, bool *ret_root)
 {
 	struct reader *r = &c->r;
 	unsigned flags = reader_u8(r);
 	*ret_root = flags & SIB_ROOT;
-	struct last now = {c->last.actor, c->last.lamport + 1, c->last.hlc};
-	struct opid ord = {0};
+	struct last now = c->last;
 
 	if (flags & SIB_ACTOR)
 		now.actor = (uint32_t)reader_varint_max(r, DOC_NONE);
 	if (flags & SIB_LAMPORT)
 		now.lamport = unzigzag(reader_varint(r), c->last.lamport);
+	else if (flags & SIB_NEXT)
+		now.lamport++;
 	if (flags & SIB_HLC)
 		now.hlc = unzigzag(reader_varint(r), c->last.hlc);
-	if (flags & SIB_ORD)
-		ord = take_ord(c);
 	if (r->bad || now.actor >= c->d->seen_count || now.lamport == 0 ||
 	    now.lamport > c->d->seen[now.actor].lamport) {
 		r->bad = true;
@@ -281,15 +346,22 @@ static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *las
 	}
 	*last = id;
 	struct sib *s = doc_reg_add(c->d, reg, id);
-	s->kind = flags & SIB_OBJECT   ? VALUE_OBJECT
-		  : flags & SIB_CHUNKS ? VALUE_CHUNKS
-				       : VALUE_TEXT;
-	s->hlc = now.hlc;
+	s->kind = (enum sib_kind)(flags & SIB_KINDS);
 	s->covered = flags & SIB_COVERED;
-	if (flags & SIB_ORD)
-		s->ord = ord;
+	s->hlc = now.hlc;
 	c->last = now;
 	return s;
+}
+
+/* The same, where no text may stand. */
+static struct sib *take_sib(struct decoder *c, struct reg *reg, struct opid *last)
+{
+	bool is_root = false;
+	struct sib *s = take_sib_of(c, reg, last, &is_root);
+
+	if (is_root)
+		c->r.bad = true;
+	return is_root ? NULL : s;
 }
 
 static struct slice take_text(struct decoder *c)
@@ -333,84 +405,164 @@ static void take_texts(struct decoder *c, struct reg *reg)
 
 	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
 		bool is_root = false;
-		struct sib *s = take_sib(c, reg, &last, &is_root);
+		struct sib *s = take_sib_of(c, reg, &last, &is_root);
 
-		if (s && is_root && (reg != &c->d->raw || s->kind != VALUE_TEXT))
+		if (s && is_root && (reg != &c->d->raw || s->kind != SIB_TEXT))
 			c->r.bad = true;
 		else if (s && is_root)
 			take_root_text(c, s);
 		else if (s)
 			s->value = take_text(c);
-		if (s && s->kind == VALUE_CHUNKS &&
-		    (reg != &c->d->raw || !manifest_is_sound(s->value)))
+		if (s && s->kind == SIB_CHUNKS && (reg != &c->d->raw || !manifest_is_sound(s->value)))
 			c->r.bad = true;
 	}
 }
 
-/* Reads a field beneath `parent` (DOC_NONE: the root) and returns how many children follow. */
-static uint32_t take_field(struct decoder *c, uint32_t parent, uint32_t *ret_field)
+/* n bytes of the one before, and some more. */
+static struct slice take_shared(struct decoder *c, struct slice before)
 {
-	uint64_t head = reader_varint(&c->r);
-	uint64_t count = head & 3;
-	uint32_t f = 0;
-	struct opid last = {0};
+	size_t n = (size_t)reader_varint_max(&c->r, before.len);
+	struct slice rest = reader_bytes(&c->r, SIZE_MAX);
 
-	if (count == 3)
-		count += take_count(&c->r);
-	if (parent != DOC_NONE) {
-		struct slice key = reader_bytes(&c->r, SIZE_MAX);
+	if (n == 0 || c->r.bad)
+		return rest;
+	uint8_t *p = arena_alloc(&c->d->arena, n + rest.len);
+	memcpy(p, before.data, n);
+	if (rest.len)
+		memcpy(p + n, rest.data, rest.len);
+	return SLICE(p, n + rest.len);
+}
 
-		if (c->r.bad || head == 0)
-			goto bad;
-		f = doc_child_add(c->d, parent, key);
+static struct slice take_next(struct decoder *c, struct slice before, bool is_key)
+{
+	struct slice place = is_key ? birth_place(before) : before;
+
+	if (place.len == 0 || c->r.bad) {
+		c->r.bad = true;
+		return SLICE("", 0);
 	}
-	*ret_field = f;
-	struct reg reg = c->d->fields[f].reg;
-	for (uint64_t i = 0; i < count && !c->r.bad; i++) {
-		bool is_root = false;
-		struct sib *s = take_sib(c, &reg, &last, &is_root);
+	buf_clear(&c->next);
+	if (is_key)
+		buf_u8(&c->next, 0);
+	doc_place_next(place, &c->next);
+	return arena_copy(&c->d->arena, buf_slice(&c->next));
+}
 
-		if (is_root || (s && s->kind == VALUE_CHUNKS))
+static struct slice take_key(struct decoder *c, unsigned flags, struct before *before)
+{
+	if (!(flags & FIELD_ITEM))
+		return reader_bytes(&c->r, SIZE_MAX);
+	struct slice key = flags & FIELD_KEY_NEXT ? take_next(c, before->key, true)
+						  : take_shared(c, before->key);
+	before->key = key;
+	if (!c->r.bad && !doc_item_key_is_sound(key))
+		c->r.bad = true;
+	return key;
+}
+
+static void take_places(struct decoder *c, uint32_t f, struct before *before)
+{
+	uint32_t n = take_count(&c->r);
+	struct opid last = {0};
+	struct reg reg = c->d->fields[f].place;
+
+	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
+		struct sib *s = take_sib(c, &reg, &last);
+
+		if (!s)
+			return;
+		uint32_t self = (uint32_t)(s - c->d->sibs);
+		before->place = take_shared(c, before->place);
+		c->d->sibs[self].value = before->place;
+		if (!c->r.bad && !doc_place_is_sound(before->place))
 			c->r.bad = true;
-		if (s && s->kind == VALUE_TEXT)
+	}
+	c->d->fields[f].place = reg;
+}
+
+/* A step after the place before, by the operation of the field's first value. */
+static void take_place_next(struct decoder *c, uint32_t f, struct before *before)
+{
+	struct doc *d = c->d;
+	struct reg reg = d->fields[f].place;
+
+	if (!d->fields[f].reg.count) {
+		c->r.bad = true;
+		return;
+	}
+	before->place = take_next(c, before->place, false);
+	struct opid id = d->sibs[d->fields[f].reg.first].id;
+	doc_reg_add(d, &reg, id)->value = before->place;
+	d->fields[f].place = reg;
+}
+
+static void take_spaces(struct decoder *c, uint32_t f)
+{
+	uint32_t n = take_count(&c->r);
+	struct opid last = {0};
+	struct reg reg = c->d->fields[f].space;
+
+	for (uint32_t i = 0; i < n && !c->r.bad; i++) {
+		struct sib *s = take_sib(c, &reg, &last);
+
+		if (s)
+			s->value = reader_bytes(&c->r, SIZE_MAX);
+	}
+	c->d->fields[f].space = reg;
+}
+
+static void take_values(struct decoder *c, uint32_t f, uint64_t count)
+{
+	struct opid last = {0};
+	struct reg reg = c->d->fields[f].reg;
+
+	for (uint64_t i = 0; i < count && !c->r.bad; i++) {
+		struct sib *s = take_sib(c, &reg, &last);
+
+		if (s && s->kind == SIB_CHUNKS)
+			c->r.bad = true;
+		if (s && s->kind == SIB_TEXT)
 			s->value = reader_bytes(&c->r, SIZE_MAX);
 	}
 	c->d->fields[f].reg = reg;
-	doc_field_count(c->d, f, (int32_t)reg.count);
-	if (c->r.bad || head >> 2 > reader_left(&c->r))
-		goto bad;
-	return (uint32_t)(head >> 2);
-bad:
-	c->r.bad = true;
-	return 0;
 }
 
-static void take_fields(struct decoder *c)
+/* Reads a field beneath `parent` (DOC_NONE: the root) and all that is in it. */
+static void take_tree(struct decoder *c, uint32_t parent, size_t depth, struct before *before)
 {
-	struct {
-		uint32_t field;
-		uint32_t left;
-	} stack[DOC_DEPTH_MAX];
-	size_t depth = 1;
+	struct before inner = {SLICE("", 0), SLICE("", 0)};
+	unsigned flags = reader_u8(&c->r);
+	uint64_t count = flags & 3;
+	uint64_t children = 0;
+	uint32_t f = 0;
 
-	stack[0].field = 0;
-	stack[0].left = take_field(c, DOC_NONE, &stack[0].field);
-	while (depth && !c->r.bad) {
-		uint32_t f = 0;
+	if (count == 3)
+		count += take_count(&c->r);
+	if (flags & FIELD_CHILDREN)
+		children = take_count(&c->r);
+	if (parent != DOC_NONE) {
+		struct doc_key key = {take_key(c, flags, before), flags & FIELD_ITEM};
 
-		if (stack[depth - 1].left == 0) {
-			depth--;
-			continue;
-		}
-		stack[depth - 1].left--;
-		uint32_t left = take_field(c, stack[depth - 1].field, &f);
-		if (left && depth == DOC_DEPTH_MAX) {
+		if (c->r.bad || (flags & (3 | FIELD_CHILDREN | FIELD_PLACES | FIELD_SPACES)) == 0) {
 			c->r.bad = true;
-		} else if (left) {
-			stack[depth].field = f;
-			stack[depth++].left = left;
+			return;
 		}
+		f = doc_child_add(c->d, parent, key);
 	}
+	take_values(c, f, count);
+	if (flags & FIELD_PLACES)
+		take_places(c, f, before);
+	else if (flags & FIELD_PLACE_NEXT)
+		take_place_next(c, f, before);
+	if (flags & FIELD_SPACES)
+		take_spaces(c, f);
+	const struct field *field = &c->d->fields[f];
+	doc_field_count(c->d, f, (int32_t)field->reg.count,
+			(int32_t)(field->reg.count + field->place.count + field->space.count));
+	if (children && depth == DOC_DEPTH_MAX)
+		c->r.bad = true;
+	for (uint64_t i = 0; i < children && !c->r.bad; i++)
+		take_tree(c, f, depth + 1, &inner);
 }
 
 int doc_decode(struct slice state, struct slice rendered, struct doc **ret)
@@ -429,8 +581,10 @@ int doc_decode(struct slice state, struct slice rendered, struct doc **ret)
 		c.r.bad = true;
 	take_seen(&c);
 	take_texts(&c, &d->raw);
-	take_texts(&c, &d->layout);
-	take_fields(&c);
+	take_texts(&c, &d->style);
+	struct before none = {SLICE("", 0), SLICE("", 0)};
+	take_tree(&c, DOC_NONE, 0, &none);
+	buf_fini(&c.next);
 	if (reader_finish(&c.r) < 0) {
 		doc_destroy(d);
 		return -EBADMSG;

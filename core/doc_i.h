@@ -1,33 +1,65 @@
 /*
  * Inside of core/doc: shared by doc*.c and nobody else.
  *
- * Fields form a tree: a field is found under its parent by its decoded key, and its path is the
- * keys from the root down. doc.fields[0] is the root and always there. A field is live while it or
- * anything beneath it has a sibling; dead ones stay in memory until doc_compact() and are not part
- * of the state. Siblings of all registers live in one pool, linked in ascending order of their ids.
+ * Fields form a tree: a field is found under its parent by its key, and its path is the keys from the
+ * root down. doc.fields[0] is the root and always there. Its children are members (of the object it
+ * may be) and items (of the array it may be); they do not get in each other's way. A field is live
+ * while it or anything beneath it has a value; it is kept while anything of it is in the state, a
+ * place or a space included. Others stay in memory until doc_compact(). Siblings of all registers
+ * live in one pool, linked in ascending order of their ids.
+ *
+ *   path      per level: varint key length << 1 | is_item, key
+ *   item key  u8 0, then the place it was born at; or u8 1 + index in ID_NAMES and the source text of
+ *             the member of that name when it was made. So an element keeps its identity when it is
+ *             moved or that member is edited, and two devices that make the element of one id unite.
+ *
+ * Places are byte strings that sort as memcmp says, with room between any two (Fugue as strings): no
+ * tombstones, nothing to look up. A place is one or more steps, from the root of Fugue's tree down:
+ *
+ *   step      signed rank, unsigned lamport, 8 bytes actor: the waypoint, that is the operation that
+ *             began the run; signed index in the run, unsigned own lamport - the waypoint's
+ *             (all in an encoding that keeps their order, see doc_place.c)
+ *
+ * Elements put in one after the other by one device share a waypoint, in either direction, so that
+ * runs put at one place at the same time never mix. Lamport 0: the actor is a digest of the array's
+ * content instead, so that equal arrays made at the same time are one.
+ *
+ * Trees (VALUE_TREE, and the elements of OP_INSERT) hold new values with all that is in them:
+ *
+ *   node      u8 kind | 4 if a space follows, [bytes space]
+ *     TEXT    bytes source text
+ *     OBJECT  varint n, n times (bytes key, node); their places are steps 0..n-1 of this operation
+ *     ARRAY   varint n, u8 1 + index in ID_NAMES: where items have their key from; or u8 0 and,
+ *             unless n is 0, 8 bytes digest of the content: the waypoint of all; then n nodes
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 3
+ *   u8 version = 4
  *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
- *   layout             varint sibling_count, siblings
+ *   style              likewise
  *   root               a field without its key
  *
- *   field              varint live_children << 2 | min(sibling_count, 3)
+ *   field              u8 FIELD_* flags | min(sibling_count, 3)
  *                      [varint sibling_count - 3]   if it is 3 or more
- *                      bytes key
+ *                      [varint kept_children]       FIELD_CHILDREN
+ *                      key: nothing                 FIELD_KEY_NEXT: a step after the item's before
+ *                           varint n, bytes x       FIELD_ITEM: n bytes of the one before, and x
+ *                           bytes                   a member's
  *                      siblings
- *                      live_children fields, in the order of (ord, key)
+ *                      [varint count, siblings]     FIELD_PLACES: varint n, bytes x each, as above;
+ *                                                   FIELD_PLACE_NEXT: a step after the place before,
+ *                                                   made by the first sibling's operation
+ *                      [varint count, siblings]     FIELD_SPACES, with bytes each
+ *                      kept_children fields, members first, each in the order shown
  *   sibling            u8 SIB_* flags
  *                      [varint index in seen]       SIB_ACTOR, else that of the sibling before
- *                      [varint zigzag difference]   SIB_LAMPORT, else the sibling before's + 1
+ *                      [varint zigzag difference]   SIB_LAMPORT, else the sibling before's, + 1 if
+ *                                                   SIB_NEXT
  *                      [varint zigzag difference]   SIB_HLC, else that of the sibling before
- *                      [varint lamport, varint 0 and 8 bytes actor or index in seen + 1]   SIB_ORD
- *                      bytes value                  of a VALUE_TEXT
- *                      text                         of raw and layout
- *                                                SIB_CHUNKS: the text is a manifest
+ *                      bytes value                  of a SIB_TEXT
+ *                      text                         of raw and style; of a SIB_CHUNKS, a manifest
  *                                                SIB_COVERED: see struct sib
  *                                                SIB_ROOT: before the text, 16 bytes root, varint (other heads)
  *                                                << 1 | fresh, each: 8 bytes actor, varint lamport,
@@ -45,12 +77,18 @@
 /** No such field, sibling. */
 #define DOC_NONE UINT32_MAX
 
+enum sib_kind {
+	SIB_TEXT,
+	SIB_OBJECT,
+	SIB_ARRAY,
+	SIB_CHUNKS /**< of the raw register only: a manifest */
+};
+
 struct sib {
 	struct opid id;
-	struct opid ord; /**< never 0; of a field's only */
 	uint64_t hlc;
-	struct slice value;
-	enum value_kind kind;
+	struct slice value; /**< of a SIB_TEXT, a place, a space, raw, style */
+	enum sib_kind kind;
 	uint32_t next;
 	uint32_t root; /**< of the raw register only: the text this stands for, or DOC_NONE */
 	bool covered;  /**< of a field: who wrote a whole value had seen it */
@@ -89,10 +127,15 @@ struct field {
 	uint32_t next;
 	uint32_t first_child;
 	uint32_t last_child;
-	uint32_t child_count; /**< dead ones included */
-	uint32_t live_children;
-	uint32_t live; /**< siblings here and beneath */
+	uint32_t child_count;  /**< dead ones included */
+	uint32_t live_members; /**< children */
+	uint32_t live_items;   /**< children */
+	uint32_t live;	       /**< values here and beneath */
+	uint32_t kept;	       /**< values, places and spaces here and beneath */
 	struct reg reg;
+	struct reg place; /**< the winner has the highest id */
+	struct reg space; /**< likewise */
+	bool is_item;
 };
 
 struct seen {
@@ -110,7 +153,7 @@ struct doc {
 	uint32_t sib_cap;
 	uint32_t sib_free; /**< list of unused ones */
 	struct reg raw;
-	struct reg layout;
+	struct reg style;
 	struct seen *seen; /**< ascending by actor */
 	uint32_t seen_count;
 	uint32_t seen_cap;
@@ -130,11 +173,18 @@ struct doc {
 	size_t compact_at; /**< garbage may dominate when `copied` exceeds this */
 };
 
+/** A key with the kind of child it is of. */
+struct doc_key {
+	struct slice bytes;
+	bool is_item;
+};
+
 /** A field to put in order. */
 struct ranked {
-	struct opid ord;
+	struct slice place; /**< empty: after all that have one */
 	struct slice key;
 	uint32_t field;
+	bool is_item;
 };
 
 struct ranking {
@@ -143,57 +193,281 @@ struct ranking {
 	size_t cap;
 };
 
+enum rank_what {
+	RANK_MEMBERS,	     /**< live ones */
+	RANK_MEMBERS_SORTED, /**< live ones, by key */
+	RANK_ITEMS,	     /**< live ones */
+	RANK_KEPT	     /**< all that is in the state */
+};
+
 /* doc_state.c: registers and the field tree. */
 
 /** A copy that borrows base's strings. base must outlive it. */
 struct doc *doc_fork(const struct doc *base);
 /** Notes that id was applied. false if it was already. *ret_before is the author's entry before, lamport 0 = none. */
 bool doc_see(struct doc *d, struct opid id, struct seen **ret, struct seen *ret_before);
-/** Adds a sibling; the pointer is valid until the next call. */
+/** Adds a sibling, or gives the one of this id; the pointer is valid until the next call. */
 struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id);
 /** Takes out those of `preds` that are there and returns how many were. */
 uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count);
+/** Takes out those that an actor in `preds` wrote no later than the id there. */
+void doc_reg_cover(struct doc *d, struct reg *reg, const struct opid *preds, size_t count);
 /** The sibling with the highest (hlc, lamport, actor), DOC_NONE if there is none. */
 uint32_t doc_reg_best(const struct doc *d, struct reg reg);
+/** The sibling with the highest id, DOC_NONE if there is none. */
+uint32_t doc_reg_last(const struct doc *d, struct reg reg);
 /** Negative if a is the older by (hlc, lamport, actor). */
 int doc_sib_cmp(const struct sib *a, const struct sib *b);
 /** `hint` is the field it might be, or DOC_NONE. */
-uint32_t doc_child(const struct doc *d, uint32_t parent, struct slice key, uint32_t hint);
+uint32_t doc_child(const struct doc *d, uint32_t parent, struct doc_key key, uint32_t hint);
 /** Adds a child that is not there yet. */
-uint32_t doc_child_add(struct doc *d, uint32_t parent, struct slice key);
+uint32_t doc_child_add(struct doc *d, uint32_t parent, struct doc_key key);
 /** The field at this path, or DOC_NONE. If make, it is created where missing. */
 uint32_t doc_field_at(struct doc *d, struct slice path, bool make);
-/** Adds to the count of live siblings, here and above. */
-void doc_field_count(struct doc *d, uint32_t f, int32_t delta);
+/** Adds to the count of values, and of all that is kept, here and above. */
+void doc_field_count(struct doc *d, uint32_t f, int32_t live, int32_t kept);
 /** The field after f, depth first, within the subtree `top`. If !into, f's children are skipped. */
 uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into);
 /**
- * Whether the live field f is shown as an object. *ret_text is the winner among its text siblings,
- * DOC_NONE if it has none.
+ * What the live field f is shown as. *ret_text is the winner among its text siblings, DOC_NONE if it
+ * has none.
  */
-bool doc_shows_object(const struct doc *d, uint32_t f, uint32_t *ret_text);
-/** A live field's place among its siblings. */
-struct opid doc_field_ord(const struct doc *d, uint32_t f);
-/** Appends f's live children, in order, except those set in `skip` (by field; NULL: none). */
-void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, struct ranking *out);
+enum sib_kind doc_shows(const struct doc *d, uint32_t f, uint32_t *ret_text);
+/** A field's place among its siblings; empty if it has none. */
+struct slice doc_field_place(const struct doc *d, uint32_t f);
+/** Appends children of f, in order. */
+void doc_rank_children(const struct doc *d, uint32_t f, enum rank_what what, struct ranking *out);
 void doc_path(const struct doc *d, uint32_t f, struct buf *out);
-/** Well-formed and at most DOC_DEPTH_MAX keys. */
-bool doc_path_is_sound(struct slice path);
+void doc_path_add(struct buf *path, struct doc_key key);
+/** The next key of a path. */
+struct doc_key doc_path_key(struct reader *r);
+/** A place, or the text of a member. */
+bool doc_item_key_is_sound(struct slice key);
+/** Well-formed and at most DOC_DEPTH_MAX keys. *ret_last is the last one's. */
+bool doc_path_is_sound(struct slice path, size_t *ret_depth, struct doc_key *ret_last);
+
+/* doc_place.c */
+
+/** The last step of a place, and where it starts. */
+struct step {
+	int64_t rank;
+	struct opid waypoint;
+	int64_t index;
+	uint64_t own; /**< own lamport - the waypoint's */
+};
+
+#define DOC_PLACE_BYTES_MAX (CHANGE_PLACE_BYTES_MAX + 64)
+
+void doc_step_put(struct buf *out, const struct step *s);
+/** Reads one step; bad when malformed. */
+struct step doc_step_take(struct reader *r);
+bool doc_place_is_sound(struct slice place);
+/** Appends the place one index after `place`, which is sound and not empty. */
+void doc_place_next(struct slice place, struct buf *out);
+/** Appends the place an operation gives the i-th of its elements. */
+void doc_place_of(const struct place *p, struct opid op, uint32_t i, struct buf *out);
+/**
+ * A place for `count` new ones between two (empty: before or after all), given to operation `id` of
+ * its author. false if there is no room because they are not in ascending order, or too deep.
+ */
+bool doc_place_between(struct slice left, struct slice right, struct opid id, uint32_t count,
+		       struct arena *arena, struct place *ret);
+
+/* doc_space.c: how values are formatted. */
+
+/** What a space can say, in the order it is written; the first two are without text. */
+enum {
+	SPACE_INLINE = 1,  /**< a container on one line, though the style says otherwise */
+	SPACE_BROKEN = 2,  /**< likewise, one member a line */
+	SPACE_BEFORE = 4,  /**< between the comma before and the key or value */
+	SPACE_OPEN = 8,	   /**< after a container's bracket */
+	SPACE_SEP = 16,	   /**< SPACE_BEFORE of all that is in this container */
+	SPACE_CLOSE = 32,  /**< before a container's closing bracket */
+	SPACE_COLON = 64,  /**< the colon with what is around it */
+	SPACE_AFTER = 128, /**< between the value and the comma after it */
+	SPACE_KEY = 256,   /**< the key's source, without its quotes */
+	SPACE_VALUE = 512, /**< the source of a container that is one value */
+	SPACE_ALL = 1023
+};
+
+#define SPACE_TEXTS 8
+
+struct space {
+	unsigned mask;
+	struct slice text[SPACE_TEXTS]; /**< from SPACE_BEFORE on */
+};
+
+enum {
+	STYLE_CRLF = 1,
+	STYLE_OBJECTS_BROKEN = 2,
+	STYLE_ARRAYS_BROKEN = 4,
+	STYLE_ASCII = 8,   /**< keys: \u for what is not ASCII */
+	STYLE_SLASH = 16,  /**< keys: \/ */
+	STYLE_HTML = 32,   /**< keys: \u for < > & */
+	STYLE_SORTED = 64, /**< members are in the order of their keys */
+	STYLE_ALL = 127
+};
+
+#define STYLE_TEXTS 8
+
+enum style_text {
+	STYLE_UNIT,	/**< of indentation */
+	STYLE_COMMA,	/**< after a comma on one line */
+	STYLE_COLON,	/**< with what is around it */
+	STYLE_PAD,	/**< inside the braces of an object on one line */
+	STYLE_PAD_LIST, /**< inside the brackets of an array on one line */
+	STYLE_TRAIL,	/**< after a comma that ends a line */
+	STYLE_PREFIX,	/**< before the root: byte order mark, whitespace */
+	STYLE_SUFFIX	/**< after the root */
+};
+
+struct style {
+	struct opid id; /**< spaces that are not above it are void */
+	unsigned flags;
+	uint8_t depth; /**< containers in this many others and deeper are on one line */
+	struct slice text[STYLE_TEXTS];
+	struct buf ladder; /**< trail, line end, and units for every depth */
+	size_t trail_len;
+	size_t nl_len;
+};
+
+/** The whitespace of one container. */
+struct lay {
+	struct slice open;
+	struct slice sep;
+	struct slice close;
+};
+
+/** Fills *ret from the winner, or the default; free with doc_style_fini(). */
+void doc_style_of(const struct doc *d, struct style *ret);
+bool doc_style_decode(struct slice blob, struct style *ret);
+void doc_style_encode(const struct style *s, struct buf *out);
+/** The style that fits the text best. Its texts borrow from it. */
+void doc_style_guess(const struct json *j, struct style *ret);
+void doc_style_fini(struct style *s);
+bool doc_style_breaks(const struct style *s, bool is_array, size_t depth, const struct space *own);
+struct lay doc_style_lay(const struct style *s, bool is_array, size_t depth,
+			 const struct space *own);
+/** The key is spelled as it is. */
+bool doc_style_is_plain(const struct style *s, struct slice key);
+void doc_style_key(const struct style *s, struct slice key, struct buf *out);
+
+bool doc_space_decode(struct slice blob, struct space *ret);
+/** Decodes, and the key it spells is this one (NULL: there is none). */
+bool doc_space_is_sound(struct slice blob, const struct slice *key);
+void doc_space_encode(const struct space *s, struct buf *out);
+/** What holds for f under this style. */
+void doc_space_of(const struct doc *d, const struct style *s, uint32_t f, struct space *ret);
+struct slice doc_space_text(const struct space *s, unsigned bit);
+void doc_space_set(struct space *s, unsigned bit, struct slice text);
+/** A container that is one value, as it is shown. */
+void doc_space_value(const struct style *s, size_t depth, const struct space *own,
+		     struct slice value, struct buf *out);
+
+/* doc_tree.c */
+
+#define NODE_SPACE 4u
+/** Names of members that may tell the elements of an array apart. */
+#define ID_NAMES 5
+#define ID_BYTES_MAX 64
+extern const char *const doc_id_names[ID_NAMES];
+
+/** The tree is well-formed at a path of this many keys. */
+bool doc_tree_is_sound(struct slice tree, size_t count, size_t depth, const struct slice *key);
+/** Makes the tree the value of f. */
+void doc_tree_apply(struct doc *d, uint32_t f, struct slice tree, struct opid id, uint64_t hlc);
+/** Makes OP_INSERT's elements. */
+void doc_tree_insert(struct doc *d, uint32_t f, const struct op *op, struct opid id, uint64_t hlc);
+/** The tree as JSON on one line. */
+void doc_tree_text(struct slice tree, size_t count, struct buf *out);
+/** The key of an item known by its member doc_id_names[name]. */
+void doc_item_key(unsigned name, struct slice token, struct buf *out);
 
 /* doc.c */
 
 /** doc_apply() of an operation known to be well-formed. */
 void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_t hlc);
 
-/* doc_render.c */
+/* doc_match.c: which element of the save is which of base. */
 
-/** doc_render(); `layout` is the layout winner's text scanned, NULL if there is no usable one. */
-void doc_render_with(const struct doc *d, const struct json *layout, struct buf *out);
+struct matching {
+	const struct doc *base;
+	const struct json *json;
+	uint64_t *node_hash;  /* by node, 0 = not known yet */
+	uint64_t *field_hash; /* by field, likewise */
+};
+
+/** What a node of the save, a live field of base says, whatever its formatting and order of keys. */
+uint64_t doc_match_node(struct matching *m, uint32_t node);
+uint64_t doc_match_field(struct matching *m, uint32_t field);
+/** The index of the name that tells all elements apart, or ID_NAMES. */
+unsigned doc_match_id(const struct json *j, uint32_t array);
 /**
- * Scans the layout winner's text into `storage` and returns that, or NULL if there is none or it is
- * no JSON. json_fini() the storage in either case.
+ * Fills match[i] for the i-th of the array's elements: an index into `items` (base's elements in the
+ * order shown), each at most once, or DOC_NONE.
  */
-const struct json *doc_scan_layout(const struct doc *d, struct json *storage);
+void doc_match_items(struct matching *m, uint32_t array, const struct ranking *items, size_t first,
+		     uint32_t *match);
+/** Marks which of the matched ones stay where they are: a longest ascending run. */
+void doc_match_stay(const uint32_t *match, size_t count, uint8_t *stay);
+/** A number, string or other short value, or an array that is one value. */
+bool doc_match_is_flat(const struct json *j, uint32_t node);
+
+/* doc_edit.c: the operations a JSON save becomes. */
+
+struct diff {
+	const struct doc *base;
+	struct slice bytes;
+	const struct id *node;
+	const struct doc_stamp *stamp;
+	struct ops *ops;
+	size_t first;	    /* of ops, the first one made here */
+	size_t paths_bytes; /* of all paths so far */
+	bool too_large;	    /* for a change: give up */
+	bool firm;	    /* write containers anew where others compete with them, places too */
+	const struct json *json;
+	struct style style;
+	bool restyled; /* base's spaces are void */
+	size_t spaces; /* what formatting costs so far, in bytes */
+	struct matching matching;
+	uint32_t *rank; /* by field of base: where it stands among the container's at hand */
+	struct buf path;
+	struct buf scratch;
+	struct ranking ranking;
+};
+
+/** An operation that replaces nothing yet. */
+struct op *doc_edit_op(struct diff *x, enum op_kind kind);
+/** It replaces all of this register. */
+void doc_edit_preds(struct diff *x, struct op *op, struct reg reg);
+/**
+ * An operation on the raw register that replaces all of it. Preds are never empty if the document is not:
+ * without any, the operation would say that its author knew of nothing. Of fields that a whole value hides they
+ * say what was seen, by the last operation of everybody: what was not, is among the losers.
+ */
+struct op *doc_edit_raw(struct diff *x, enum op_kind kind);
+/** Appends the operations that turn base's fields into x->json, in x->style. */
+void doc_edit(struct diff *x);
+
+/* doc_layout.c: how the save is formatted. */
+
+/** Where a node of the save stands. */
+struct place_in {
+	uint32_t previous; /**< sibling before it, or JSON_NONE */
+	struct slice sep;  /**< what its container has between two */
+	struct space now;  /**< what base says of it */
+	bool is_list;	   /**< base keeps it as an array with elements, however short it is */
+	bool bare;	   /**< its tree does not say its space */
+};
+
+/** The space of a node. Its texts borrow from the save, the style and in->now. */
+void doc_layout_space(struct diff *x, uint32_t node, size_t depth, const struct place_in *in,
+		      struct space *ret);
+/** Appends a new value's tree. */
+void doc_layout_tree(struct diff *x, uint32_t node, size_t depth, const struct place_in *in,
+		     struct buf *out);
+/** A node's value as it is kept: the token, or a container without whitespace, in x->scratch. */
+struct slice doc_layout_value(struct diff *x, uint32_t node);
 
 /* doc_text.c: the raw register */
 

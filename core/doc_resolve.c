@@ -10,6 +10,7 @@ struct settling {
 	const struct doc_stamp *stamp;
 	struct ops *ops;
 	struct opid only; /**< lamport 0 = all of them */
+	enum sib_kind kind;
 };
 
 static uint32_t find_raw(const struct doc *d, struct opid id)
@@ -62,7 +63,7 @@ static void drop_loser(void *ctx, const struct doc_loser *l)
 enum which {
 	WHICH_ALL,
 	WHICH_OTHERS, /**< than `only` */
-	WHICH_TEXTS   /**< scalars and arrays */
+	WHICH_KIND,   /**< what is not of the kind `kind` */
 };
 
 static void remove_from(struct settling *s, bool raw, struct slice path, struct reg reg,
@@ -75,7 +76,7 @@ static void remove_from(struct settling *s, bool raw, struct slice path, struct 
 		const struct sib *sib = &s->d->sibs[i];
 
 		if ((which == WHICH_OTHERS && opid_eq(sib->id, s->only)) ||
-		    (which == WHICH_TEXTS && sib->kind != VALUE_TEXT))
+		    (which == WHICH_KIND && sib->kind == s->kind))
 			continue;
 		ids[n++] = sib->id;
 	}
@@ -109,33 +110,39 @@ static void find_loser(void *ctx, const struct doc_loser *l)
 	buf_slice_append(&s->path, l->path);
 }
 
-/* What is beneath a value that is none but an object's members. */
+/* What is beneath a value of the kind `kind`, and is not in it. */
 static void remove_beneath(struct settling *s, uint32_t top)
 {
-	for (uint32_t f = doc_walk(s->d, top, top, true); f != DOC_NONE;
-	     f = doc_walk(s->d, f, top, true)) {
-		if (s->d->fields[f].reg.count)
-			remove_field(s, f, WHICH_ALL);
+	const struct doc *d = s->d;
+
+	for (uint32_t c = d->fields[top].first_child; c != DOC_NONE; c = d->fields[c].next) {
+		if (s->kind == (d->fields[c].is_item ? SIB_ARRAY : SIB_OBJECT))
+			continue;
+		for (uint32_t f = c; f != DOC_NONE; f = doc_walk(d, f, c, true)) {
+			if (d->fields[f].reg.count)
+				remove_field(s, f, WHICH_ALL);
+		}
 	}
 }
 
 static void use_field(struct settling *s, struct slice path)
 {
 	uint32_t f = doc_field_at((struct doc *)(uintptr_t)s->d, path, false);
-	bool text = false;
 
 	if (f == DOC_NONE)
 		return;
-	for (uint32_t i = s->d->fields[f].reg.first; i != DOC_NONE; i = s->d->sibs[i].next)
-		text = text ||
-		       (opid_eq(s->d->sibs[i].id, s->only) && s->d->sibs[i].kind == VALUE_TEXT);
 	for (uint32_t up = f; up != 0;) {
+		s->kind = s->d->fields[up].is_item ? SIB_ARRAY : SIB_OBJECT;
 		up = s->d->fields[up].parent;
-		remove_field(s, up, WHICH_TEXTS);
+		remove_field(s, up, WHICH_KIND);
+		remove_beneath(s, up);
+	}
+	for (uint32_t i = s->d->fields[f].reg.first; i != DOC_NONE; i = s->d->sibs[i].next) {
+		if (opid_eq(s->d->sibs[i].id, s->only))
+			s->kind = s->d->sibs[i].kind;
 	}
 	remove_field(s, f, WHICH_OTHERS);
-	if (text)
-		remove_beneath(s, f);
+	remove_beneath(s, f);
 }
 
 bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *node,
@@ -173,7 +180,7 @@ bool doc_shown_at(const struct doc *d, const struct doc_loser *l, struct doc_los
 	}
 	uint32_t f = doc_field_at((struct doc *)(uintptr_t)d, l->path, false);
 	uint32_t text = DOC_NONE;
-	if (f == DOC_NONE || !d->fields[f].live || doc_shows_object(d, f, &text) || text == DOC_NONE)
+	if (f == DOC_NONE || !d->fields[f].live || doc_shows(d, f, &text) != SIB_TEXT)
 		return false;
 	ret->value = d->sibs[text].value;
 	ret->id = d->sibs[text].id;

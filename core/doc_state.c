@@ -6,11 +6,9 @@
 
 /** A field with more children than this is looked up through the hash index. */
 #define LINEAR_CHILDREN_MAX 16
-/** With more preds than this, they are sorted first. */
-#define LINEAR_PREDS_MAX 8
 #define COMPACT_BYTES_MIN 65536
 
-static uint32_t field_new(struct doc *d, uint32_t parent, struct slice key)
+static uint32_t field_new(struct doc *d, uint32_t parent, struct doc_key key)
 {
 	if (d->field_count == d->field_cap) {
 		d->field_cap = d->field_cap ? d->field_cap * 2 : 16;
@@ -18,12 +16,15 @@ static uint32_t field_new(struct doc *d, uint32_t parent, struct slice key)
 	}
 	assert(d->field_count < DOC_NONE / 4);
 	d->fields[d->field_count] = (struct field){
-		.key = key,
+		.key = key.bytes,
+		.is_item = key.is_item,
 		.parent = parent,
 		.next = DOC_NONE,
 		.first_child = DOC_NONE,
 		.last_child = DOC_NONE,
 		.reg = {DOC_NONE, 0},
+		.place = {DOC_NONE, 0},
+		.space = {DOC_NONE, 0},
 	};
 	return d->field_count++;
 }
@@ -34,10 +35,10 @@ struct doc *doc_create(void)
 
 	d->sib_free = DOC_NONE;
 	d->raw.first = DOC_NONE;
-	d->layout.first = DOC_NONE;
+	d->style.first = DOC_NONE;
 	d->seed = (uintptr_t)d;
 	d->compact_at = COMPACT_BYTES_MIN;
-	(void)field_new(d, DOC_NONE, SLICE("", 0));
+	(void)field_new(d, DOC_NONE, (struct doc_key){SLICE("", 0), false});
 	return d;
 }
 
@@ -109,9 +110,11 @@ struct doc *doc_clone(const struct doc *base)
 	for (uint32_t i = 0; i < d->field_count; i++) {
 		own(d, &d->fields[i].key);
 		own_reg(d, d->fields[i].reg);
+		own_reg(d, d->fields[i].place);
+		own_reg(d, d->fields[i].space);
 	}
 	own_reg(d, d->raw);
-	own_reg(d, d->layout);
+	own_reg(d, d->style);
 	for (uint32_t i = 0; i < d->root_count; i++)
 		own(d, &d->roots[i].content);
 	if (base->mem)
@@ -189,7 +192,6 @@ static uint32_t sib_new(struct doc *d)
 
 struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id)
 {
-	uint32_t self = sib_new(d);
 	uint32_t before = DOC_NONE;
 	uint32_t after = reg->first;
 
@@ -197,8 +199,11 @@ struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id)
 		before = after;
 		after = d->sibs[after].next;
 	}
-	assert(after == DOC_NONE || !opid_eq(d->sibs[after].id, id));
-	d->sibs[self] = (struct sib){.id = id, .ord = id, .next = after, .root = DOC_NONE};
+	/* A tree that names a key twice, or one that an item makes by itself: the last one stays. */
+	if (after != DOC_NONE && opid_eq(d->sibs[after].id, id))
+		return &d->sibs[after];
+	uint32_t self = sib_new(d);
+	d->sibs[self] = (struct sib){.id = id, .next = after, .root = DOC_NONE};
 	if (before == DOC_NONE)
 		reg->first = self;
 	else
@@ -207,15 +212,10 @@ struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id)
 	return &d->sibs[self];
 }
 
-static int opid_sort_cmp(const void *a, const void *b)
-{
-	return opid_cmp(*(const struct opid *)a, *(const struct opid *)b);
-}
+typedef bool covers_fn(const struct opid *preds, size_t count, struct opid id);
 
 static bool names(const struct opid *preds, size_t count, struct opid id)
 {
-	if (count > LINEAR_PREDS_MAX)
-		return bsearch(&id, preds, count, sizeof(*preds), opid_sort_cmp) != NULL;
 	for (size_t i = 0; i < count; i++) {
 		if (opid_eq(preds[i], id))
 			return true;
@@ -223,21 +223,26 @@ static bool names(const struct opid *preds, size_t count, struct opid id)
 	return false;
 }
 
-uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
+/* Whether `id` is no later than what `preds` name of its actor. */
+static bool covers(const struct opid *preds, size_t count, struct opid id)
 {
-	AUTO(free_ptr) struct opid *sorted = NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (preds[i].actor == id.actor && id.lamport <= preds[i].lamport)
+			return true;
+	}
+	return false;
+}
+
+static uint32_t remove_if(struct doc *d, struct reg *reg, const struct opid *preds, size_t count,
+			  covers_fn *fn)
+{
 	uint32_t removed = 0;
 	uint32_t before = DOC_NONE;
 
-	if (count > LINEAR_PREDS_MAX && reg->count) {
-		sorted = xmemdup(preds, count * sizeof(*preds));
-		qsort(sorted, count, sizeof(*sorted), opid_sort_cmp);
-		preds = sorted;
-	}
 	for (uint32_t i = reg->first; i != DOC_NONE;) {
 		uint32_t next = d->sibs[i].next;
 
-		if (!names(preds, count, d->sibs[i].id)) {
+		if (!fn(preds, count, d->sibs[i].id)) {
 			before = i;
 		} else {
 			if (before == DOC_NONE)
@@ -255,6 +260,16 @@ uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds
 	return removed;
 }
 
+uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
+{
+	return remove_if(d, reg, preds, count, names);
+}
+
+void doc_reg_cover(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
+{
+	(void)remove_if(d, reg, preds, count, covers);
+}
+
 uint32_t doc_reg_best(const struct doc *d, struct reg reg)
 {
 	uint32_t best = reg.first;
@@ -266,16 +281,27 @@ uint32_t doc_reg_best(const struct doc *d, struct reg reg)
 	return best;
 }
 
-static uint32_t index_slot(const struct doc *d, uint32_t parent, struct slice key)
+uint32_t doc_reg_last(const struct doc *d, struct reg reg)
 {
-	uint64_t seed = d->seed ^ (uint64_t)parent << 32;
+	uint32_t last = reg.first;
 
-	return (uint32_t)json_key_hash(key, seed) & (d->index_cap - 1);
+	while (last != DOC_NONE && d->sibs[last].next != DOC_NONE)
+		last = d->sibs[last].next;
+	return last;
+}
+
+static uint32_t index_slot(const struct doc *d, uint32_t parent, struct doc_key key)
+{
+	uint64_t seed = d->seed ^ (uint64_t)parent << 32 ^ (uint64_t)key.is_item;
+
+	return (uint32_t)json_key_hash(key.bytes, seed) & (d->index_cap - 1);
 }
 
 static void index_put(struct doc *d, uint32_t f)
 {
-	uint32_t at = index_slot(d, d->fields[f].parent, d->fields[f].key);
+	const struct field *field = &d->fields[f];
+	struct doc_key key = {field->key, field->is_item};
+	uint32_t at = index_slot(d, field->parent, key);
 
 	while (d->index[at])
 		at = (at + 1) & (d->index_cap - 1);
@@ -296,12 +322,15 @@ static void index_grow(struct doc *d)
 		index_put(d, f);
 }
 
-static bool is_child(const struct doc *d, uint32_t f, uint32_t parent, struct slice key)
+static bool is_child(const struct doc *d, uint32_t f, uint32_t parent, struct doc_key key)
 {
-	return d->fields[f].parent == parent && slice_eq(d->fields[f].key, key);
+	const struct field *field = &d->fields[f];
+
+	return field->parent == parent && field->is_item == key.is_item &&
+	       slice_eq(field->key, key.bytes);
 }
 
-uint32_t doc_child(const struct doc *d, uint32_t parent, struct slice key, uint32_t hint)
+uint32_t doc_child(const struct doc *d, uint32_t parent, struct doc_key key, uint32_t hint)
 {
 	const struct field *p = &d->fields[parent];
 
@@ -310,7 +339,7 @@ uint32_t doc_child(const struct doc *d, uint32_t parent, struct slice key, uint3
 	if (p->child_count <= LINEAR_CHILDREN_MAX) {
 		uint32_t f = p->first_child;
 
-		while (f != DOC_NONE && !slice_eq(d->fields[f].key, key))
+		while (f != DOC_NONE && !is_child(d, f, parent, key))
 			f = d->fields[f].next;
 		return f;
 	}
@@ -324,7 +353,7 @@ uint32_t doc_child(const struct doc *d, uint32_t parent, struct slice key, uint3
 	return DOC_NONE;
 }
 
-uint32_t doc_child_add(struct doc *d, uint32_t parent, struct slice key)
+uint32_t doc_child_add(struct doc *d, uint32_t parent, struct doc_key key)
 {
 	uint32_t f = field_new(d, parent, key);
 	struct field *p = &d->fields[parent];
@@ -342,13 +371,41 @@ uint32_t doc_child_add(struct doc *d, uint32_t parent, struct slice key)
 	return f;
 }
 
-bool doc_path_is_sound(struct slice path)
+struct doc_key doc_path_key(struct reader *r)
+{
+	uint64_t head = reader_varint(r);
+
+	return (struct doc_key){reader_take(r, (size_t)(head >> 1)), head & 1};
+}
+
+void doc_path_add(struct buf *path, struct doc_key key)
+{
+	buf_varint(path, (uint64_t)key.bytes.len << 1 | key.is_item);
+	buf_slice_append(path, key.bytes);
+}
+
+bool doc_item_key_is_sound(struct slice key)
+{
+	if (key.len < 2 || key.data[0] > ID_NAMES)
+		return false;
+	struct slice rest = {key.data + 1, key.len - 1};
+	return key.data[0] == 0 ? doc_place_is_sound(rest)
+				: rest.len <= ID_BYTES_MAX && json_is_value(rest);
+}
+
+bool doc_path_is_sound(struct slice path, size_t *ret_depth, struct doc_key *ret_last)
 {
 	struct reader r = reader_init(path);
 	size_t depth = 0;
+	struct doc_key key = {SLICE("", 0), false};
 
-	for (; !r.bad && reader_left(&r); depth++)
-		(void)reader_bytes(&r, path.len);
+	for (; !r.bad && reader_left(&r); depth++) {
+		key = doc_path_key(&r);
+		if (!r.bad && key.is_item && !doc_item_key_is_sound(key.bytes))
+			r.bad = true;
+	}
+	*ret_depth = depth;
+	*ret_last = key;
 	return !r.bad && depth <= DOC_DEPTH_MAX;
 }
 
@@ -358,33 +415,38 @@ uint32_t doc_field_at(struct doc *d, struct slice path, bool make)
 	uint32_t f = 0;
 
 	while (reader_left(&r)) {
-		struct slice key = reader_bytes(&r, path.len);
+		struct doc_key key = doc_path_key(&r);
 		uint32_t child = doc_child(d, f, key, DOC_NONE);
 
 		assert(!r.bad);
 		if (child == DOC_NONE && !make)
 			return DOC_NONE;
 		if (child == DOC_NONE) {
-			d->copied += key.len;
-			child = doc_child_add(d, f, arena_copy(&d->arena, key));
+			d->copied += key.bytes.len;
+			key.bytes = arena_copy(&d->arena, key.bytes);
+			child = doc_child_add(d, f, key);
 		}
 		f = child;
 	}
 	return f;
 }
 
-void doc_field_count(struct doc *d, uint32_t f, int32_t delta)
+void doc_field_count(struct doc *d, uint32_t f, int32_t live, int32_t kept)
 {
-	while (delta) {
+	while (live || kept) {
 		struct field *field = &d->fields[f];
 		bool was_live = field->live;
 
-		assert(delta > 0 || field->live >= (uint32_t)-delta);
-		field->live += (uint32_t)delta;
+		assert(live > 0 || field->live >= (uint32_t)-live);
+		assert(kept > 0 || field->kept >= (uint32_t)-kept);
+		field->live += (uint32_t)live;
+		field->kept += (uint32_t)kept;
 		if (field->parent == DOC_NONE)
 			return;
+		struct field *p = &d->fields[field->parent];
+		uint32_t *count = field->is_item ? &p->live_items : &p->live_members;
+		*count += (uint32_t)(field->live != 0) - (uint32_t)was_live;
 		f = field->parent;
-		d->fields[f].live_children += (uint32_t)(field->live != 0) - (uint32_t)was_live;
 	}
 }
 
@@ -400,81 +462,111 @@ uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into)
 	return DOC_NONE;
 }
 
-/* Whether anything beneath f is newer than the sibling `than`. */
-static bool newer_beneath(const struct doc *d, uint32_t f, uint32_t than)
+/* The newest value among f's members, or items, and what is in them. */
+static uint32_t newest_beneath(const struct doc *d, uint32_t f, bool items)
 {
-	uint32_t at = f;
+	uint32_t newest = DOC_NONE;
 
-	while ((at = doc_walk(d, at, f, d->fields[at].live > 0)) != DOC_NONE) {
-		uint32_t best = doc_reg_best(d, d->fields[at].reg);
+	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
+		if (d->fields[c].is_item != items || !d->fields[c].live)
+			continue;
+		for (uint32_t at = c; at != DOC_NONE;
+		     at = doc_walk(d, at, c, d->fields[at].live > 0)) {
+			uint32_t best = doc_reg_best(d, d->fields[at].reg);
 
-		if (best != DOC_NONE && doc_sib_cmp(&d->sibs[best], &d->sibs[than]) > 0)
-			return true;
+			if (best != DOC_NONE && (newest == DOC_NONE ||
+						 doc_sib_cmp(&d->sibs[best], &d->sibs[newest]) > 0))
+				newest = best;
+		}
 	}
-	return false;
+	return newest;
 }
 
-bool doc_shows_object(const struct doc *d, uint32_t f, uint32_t *ret_text)
+static uint32_t newer(const struct doc *d, uint32_t a, uint32_t b)
+{
+	if (a == DOC_NONE || b == DOC_NONE)
+		return a == DOC_NONE ? b : a;
+	return doc_sib_cmp(&d->sibs[a], &d->sibs[b]) >= 0 ? a : b;
+}
+
+enum sib_kind doc_shows(const struct doc *d, uint32_t f, uint32_t *ret_text)
 {
 	const struct field *field = &d->fields[f];
-	uint32_t best = field->reg.first;
-	uint32_t text = DOC_NONE;
+	uint32_t best[SIB_CHUNKS] = {DOC_NONE, DOC_NONE, DOC_NONE};
 
 	assert(field->live > 0);
-	for (uint32_t i = best; i != DOC_NONE; i = d->sibs[i].next) {
-		if (doc_sib_cmp(&d->sibs[i], &d->sibs[best]) > 0)
-			best = i;
-		if (d->sibs[i].kind == VALUE_TEXT &&
-		    (text == DOC_NONE || doc_sib_cmp(&d->sibs[i], &d->sibs[text]) > 0))
-			text = i;
+	for (uint32_t i = field->reg.first; i != DOC_NONE; i = d->sibs[i].next) {
+		enum sib_kind kind = d->sibs[i].kind;
+
+		best[kind] = newer(d, best[kind], i);
 	}
-	*ret_text = text;
-	if (text == DOC_NONE || best != text)
-		return true;
-	return field->live > field->reg.count && newer_beneath(d, f, text);
+	*ret_text = best[SIB_TEXT];
+	bool object = best[SIB_OBJECT] != DOC_NONE || field->live_members;
+	bool array = best[SIB_ARRAY] != DOC_NONE || field->live_items;
+	if (!object && !array)
+		return SIB_TEXT;
+	if (best[SIB_TEXT] == DOC_NONE && !(object && array))
+		return object ? SIB_OBJECT : SIB_ARRAY;
+	if (object)
+		best[SIB_OBJECT] = newer(d, best[SIB_OBJECT], newest_beneath(d, f, false));
+	if (array)
+		best[SIB_ARRAY] = newer(d, best[SIB_ARRAY], newest_beneath(d, f, true));
+	uint32_t winner = newer(d, best[SIB_TEXT], newer(d, best[SIB_OBJECT], best[SIB_ARRAY]));
+	return winner == best[SIB_TEXT]	    ? SIB_TEXT
+	       : winner == best[SIB_OBJECT] ? SIB_OBJECT
+					    : SIB_ARRAY;
 }
 
-struct opid doc_field_ord(const struct doc *d, uint32_t f)
+struct slice doc_field_place(const struct doc *d, uint32_t f)
 {
-	struct opid lowest = {0};
-	uint32_t at = f;
+	const struct field *field = &d->fields[f];
 
-	assert(d->fields[f].live > 0);
-	if (d->fields[f].reg.count)
-		return d->sibs[doc_reg_best(d, d->fields[f].reg)].ord;
-	while ((at = doc_walk(d, at, f, d->fields[at].live > 0)) != DOC_NONE) {
-		if (!d->fields[at].reg.count)
-			continue;
-		struct opid ord = d->sibs[doc_reg_best(d, d->fields[at].reg)].ord;
-		if (!lowest.lamport || opid_cmp(ord, lowest) < 0)
-			lowest = ord;
-	}
-	return lowest;
+	if (field->place.count)
+		return d->sibs[doc_reg_last(d, field->place)].value;
+	if (field->is_item && field->key.data[0] == 0)
+		return SLICE(field->key.data + 1, field->key.len - 1);
+	return SLICE("", 0);
 }
 
 static int rank_cmp(const void *a, const void *b)
 {
 	const struct ranked *x = a;
 	const struct ranked *y = b;
-	int c = opid_cmp(x->ord, y->ord);
 
+	if (x->is_item != y->is_item)
+		return x->is_item ? 1 : -1;
+	if ((x->place.len == 0) != (y->place.len == 0))
+		return x->place.len == 0 ? 1 : -1;
+	int c = slice_cmp(x->place, y->place);
 	return c ? c : slice_cmp(x->key, y->key);
 }
 
-void doc_rank_children(const struct doc *d, uint32_t f, const uint8_t *skip, struct ranking *out)
+static bool is_ranked(const struct field *c, enum rank_what what)
+{
+	if (what == RANK_KEPT)
+		return c->kept > 0;
+	return c->live && c->is_item == (what == RANK_ITEMS);
+}
+
+void doc_rank_children(const struct doc *d, uint32_t f, enum rank_what what, struct ranking *out)
 {
 	size_t start = out->count;
 	bool sorted = true;
 
 	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
-		if (!d->fields[c].live || (skip && skip[c]))
+		if (!is_ranked(&d->fields[c], what))
 			continue;
 		if (out->count == out->cap) {
 			out->cap = out->cap ? out->cap * 2 : 32;
 			out->items = xreallocarray(out->items, out->cap, sizeof(*out->items));
 		}
 		struct ranked *r = &out->items[out->count++];
-		*r = (struct ranked){doc_field_ord(d, c), d->fields[c].key, c};
+		*r = (struct ranked){
+			.place = what == RANK_MEMBERS_SORTED ? SLICE("", 0) : doc_field_place(d, c),
+			.key = d->fields[c].key,
+			.field = c,
+			.is_item = d->fields[c].is_item,
+		};
 		if (out->count - start > 1 && rank_cmp(r - 1, r) > 0)
 			sorted = false;
 	}
@@ -491,6 +583,9 @@ void doc_path(const struct doc *d, uint32_t f, struct buf *out)
 		assert(n < DOC_DEPTH_MAX);
 		chain[n++] = f;
 	}
-	while (n--)
-		buf_bytes(out, d->fields[chain[n]].key);
+	while (n--) {
+		const struct field *field = &d->fields[chain[n]];
+
+		doc_path_add(out, (struct doc_key){field->key, field->is_item});
+	}
 }

@@ -160,7 +160,7 @@ bool doc_root_show(struct doc *d, struct root *r)
 	if (!best)
 		return false;
 	struct sib *s = doc_reg_add(d, &d->raw, best->id);
-	s->kind = VALUE_TEXT;
+	s->kind = SIB_TEXT;
 	s->hlc = best->hlc;
 	s->value = SLICE("", 0);
 	s->root = root_index(d, r);
@@ -604,7 +604,7 @@ void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t 
 		return;
 	}
 	struct sib *s = doc_reg_add(d, &d->raw, id);
-	s->kind = op->kind == OP_CHUNKS ? VALUE_CHUNKS : VALUE_TEXT;
+	s->kind = op->kind == OP_CHUNKS ? SIB_CHUNKS : SIB_TEXT;
 	s->hlc = hlc;
 	s->value = arena_copy(&d->arena, op->value);
 	d->copied += op->value.len;

@@ -12,7 +12,7 @@
 static const struct reg *reg_of(struct doc *d, const struct op *op)
 {
 	if (op->kind == OP_LAYOUT)
-		return &d->layout;
+		return &d->style;
 	if (op->kind != OP_SET && op->kind != OP_UNSET)
 		return &d->raw;
 	uint32_t f = doc_field_at(d, op->path, false);
@@ -77,6 +77,7 @@ static bool only_remove(const struct doc *after, const struct doc *now, struct o
 	}
 	op->pred_count = n;
 	op->kind = op->kind == OP_SET || op->kind == OP_UNSET ? OP_UNSET : OP_UNRAW;
+	op->has_place = op->clears = false;
 	return n > 0;
 }
 
@@ -96,9 +97,20 @@ static bool adapt(struct doc *after, struct doc *now, struct ops *ops, struct op
 	size_t n = tokens(now, y, &ops->arena, &preds);
 	if (n == 0 && op->kind == OP_RAW)
 		return true; /* without preds it would say that its author knew of nothing */
+	if (op->clears) {
+		/* What is beneath goes as far as `after` had it: later edits stay. */
+		struct opid *all = arena_alloc(&ops->arena, (n + op->pred_count) * sizeof(*all));
+
+		if (op->pred_count)
+			memcpy(all, op->preds, op->pred_count * sizeof(*all));
+		if (n)
+			memcpy(all + op->pred_count, preds, n * sizeof(*all));
+		preds = all;
+		n += op->pred_count;
+	}
 	op->preds = preds;
 	op->pred_count = n;
-	return true;
+	return n <= CHANGE_PREDS_MAX;
 }
 
 bool doc_undo(struct doc *after, struct doc *now, const struct doc_wanted *wanted,

@@ -417,6 +417,9 @@ static void replay_op(struct replay *r, const struct op *op, struct stamp stamp)
 	case OP_LAYOUT:
 	case OP_TEXT:
 	case OP_CHUNKS:
+	case OP_INSERT:
+	case OP_PLACE:
+	case OP_SPACE:
 		if (n->kind == NODE_DIR || (op->kind == OP_CHUNKS && n->kind != NODE_RECORD))
 			break;
 		doc_apply(r->doc, op, stamp.id, stamp.hlc);

@@ -19,12 +19,12 @@ struct window {
 };
 
 /* Whose deletions in which collection. */
-struct place {
+struct hold_place {
 	struct id dir;
 	uint64_t actor;
 };
 
-static struct slice place_key(struct buf *key, char kind, const struct place *p)
+static struct slice place_key(struct buf *key, char kind, const struct hold_place *p)
 {
 	buf_clear(key);
 	buf_u8(key, 'D');
@@ -34,7 +34,7 @@ static struct slice place_key(struct buf *key, char kind, const struct place *p)
 	return buf_slice(key);
 }
 
-static struct slice listed_key(struct buf *key, const struct place *p, const struct id *node)
+static struct slice listed_key(struct buf *key, const struct hold_place *p, const struct id *node)
 {
 	(void)place_key(key, 'l', p);
 	id_write(key, node);
@@ -62,7 +62,7 @@ static bool decode_window(struct slice value, struct window *ret)
 	return reader_finish(&r) == 0;
 }
 
-static bool load_window(struct txn *t, const struct place *p, struct window *ret)
+static bool load_window(struct txn *t, const struct hold_place *p, struct window *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -71,7 +71,7 @@ static bool load_window(struct txn *t, const struct place *p, struct window *ret
 	       decode_window(buf_slice(&value), ret);
 }
 
-static void store_window(struct txn *t, const struct place *p, const struct window *w)
+static void store_window(struct txn *t, const struct hold_place *p, const struct window *w)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -101,7 +101,7 @@ static bool add_listed(void *ctx, struct slice key, struct slice value)
 	return l->count < l->max;
 }
 
-static int list_nodes(struct txn *t, const struct place *p, size_t max, struct ids *ret)
+static int list_nodes(struct txn *t, const struct hold_place *p, size_t max, struct ids *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 
@@ -170,7 +170,7 @@ static bool collection_of(struct txn *t, const struct txn_node *tn, struct id *r
 	return false;
 }
 
-static void hold_node(struct txn *t, const struct place *p, struct txn_node *tn)
+static void hold_node(struct txn *t, const struct hold_place *p, struct txn_node *tn)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -183,7 +183,7 @@ static void hold_node(struct txn *t, const struct place *p, struct txn_node *tn)
 }
 
 /* It is more than half of them: what went before comes back. */
-static int hold_all(struct txn *t, const struct place *p)
+static int hold_all(struct txn *t, const struct hold_place *p)
 {
 	struct ids l;
 	int r = list_nodes(t, p, SIZE_MAX, &l);
@@ -202,7 +202,7 @@ static int hold_all(struct txn *t, const struct place *p)
 	return r;
 }
 
-static int forget_list(struct txn *t, const struct place *p)
+static int forget_list(struct txn *t, const struct hold_place *p)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	struct ids l;
@@ -214,7 +214,7 @@ static int forget_list(struct txn *t, const struct place *p)
 	return r;
 }
 
-static bool is_listed(struct txn *t, const struct place *p)
+static bool is_listed(struct txn *t, const struct hold_place *p)
 {
 	struct ids l;
 	bool any = list_nodes(t, p, 1, &l) == 0 && l.count > 0;
@@ -223,7 +223,7 @@ static bool is_listed(struct txn *t, const struct place *p)
 	return any;
 }
 
-static int check(struct txn *t, const struct place *p, struct window *w)
+static int check(struct txn *t, const struct hold_place *p, struct window *w)
 {
 	uint64_t left = 0;
 	uint64_t limit = 2 * w->count + 64;
@@ -243,7 +243,7 @@ static int check(struct txn *t, const struct place *p, struct window *w)
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	struct place p = {.actor = stamp.id.actor};
+	struct hold_place p = {.actor = stamp.id.actor};
 	struct window w = {0};
 	uint64_t now = stamp.hlc >> 16;
 
@@ -277,7 +277,7 @@ void hold_clear(struct txn *t, struct txn_node *tn)
 	AUTO(buf_fini) struct buf value = {0};
 	int r = store_get(t->store, node_key(&key, &tn->n.id), &value);
 	struct reader v = reader_init(buf_slice(&value));
-	struct place p = {.dir = id_read(&v)};
+	struct hold_place p = {.dir = id_read(&v)};
 
 	p.actor = reader_be64(&v);
 	tn->n.held = false;
@@ -307,7 +307,7 @@ int hold_enable(struct db *db)
 /* ---- asking and answering -------------------------------------------------------------------------- */
 
 struct holds {
-	struct place *places;
+	struct hold_place *places;
 	struct window *windows;
 	size_t count;
 };
@@ -319,7 +319,7 @@ static bool add_hold(void *ctx, struct slice key, struct slice value)
 	struct window w = {0};
 
 	(void)reader_take(&k, 2);
-	struct place p = {.dir = id_read(&k)};
+	struct hold_place p = {.dir = id_read(&k)};
 	p.actor = reader_be64(&k);
 	if (reader_finish(&k) < 0 || !decode_window(value, &w) || !w.held)
 		return true;
@@ -399,7 +399,7 @@ static int end_one(struct txn *t, struct txn_node *tn, bool accept)
 }
 
 /* Some of a place's records. 1 = there may be more. */
-static int end_some(struct db *db, const struct place *p, bool accept, uint64_t *count)
+static int end_some(struct db *db, const struct hold_place *p, bool accept, uint64_t *count)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	struct txn *t = db_begin(db);

@@ -1,8 +1,8 @@
 /*
  * The scanner: each round of the loop in json_scan() consumes one token, scalar or key.
  *
- * Members of objects become nodes while every container around them is an object; what is inside an
- * array is checked in the same way but not reported.
+ * Members and elements become nodes; what is in a container at DOC_DEPTH_MAX is checked in the same way
+ * but not reported.
  */
 #include "core/json.h"
 
@@ -35,9 +35,11 @@ struct scanner {
 	size_t at;
 	struct json *json;
 	size_t node_cap;
-	struct level stack[DOC_DEPTH_MAX];
+	struct level *stack;
 	size_t depth;
-	struct slice *keys; /* of all open objects */
+	size_t depth_cap;
+	struct level stack_small[DOC_DEPTH_MAX]; /* enough for nearly all */
+	struct slice *keys;			 /* of all open objects */
 	size_t key_count;
 	size_t key_cap;
 	uint32_t *table;
@@ -298,13 +300,15 @@ static bool scan_scalar(struct scanner *s)
 	return false;
 }
 
-/* A node for the value that starts here, linked to its parent, or JSON_NONE inside an array. */
+/* A node for the value that starts here, linked to its parent, or JSON_NONE in what is too deep. */
 static uint32_t add_node(struct scanner *s, enum json_kind kind)
 {
 	struct json *j = s->json;
 	const struct level *top = s->depth ? &s->stack[s->depth - 1] : NULL;
 
-	if (top && (top->is_array || top->node == JSON_NONE))
+	if (top && top->node == JSON_NONE)
+		return JSON_NONE;
+	if (top && j->nodes[top->node].kind == JSON_DEEP)
 		return JSON_NONE;
 	if (j->count == s->node_cap) {
 		s->node_cap *= 2;
@@ -313,8 +317,8 @@ static uint32_t add_node(struct scanner *s, enum json_kind kind)
 	uint32_t self = (uint32_t)j->count++;
 	struct json_node *n = &j->nodes[self];
 	*n = (struct json_node){
-		.kind = kind,
-		.start = s->at,
+		.kind = kind != JSON_SCALAR && s->depth >= DOC_DEPTH_MAX ? JSON_DEEP : kind,
+		.start = (uint32_t)s->at,
 		.parent = top ? top->node : JSON_NONE,
 		.first_child = JSON_NONE,
 		.last_child = JSON_NONE,
@@ -323,9 +327,11 @@ static uint32_t add_node(struct scanner *s, enum json_kind kind)
 	if (top) {
 		struct json_node *parent = &j->nodes[top->node];
 
-		n->key = s->keys[s->key_count - 1];
-		n->key_start = s->key_start;
-		n->key_end = s->key_end;
+		if (!top->is_array) {
+			n->key = s->keys[s->key_count - 1];
+			n->key_start = (uint32_t)s->key_start;
+			n->key_end = (uint32_t)s->key_end;
+		}
 		if (parent->last_child == JSON_NONE)
 			parent->first_child = self;
 		else
@@ -336,28 +342,41 @@ static uint32_t add_node(struct scanner *s, enum json_kind kind)
 	return self;
 }
 
+static void push(struct scanner *s, struct level level)
+{
+	if (s->depth == s->depth_cap) {
+		struct level *old = s->stack == s->stack_small ? NULL : s->stack;
+
+		s->depth_cap *= 4;
+		s->stack = xreallocarray(old, s->depth_cap, sizeof(*s->stack));
+		if (!old)
+			memcpy(s->stack, s->stack_small, sizeof(s->stack_small));
+	}
+	s->stack[s->depth++] = level;
+}
+
 static enum expect scan_value(struct scanner *s)
 {
 	int c = peek(s);
 	enum json_kind kind = c == '{' ? JSON_OBJECT : c == '[' ? JSON_ARRAY : JSON_SCALAR;
 
-	if (s->json->count > CHANGE_OPS_MAX)
-		return fail(s, "too many members");
+	if (s->json->count >= JSON_NODES_MAX)
+		return fail(s, "too many values");
 	uint32_t node = add_node(s, kind);
 	if (kind == JSON_SCALAR) {
 		if (!scan_scalar(s))
 			return EXPECT_FAILED;
 		if (node != JSON_NONE)
-			s->json->nodes[node].end = s->at;
+			s->json->nodes[node].end = (uint32_t)s->at;
 		return EXPECT_MORE;
 	}
-	if (s->depth == DOC_DEPTH_MAX)
+	if (s->depth == JSON_DEPTH_MAX)
 		return fail(s, "nested too deeply");
-	s->stack[s->depth++] = (struct level){
-		.node = node,
-		.is_array = kind == JSON_ARRAY,
-		.first_key = s->key_count,
-	};
+	push(s, (struct level){
+			.node = node,
+			.is_array = kind == JSON_ARRAY,
+			.first_key = s->key_count,
+		});
 	s->at++;
 	return kind == JSON_ARRAY ? EXPECT_VALUE_OR_END : EXPECT_KEY_OR_END;
 }
@@ -461,7 +480,7 @@ static enum expect close_container(struct scanner *s)
 	s->key_count = top->first_key;
 	s->at++;
 	if (top->node != JSON_NONE)
-		s->json->nodes[top->node].end = s->at;
+		s->json->nodes[top->node].end = (uint32_t)s->at;
 	s->depth--;
 	return EXPECT_MORE;
 }
@@ -529,6 +548,8 @@ int json_scan(struct slice text, struct json *ret, struct json_error *error)
 	s.at = text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	s.json = ret;
 	s.depth = 0;
+	s.depth_cap = DOC_DEPTH_MAX;
+	s.stack = s.stack_small;
 	s.keys = NULL;
 	s.key_count = s.key_cap = 0;
 	s.table = NULL;
@@ -538,10 +559,14 @@ int json_scan(struct slice text, struct json *ret, struct json_error *error)
 	s.node_cap = (text.len < 65536 ? text.len : 65536) / 16 + 4;
 	*ret = (struct json){.text = text};
 	ret->nodes = xreallocarray(NULL, s.node_cap, sizeof(*ret->nodes));
+	if (text.len >= UINT32_MAX)
+		expect = fail(&s, "too long");
 	while (expect != EXPECT_NOTHING && expect != EXPECT_FAILED)
 		expect = step(&s, expect);
 	free(s.keys);
 	free(s.table);
+	if (s.stack != s.stack_small)
+		free(s.stack);
 	if (expect == EXPECT_NOTHING) {
 		assert(ret->count > 0 && s.depth == 0);
 		return 0;
@@ -591,4 +616,53 @@ bool json_same(struct slice a, struct slice b)
 		i++;
 		k++;
 	}
+}
+
+void json_squeeze(struct slice value, struct buf *out)
+{
+	bool in_string = false;
+
+	(void)buf_reserve(out, value.len);
+	for (size_t i = 0; i < value.len; i++) {
+		uint8_t c = value.data[i];
+
+		if (!in_string && is_space(c))
+			continue;
+		buf_u8(out, c);
+		if (in_string && c == '\\' && i + 1 < value.len)
+			buf_u8(out, value.data[++i]);
+		else if (c == '"')
+			in_string = !in_string;
+	}
+}
+
+bool json_is_value(struct slice text)
+{
+	struct json j;
+	bool ok = json_scan(text, &j, NULL) == 0 && j.nodes[0].start == 0 &&
+		  j.nodes[0].end == text.len;
+
+	json_fini(&j);
+	return ok;
+}
+
+bool json_key_decode(struct slice inside, struct arena *a, struct slice *ret)
+{
+	size_t at = 0;
+	bool escaped = false;
+
+	while (at < inside.len) {
+		uint8_t c = inside.data[at];
+		uint32_t point = 0;
+		size_t n = c == '\\'   ? escape(inside, at, &point)
+			   : c >= 0x80 ? utf8_multi(inside, at)
+				       : (size_t)(c >= 0x20 && c != '"');
+
+		if (n == 0)
+			return false;
+		escaped = escaped || c == '\\';
+		at += n;
+	}
+	*ret = escaped ? decode_string(a, inside) : inside;
+	return true;
 }

@@ -18,7 +18,7 @@ enum column {
 	COLUMN_PATH,
 	COLUMN_PATHS,
 	COLUMN_VALUE,
-	COLUMN_ORD,
+	COLUMN_WAYPOINT,
 	COLUMN_REST,
 	COLUMN_VERBATIM,
 	COLUMNS
@@ -32,8 +32,6 @@ enum pred {
 
 /** Paths that get a number; later ones are new each time. */
 #define PATHS_MAX 4096
-/** A group of its own among those that are operation kinds. */
-#define GROUP_ORD 255
 /** Lamports are below. */
 #define LAMPORT_END ((uint64_t)1 << 62)
 
@@ -212,35 +210,25 @@ static void put_path(struct writer *w, struct op *op)
 	op->path = SLICE("", 0);
 }
 
-static void put_set(struct writer *w, struct op *op, uint64_t actor)
-{
-	struct opid *last = model_slot(&w->m, GROUP_ORD, &op->node, SLICE("", 0));
-
-	buf_bytes(&w->columns[COLUMN_VALUE], op->value);
-	op->value = SLICE("", 0);
-	if (op->ord.lamport == 0 || op->ord.actor != actor) {
-		buf_varint(&w->columns[COLUMN_ORD], 0);
-		return;
-	}
-	buf_varint(&w->columns[COLUMN_ORD], zigzag(op->ord.lamport, last->lamport) + 1);
-	*last = op->ord;
-	op->ord = (struct opid){0};
-}
-
 static void put_op(struct writer *w, struct op *op, uint64_t first, uint64_t actor)
 {
 	struct opid *last = model_last(&w->m, op);
 
 	put_pred(w, op, *last, actor);
 	model_wrote(&w->m, op, last, actor);
-	if (op->kind == OP_SET)
-		put_set(w, op, actor);
+	if (op->kind == OP_SET) {
+		buf_bytes(&w->columns[COLUMN_VALUE], op->value);
+		op->value = SLICE("", 0);
+	}
 	if (op->kind == OP_SET || op->kind == OP_UNSET)
 		put_path(w, op);
+	if (op->has_place)
+		buf_varint(&w->columns[COLUMN_WAYPOINT], op->lamport - op->place.waypoint);
 	put_id(w, &op->node);
 	if (op->kind == OP_MOVE)
 		put_id(w, &op->parent);
 	op->lamport -= first - 1;
+	op->place.waypoint = op->lamport;
 }
 
 static void put_change(struct writer *w, struct change *c)
@@ -353,20 +341,21 @@ static void take_path(struct unpacker *u, struct op *op)
 	model_add_path(&u->m, op->path);
 }
 
-static bool take_set(struct unpacker *u, struct op *op, uint64_t actor)
+static bool take_waypoint(struct unpacker *u, struct op *op, uint64_t lamport)
 {
-	struct opid *last = model_slot(&u->m, GROUP_ORD, &op->node, SLICE("", 0));
-	bool empty = op->value.len == 0;
+	bool none = op->place.waypoint == lamport;
+
+	op->place.waypoint =
+		op->lamport - reader_varint_max(&u->columns[COLUMN_WAYPOINT], op->lamport);
+	return none;
+}
+
+static bool take_value(struct unpacker *u, struct op *op)
+{
+	bool none = op->value.len == 0;
 
 	op->value = reader_bytes(&u->columns[COLUMN_VALUE], RECORD_BYTES_MAX);
-	uint64_t ord = reader_varint(&u->columns[COLUMN_ORD]);
-	if (ord == 0)
-		return empty;
-	if (op->ord.lamport)
-		return false;
-	op->ord = (struct opid){.lamport = unzigzag(ord - 1, last->lamport), .actor = actor};
-	*last = op->ord;
-	return empty && op->ord.lamport > 0 && op->ord.lamport < LAMPORT_END;
+	return none;
 }
 
 static int take_op(struct unpacker *u, struct change *c, struct op *op, uint64_t first)
@@ -374,6 +363,7 @@ static int take_op(struct unpacker *u, struct change *c, struct op *op, uint64_t
 	op->node = take_id(u);
 	if (op->kind == OP_MOVE)
 		op->parent = take_id(u);
+	uint64_t lamport = op->lamport;
 	op->lamport += first - 1;
 	if (op->lamport < first || op->lamport >= LAMPORT_END)
 		return -EBADMSG;
@@ -383,7 +373,9 @@ static int take_op(struct unpacker *u, struct change *c, struct op *op, uint64_t
 	if (!take_pred(u, c, op, *last))
 		return -EBADMSG;
 	model_wrote(&u->m, op, last, c->actor);
-	return op->kind != OP_SET || take_set(u, op, c->actor) ? 0 : -EBADMSG;
+	if (op->has_place && !take_waypoint(u, op, lamport))
+		return -EBADMSG;
+	return op->kind != OP_SET || take_value(u, op) ? 0 : -EBADMSG;
 }
 
 static int take_change(struct unpacker *u, uint64_t actor, struct buf *out)

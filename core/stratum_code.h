@@ -15,9 +15,9 @@
  *     path     varint each SET and UNSET: 0 = a new one, n + 1 = the n-th new one
  *     paths    length-prefixed, each new one
  *     value    length-prefixed, each SET
- *     ord      varint each SET: 0 = as in rest, else the author's, zigzag from the last one at this node, + 1
+ *     waypoint varint each operation with a place: lamport - waypoint
  *     rest     length-prefixed: the change as core/change.h draws it, without what the columns say
- *              (clock 0, lamports from 1, nodes 0, no such preds, empty paths and values, ord 0)
+ *              (clock 0, lamports from 1, nodes 0, no such preds, empty paths and values, waypoints their own)
  *     verbatim length-prefixed: what core/change.h would not write in the same bytes
  */
 #ifndef BLAZE_CORE_STRATUM_CODE_H

@@ -283,6 +283,9 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 	case OP_LAYOUT:
 	case OP_TEXT:
 	case OP_CHUNKS:
+	case OP_INSERT:
+	case OP_PLACE:
+	case OP_SPACE:
 		return apply_content(t, op, tn, stamp);
 	case OP_MEMBER:
 		break;

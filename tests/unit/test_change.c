@@ -10,7 +10,7 @@ static void test_change_round_trip(void)
 	AUTO(buf_fini) struct buf again = {0};
 	const struct id other = {{9}};
 
-	for (int kind = OP_TOUCH; kind <= OP_CHUNKS; kind++) {
+	for (int kind = OP_TOUCH; kind <= OP_SPACE; kind++) {
 		if (kind == OP_MEMBER + 1)
 			continue;
 		struct op *op = ops_add(&c.ops, (enum op_kind)kind, kind < 4 ? &node_id : &other,
@@ -25,7 +25,10 @@ static void test_change_round_trip(void)
 				     "a");
 		op->value_kind = VALUE_TEXT;
 		op->value = SLICE_STR("true");
-		op->ord = (struct opid){3, 99};
+		op->has_place = kind != OP_UNSET;
+		op->clears = true;
+		op->count = 3;
+		op->place = (struct place){SLICE_STR("xy"), -300, op->lamport - 2, 7};
 		op->exec = true;
 	}
 	c.deps = arena_alloc(&c.ops.arena, 2 * sizeof(*c.deps));
@@ -36,7 +39,11 @@ static void test_change_round_trip(void)
 	CHECK(change_decode(buf_slice(&wire), 5, &back) == 0);
 	CHECK(back.ops.count == c.ops.count && back.hlc == c.hlc && back.dep_count == 2);
 	CHECK(back.deps[1].actor == 6 && back.deps[1].seq == 5);
-	CHECK(back.ops.items[3].ord.actor == 99 && back.ops.items[3].ord.lamport == 3);
+	const struct op *set = &back.ops.items[3];
+	CHECK(set->kind == OP_SET && set->has_place && set->clears && set->place.rank == -300);
+	CHECK(set->place.waypoint == set->lamport - 2 && set->place.index == 7);
+	CHECK(slice_eq(set->place.prefix, SLICE_STR("xy")));
+	CHECK(back.ops.items[11].kind == OP_INSERT && back.ops.items[11].count == 3);
 	CHECK(slice_eq(back.ops.items[1].name, SLICE_STR("name")) && back.ops.items[8].exec);
 	change_encode(&back, &again);
 	CHECK(slice_eq(buf_slice(&wire), buf_slice(&again)));
@@ -72,11 +79,11 @@ static void test_change_hostile_counts(void)
 		const char *bytes;
 		size_t len;
 	} rows[] = {
-		{"\x01\x01\x01\xff\x1f", 5},		     /* actors */
-		{"\x01\x01\x01\x00\xff\x1f", 6},	     /* deps */
-		{"\x01\x01\x01\x00\x00\xc0\x84\x3d", 8},     /* ops */
-		{"\x01\x00\x01\x00\x00\x01\x81\x00\x00", 9}, /* first with same node */
-		{"\x02\x00\x00\x00\x00\x00", 6},	     /* version */
+		{"\x03\x01\x01\xff\x1f", 5},		     /* actors */
+		{"\x03\x01\x01\x00\xff\x1f", 6},	     /* deps */
+		{"\x03\x01\x01\x00\x00\xc0\x84\x3d", 8},     /* ops */
+		{"\x03\x00\x01\x00\x00\x01\x81\x00\x00", 9}, /* first with same node */
+		{"\x09\x00\x00\x00\x00\x00", 6},	     /* version */
 	};
 
 	for (size_t i = 0; i < countof(rows); i++) {

@@ -173,13 +173,13 @@ static void test_doc_tools_need_no_layout(void)
 		{"{\"a\":1,\"b\":2}", "{\"a\":1}", 1},
 		{"{\"a\":1}", "{\"a\":1,\"b\":2}", 1},
 		{"{\"a\":1,\"b\":2,\"c\":3}", "{\"a\":1,\"c\":3}", 1},
-		{"{\"a\":1,\"b\":{\"x\":1}}", "{\"a\":1,\"b\":{\"x\":1},\"c\":{\"y\":{\"z\":1}}}", 3},
+		{"{\"a\":1,\"b\":{\"x\":1}}", "{\"a\":1,\"b\":{\"x\":1},\"c\":{\"y\":{\"z\":1}}}", 1},
 		{"{\"a\":1,\"b\":{}}", "{\"a\":1,\"b\":{\"x\":1,\"y\":[1,2]}}", 2},
 		{"{\"a\":1,\"b\":2,\"c\":3}", "{\"d\":4}", 4},
 		{"{\"a\":1}", "{}", 1},
 		/* One line, as python's json.dump. */
 		{"{\"a\": 1, \"b\": 2}", "{\"a\": 1, \"b\": 2, \"c\": \"x\"}", 1},
-		{"{\"a\": 1}", "{\"a\": 1, \"b\": {\"c\": 1, \"d\": {}}}", 3},
+		{"{\"a\": 1}", "{\"a\": 1, \"b\": {\"c\": 1, \"d\": {}}}", 1},
 		{"{\"a\": 1, \"b\": 2}", "{\"b\": 2}", 1},
 		{"{\"a\": {\"b\": {\"c\": 1}}}", "{\"a\": {\"b\": {\"c\": 1, \"d\": 2}}}", 1},
 		{"{\"a\": {\"b\": {\"c\": 1}}}", "{\"a\": {\"b\": {}}}", 1},
@@ -190,21 +190,21 @@ static void test_doc_tools_need_no_layout(void)
 		{"{\n  \"a\": 1,\n  \"b\": 2\n}\n", "{\n  \"a\": 1\n}\n", 1},
 		{"{\n  \"a\": 1\n}\n", "{\n  \"a\": 1,\n  \"b\": 2\n}\n", 1},
 		{"{\n  \"a\": 1\n}\n", "{}\n", 1},
-		{"{}\n", "{\n  \"a\": 1,\n  \"b\": {\n    \"c\": []\n  }\n}\n", 3},
+		{"{}\n", "{\n  \"a\": 1,\n  \"b\": {\n    \"c\": []\n  }\n}\n", 2},
 		{"{\n  \"a\": {\n    \"b\": 1\n  }\n}\n",
 		 "{\n  \"a\": {\n    \"b\": 1\n  },\n  \"c\": {\n    \"d\": {\n      \"e\": {}\n    }\n  }\n}\n",
-		 3},
+		 1},
 		{"{\n  \"a\": {},\n  \"b\": 1\n}\n",
 		 "{\n  \"a\": {\n    \"x\": 1,\n    \"y\": 2\n  },\n  \"b\": 1\n}\n", 2},
 		{"{\n  \"a\": [\n    1\n  ]\n}\n", "{\n  \"a\": [\n    1,\n    2\n  ]\n}\n", 1},
 		{"{\n  \"a\": 1,\n  \"b\": 2\n}\n",
-		 "{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": 2\n}\n", 2},
+		 "{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": 2\n}\n", 1},
 		{"{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": 2\n}\n",
-		 "{\n  \"a\": null,\n  \"b\": 2\n}\n", 2},
+		 "{\n  \"a\": null,\n  \"b\": 2\n}\n", 1},
 		/* By four, and tabs, CRLF, a byte order mark. */
 		{"{\n    \"a\": 1\n}",
 		 "{\n    \"a\": 1,\n    \"b\": {\n        \"c\": {\n            \"d\": 1\n        }\n    }\n}",
-		 3},
+		 1},
 		{"{\n    \"a\": {}\n}", "{\n    \"a\": {\n        \"c\": 1\n    }\n}", 1},
 		{"{\n\t\"a\": {}\n}", "{\n\t\"a\": {\n\t\t\"c\": 1\n\t},\n\t\"d\": {}\n}", 2},
 		{"\xef\xbb\xbf{\r\n  \"a\": {}\r\n}\r\n",
@@ -212,7 +212,7 @@ static void test_doc_tools_need_no_layout(void)
 		/* One record a line. */
 		{"{\n \"u1\": {\"n\": 1, \"m\": 2},\n \"u2\": {\"n\": 1, \"m\": 2}\n}",
 		 "{\n \"u1\": {\"n\": 1, \"m\": 2},\n \"u2\": {\"n\": 1, \"m\": 2},\n \"u3\": {\"n\": 1, \"m\": 2}\n}",
-		 3},
+		 1},
 		{"[1,2]\n", "[1,2,3]\n", 1},
 		{"7\n", "8\n", 1},
 	};
@@ -225,6 +225,7 @@ static void test_doc_tools_need_no_layout(void)
 		CHECK(save_on(&r, r.doc, SLICE_STR(rows[i].after), true, &ops));
 		expect_text(r.doc, rows[i].after);
 		CHECK(count_kind(&ops, OP_LAYOUT) == 0 && count_kind(&ops, OP_RAW) == 0);
+		CHECK(count_kind(&ops, OP_SPACE) == 0);
 		CHECK(ops.count == rows[i].ops);
 		replica_fini(&r);
 	}
@@ -237,7 +238,7 @@ static void test_doc_new_file_in_jq_form_needs_no_layout(void)
 
 	CHECK(save_on(&r, r.doc, SLICE_STR("{\n  \"a\": {\n    \"b\": 1\n  },\n  \"c\": {}\n}\n"),
 		      true, &ops));
-	CHECK(count_kind(&ops, OP_LAYOUT) == 0 && ops.count == 4);
+	CHECK(ops.count == 1 && ops.items[0].kind == OP_SET);
 	replica_fini(&r);
 }
 
@@ -255,20 +256,20 @@ static void test_doc_order_survives_edits(void)
 	save(&q, "{\"a\":1,\"c\":1,\"b\":1}");
 	AUTO(ops_fini) struct ops ops = {0};
 	CHECK(save_on(&q, q.doc, SLICE_STR("{\"a\":1,\"c\":5,\"b\":1}"), true, &ops));
-	CHECK(ops.count == 1 && ops.items[0].kind == OP_SET && ops.items[0].ord.lamport);
+	CHECK(ops.count == 1 && ops.items[0].kind == OP_SET && !ops.items[0].has_place);
 	expect_text(q.doc, "{\"a\":1,\"c\":5,\"b\":1}");
 	replica_fini(&q);
 	replica_fini(&r);
 }
 
-static void test_doc_reformat_is_one_layout(void)
+static void test_doc_reformat_sets_nothing(void)
 {
 	AUTO(ops_fini) struct ops ops = {0};
 	struct replica r = replica_new(1);
 
 	save(&r, "{\"a\":1,\"b\":[1,2]}");
 	CHECK(save_on(&r, r.doc, SLICE_STR("{ \"a\": 1,\n\"b\": [1,\n2] }"), true, &ops));
-	CHECK(ops.count == 1 && ops.items[0].kind == OP_LAYOUT && ops.items[0].pred_count == 1);
+	CHECK(count_kind(&ops, OP_LAYOUT) + count_kind(&ops, OP_SPACE) == ops.count);
 	expect_text(r.doc, "{ \"a\": 1,\n\"b\": [1,\n2] }");
 	replica_fini(&r);
 }
@@ -478,13 +479,13 @@ static void test_doc_apply_is_idempotent(void)
 static void test_doc_ignores_malformed_operations(void)
 {
 	struct replica r = replica_new(1);
-	static const char *const values[] = {"",    " 1", "1 ", "{}", "1,2", "tru", "\357\273\2771",
+	static const char *const values[] = {"",    " 1", "1 ", "{", "1,2", "tru", "\357\273\2771",
 					     "1\n", "[1}"};
 	static const char *const paths[] = {"\005ab", "\x80",
 					    "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
 	struct op op = {.kind = OP_SET,
 			.value_kind = VALUE_TEXT,
-			.path = SLICE("\x01"
+			.path = SLICE("\x02"
 				      "a",
 				      2)};
 
@@ -512,21 +513,32 @@ static void test_doc_ignores_malformed_operations(void)
 
 static void test_doc_path_text(void)
 {
-	static const char path[] = "\x01"
-				   "a"
-				   "\x03"
-				   "b.c"
-				   "\x00"
-				   "\x02"
-				   "d\n"
-				   "\x02"
-				   "\xc3\xa9"
-				   "\x01"
-				   "\"";
+	static const struct {
+		const char *key;
+		size_t len;
+		bool is_item;
+	} keys[] = {
+		{"a", 1, false},	{"b.c", 3, false},
+		{"", 0, false},		{"d\n", 2, false},
+		{"\001\"x\"", 4, true}, {"\0057", 2, true},
+		{"\xc3\xa9", 2, false}, {"\"", 1, false},
+		{"e[", 2, false},	{"\005\"a b\"", 6, true},
+		{"\005\"7\"", 4, true}, {"\0\x80\1\0\0\0\0\0\0\0\1\x80\0", 13, true},
+	};
+	AUTO(buf_fini) struct buf path = {0};
+
+	for (size_t i = 0; i < countof(keys); i++) {
+		buf_varint(&path, keys[i].len << 1 | keys[i].is_item);
+		buf_append(&path, keys[i].key, keys[i].len);
+	}
 	AUTO(buf_fini) struct buf out = {0};
 
-	doc_path_text(SLICE(path, sizeof(path) - 1), &out);
-	CHECK(strcmp(buf_str(&out), "a.\"b.c\".\"\".\"d\\u000a\".\xc3\xa9.\"\\\"\"") == 0);
+	doc_path_text(buf_slice(&path), &out);
+	const char *want = "a.\"b.c\".\"\".\"d\\u000a\"[id=x][name=7].\xc3\xa9.\"\\\"\".\"e[\""
+			   "[name=\"a b\"][name=\"7\"][?]";
+	if (strcmp(buf_str(&out), want) != 0)
+		show("path", buf_slice(&out));
+	CHECK(strcmp(buf_str(&out), want) == 0);
 }
 
 static void test_doc_many_siblings(void)
@@ -617,7 +629,15 @@ static void test_doc_oversized_paths_become_raw(void)
 			buf_printf(&b, "%s\"%zu\":1", k ? "," : "", k);
 		for (size_t k = 0; k < rows[i].depth + 1; k++)
 			buf_u8(&b, '}');
+		/* Made, it is one operation; an edit of each member names its path. */
 		CHECK(save_on(&r, r.doc, buf_slice(&b), true, &ops));
+		CHECK(ops.count <= 2 && doc_mode(r.doc) == DOC_JSON);
+		for (size_t k = 0; k < b.len; k++) {
+			if (b.data[k] == '1' && b.data[k - 1] == ':')
+				b.data[k] = '2';
+		}
+		AUTO(ops_fini) struct ops edit = {0};
+		CHECK(save_on(&r, r.doc, buf_slice(&b), true, &edit));
 		CHECK((doc_mode(r.doc) == DOC_RAW) == rows[i].raw);
 		expect_render(r.doc, buf_slice(&b));
 		replica_fini(&r);
@@ -683,7 +703,7 @@ static void test_doc_emptied_record_stays_json_and_small(void)
 	text.data[1] = ' ';
 	save(&r, buf_str(&text));
 	CHECK(save_on(&r, r.doc, SLICE_STR("{}\n"), true, &ops));
-	CHECK(doc_mode(r.doc) == DOC_JSON && count_kind(&ops, OP_LAYOUT) == 1);
+	CHECK(doc_mode(r.doc) == DOC_JSON);
 	doc_encode(r.doc, SLICE_STR("{}\n"), &state);
 	CHECK(state.len < 100);
 	replica_fini(&r);
@@ -717,7 +737,7 @@ int main(void)
 	RUN(doc_tools_need_no_layout);
 	RUN(doc_new_file_in_jq_form_needs_no_layout);
 	RUN(doc_order_survives_edits);
-	RUN(doc_reformat_is_one_layout);
+	RUN(doc_reformat_sets_nothing);
 	RUN(doc_merges);
 	RUN(doc_stale_save_keeps_remote_edit);
 	RUN(doc_repair_brings_the_edit_back);

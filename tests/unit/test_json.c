@@ -111,13 +111,15 @@ static void test_json_nodes(void)
 	struct json j;
 
 	CHECK(json_scan(SLICE_STR(text), &j, NULL) == 0);
-	CHECK(j.count == 4 && j.nodes[0].child_count == 2 && j.nodes[0].start == 1);
-	CHECK(j.nodes[0].first_child == 1 && j.nodes[0].last_child == 2 && j.nodes[1].next == 2);
-	CHECK(j.nodes[1].kind == JSON_ARRAY && j.nodes[1].first_child == JSON_NONE);
+	CHECK(j.count == 7 && j.nodes[0].child_count == 2 && j.nodes[0].start == 1);
+	CHECK(j.nodes[0].first_child == 1 && j.nodes[0].last_child == 5 && j.nodes[1].next == 5);
+	CHECK(j.nodes[1].kind == JSON_ARRAY && j.nodes[1].child_count == 2);
+	CHECK(j.nodes[2].kind == JSON_SCALAR && j.nodes[2].key_end == 0 && j.nodes[2].next == 3);
+	CHECK(j.nodes[3].kind == JSON_OBJECT && j.nodes[4].parent == 3);
 	CHECK(memcmp(text + j.nodes[1].start, "[1, {\"x\":2}]",
 		     j.nodes[1].end - j.nodes[1].start) == 0);
 	CHECK(memcmp(text + j.nodes[1].key_start, "\"a\"", 3) == 0);
-	CHECK(slice_eq(j.nodes[2].key, SLICE_STR("b")) && j.nodes[3].parent == 2);
+	CHECK(slice_eq(j.nodes[5].key, SLICE_STR("b")) && j.nodes[6].parent == 5);
 	json_fini(&j);
 }
 
@@ -125,14 +127,22 @@ static void test_json_limits(void)
 {
 	struct json j;
 
-	for (size_t depth = DOC_DEPTH_MAX; depth <= DOC_DEPTH_MAX + 1; depth++) {
+	static const size_t depths[] = {DOC_DEPTH_MAX, DOC_DEPTH_MAX + 1, 10000, JSON_DEPTH_MAX,
+					JSON_DEPTH_MAX + 1};
+	for (size_t k = 0; k < countof(depths); k++) {
 		AUTO(buf_fini) struct buf b = {0};
+		size_t depth = depths[k];
 
 		for (size_t i = 0; i < depth; i++)
 			buf_u8(&b, '[');
 		for (size_t i = 0; i < depth; i++)
 			buf_u8(&b, ']');
-		CHECK(json_scan(buf_slice(&b), &j, NULL) == (depth > DOC_DEPTH_MAX ? -EBADMSG : 0));
+		CHECK(json_scan(buf_slice(&b), &j, NULL) == (depth > JSON_DEPTH_MAX ? -EBADMSG : 0));
+		if (depth > DOC_DEPTH_MAX && depth <= JSON_DEPTH_MAX) {
+			CHECK(j.count == DOC_DEPTH_MAX + 1);
+			CHECK(j.nodes[DOC_DEPTH_MAX].kind == JSON_DEEP);
+			CHECK(j.nodes[DOC_DEPTH_MAX].end == b.len - DOC_DEPTH_MAX);
+		}
 		json_fini(&j);
 	}
 	/* Many keys, the last one twice. */

@@ -36,6 +36,14 @@ static void random_change(struct buf *out, uint64_t actor, uint64_t *lamport, ui
 			op->value_kind = VALUE_TEXT;
 			(void)snprintf(text, sizeof(text), "%u", rnd(1000));
 			op->value = arena_copy(&c.ops.arena, SLICE_STR(text));
+			op->has_place = rnd(2);
+			op->place.waypoint = op->has_place ? 1 + rnd((unsigned)op->lamport) : 0;
+			op->place.index = op->has_place ? (int64_t)rnd(9) - 4 : 0;
+		} else if (rnd(3) == 0) {
+			op->kind = OP_PLACE;
+			op->path = SLICE_STR("\2a");
+			op->has_place = true;
+			op->place.waypoint = op->lamport;
 		} else if (rnd(3) == 0) {
 			op->kind = OP_MOVE;
 			op->node_kind = NODE_RECORD;
