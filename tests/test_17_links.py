@@ -294,7 +294,7 @@ def test_backup_by_link_keeps_the_records_identity(pair):
 
 def test_linked_tree_and_incremental_backup(pair):
     a, b = pair.nodes
-    for n in range(10):
+    for n in range(8):
         a.write(f'src/d{n % 3}/f{n}.json', f'{{"n": {n}}}')
     os.symlink('d0/f0.json', a.path('src/link'))
     a.sh('cp -al src copy')
