@@ -122,7 +122,5 @@ int platform_cond_init(struct cond *c);
 /** 0, ETIMEDOUT or another positive errno. */
 int platform_cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms);
 void platform_name_thread(const struct thread *t, const char *name);
-/** How often the calling thread had to leave its processor to another; where nobody counts, 0. */
-uint64_t platform_preemptions(void);
 
 #endif

@@ -300,8 +300,3 @@ void platform_name_thread(const struct thread *t, const char *name)
 	(void)t;
 	(void)name;
 }
-
-uint64_t platform_preemptions(void)
-{
-	return 0;
-}

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -320,11 +319,4 @@ int platform_cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_
 void platform_name_thread(const struct thread *t, const char *name)
 {
 	(void)pthread_setname_np(t->t, name);
-}
-
-uint64_t platform_preemptions(void)
-{
-	struct rusage u;
-
-	return getrusage(RUSAGE_THREAD, &u) == 0 ? (uint64_t)u.ru_nivcsw : 0;
 }

@@ -1,30 +1,14 @@
 /* Leader, deputy and spare threads; see workers.h. */
 #include "fs/workers.h"
 
-#include "core/platform.h"
 #include "core/thread.h"
 
 #include <fuse_lowlevel.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #define WORKERS 4
-/** How long the leader looks for the next request before it goes to sleep. */
-#define LOOK_NS 50000
-/** Who slept takes a while to wake up: a request within this time may well have come sooner. */
-#define SOON_NS 200000
-/** So many requests in a row came soon: looking may pay. */
-#define LOOK_AT 4
-#define LOOK_MAX 8
-/** What looking in vain costs, in requests. */
-#define LOOK_PENALTY 16
-/** Every so many requests it is found out whether others want the processor, and what it costs if they do. */
-#define CROWD_CHECK 32
-#define CROWD_PENALTY 512
 /** A request that takes longer has the deputy take over. */
 #define DEPUTY_MS 20
 
@@ -36,14 +20,10 @@ struct worker {
 	struct thread thread;
 	struct fuse_buf buf;
 	atomic_uint turn; /**< odd while it answers a request; only the worker itself writes it */
-	int luck;	  /**< how often the next request came soon */
-	unsigned looks;
-	uint64_t preemptions; /**< when last asked */
 };
 
 struct workers {
 	struct fuse_session *se;
-	bool may_look;
 	_Atomic(struct worker *) leader; /**< who reads requests; NULL: whoever comes first */
 	atomic_bool deputy_sleeps;	 /**< until a request is taken */
 	struct mutex lock;
@@ -56,14 +36,6 @@ struct workers {
 	int result;
 	struct worker items[WORKERS];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* ---- who leads ----------------------------------------------------------------------------------- */
 
@@ -128,48 +100,6 @@ static bool become_leader(struct worker *me)
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
-/*
- * Who looks instead of sleeping seems to be busy, and is made to wait when others are, too: then sleeping is
- * quicker.
- */
-static bool is_crowded(struct worker *me)
-{
-	if (me->looks++ % CROWD_CHECK)
-		return false;
-	uint64_t before = me->preemptions;
-	me->preemptions = platform_preemptions();
-	if (me->preemptions == before)
-		return false;
-	me->luck = -CROWD_PENALTY;
-	return true;
-}
-
-/* Looks whether a request is there, for a while. */
-static void look(struct worker *me, uint64_t start)
-{
-	struct pollfd p = {.fd = fuse_session_fd(me->all->se), .events = POLLIN};
-
-	do {
-		if (poll(&p, 1, 0) != 0 || fuse_session_exited(me->all->se))
-			return;
-	} while (now_ns() - start < LOOK_NS);
-	me->luck = -LOOK_PENALTY;
-}
-
-static int receive(struct worker *me)
-{
-	uint64_t start = me->all->may_look ? now_ns() : 0;
-
-	if (start && me->luck >= LOOK_AT && !is_crowded(me))
-		look(me, start);
-	int r = fuse_session_receive_buf(me->all->se, &me->buf);
-	if (start && now_ns() - start < SOON_NS)
-		me->luck += me->luck < LOOK_MAX;
-	else if (me->luck > 0)
-		me->luck = 0;
-	return r;
-}
-
 static void answer(struct worker *me)
 {
 	struct workers *w = me->all;
@@ -208,7 +138,7 @@ static void *work(void *arg)
 	thread_on_wait(hand_over, me);
 	while (become_leader(me)) {
 		while (atomic_load(&w->leader) == me && !fuse_session_exited(w->se)) {
-			int r = receive(me);
+			int r = fuse_session_receive_buf(w->se, &me->buf);
 
 			if (r > 0)
 				answer(me);
@@ -232,7 +162,6 @@ struct workers *workers_create(struct fuse_session *se)
 	struct workers *w = xcalloc(1, sizeof(*w));
 
 	w->se = se;
-	w->may_look = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	mutex_init(&w->lock);
 	cond_init(&w->deputy_wanted);
 	cond_init(&w->spare_wanted);

@@ -8,9 +8,6 @@
  * the others, who wait outside of the kernel; core/thread.h's thread_on_wait() tells it when. Whoever waits
  * unseen is found out by a deputy, who takes the reading over when a request takes longer than some
  * milliseconds.
- *
- * When requests come close together, the leader looks for the next for some microseconds before it goes to
- * sleep, and stops doing so as soon as it has looked in vain.
  */
 #ifndef BLAZE_FS_WORKERS_H
 #define BLAZE_FS_WORKERS_H
