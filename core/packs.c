@@ -238,9 +238,11 @@ static int append_locked(struct packs *p, const struct chunk_id *id, struct slic
 	r = write_all(p->fd, p->end.offset, buf_slice(&head));
 	if (r == 0)
 		r = write_all(p->fd, at.offset, bytes);
-	if (r <
-	    0) { /* what is behind the end is overwritten by the next, or cut off at the next start */
-		(void)ftruncate(p->fd, (off_t)p->end.offset);
+	if (r < 0) {
+		/* If that fails, too: the next one overwrites it, or the next start cuts it off. */
+		bool cut = ftruncate(p->fd, (off_t)p->end.offset) == 0;
+
+		(void)cut;
 		return r;
 	}
 	p->end.offset = at.offset + at.length;
