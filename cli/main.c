@@ -70,7 +70,7 @@
  *       quiet.c          files without opens and closes
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
- *     workers.*          who reads requests          init_patch.*   what libfuse 3.14 does not tell the kernel
+ *     init_patch.*       what libfuse 3.14 does not tell the kernel
  *     refusal.*          why fusermount3 will not mount
  *   tests/, scripts/     pytest, simulator, fuzz targets, benchmarks; setup, demo, test, check, bench
  *

@@ -17,28 +17,6 @@ static void must(int r, const char *what)
 	}
 }
 
-/* Of the calling thread; called at most once at a time. */
-static _Thread_local struct {
-	void (*fn)(void *ctx);
-	void *ctx;
-	bool running;
-} on_wait;
-
-void thread_on_wait(void (*fn)(void *ctx), void *ctx)
-{
-	on_wait.fn = fn;
-	on_wait.ctx = ctx;
-}
-
-void thread_will_wait(void)
-{
-	if (!on_wait.fn || on_wait.running)
-		return;
-	on_wait.running = true;
-	on_wait.fn(on_wait.ctx);
-	on_wait.running = false;
-}
-
 void mutex_init(struct mutex *m)
 {
 	must(pthread_mutex_init(&m->m, NULL), "mutex_init");
@@ -51,13 +29,7 @@ void mutex_fini(struct mutex *m)
 
 void mutex_lock(struct mutex *m)
 {
-	int r = pthread_mutex_trylock(&m->m);
-
-	if (r == EBUSY) {
-		thread_will_wait();
-		r = pthread_mutex_lock(&m->m);
-	}
-	must(r, "mutex_lock");
+	must(pthread_mutex_lock(&m->m), "mutex_lock");
 }
 
 void mutex_unlock(struct mutex *m)
@@ -77,24 +49,17 @@ void cond_fini(struct cond *c)
 
 void cond_wait(struct cond *c, struct mutex *m)
 {
-	thread_will_wait();
 	must(pthread_cond_wait(&c->c, &m->m), "cond_wait");
 }
 
 bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms)
 {
-	thread_will_wait();
 	int r = platform_cond_wait_until(c, m, deadline_ms);
 
 	if (r == ETIMEDOUT)
 		return false;
 	must(r, "cond_wait_until");
 	return true;
-}
-
-void cond_signal(struct cond *c)
-{
-	must(pthread_cond_signal(&c->c), "cond_signal");
 }
 
 void cond_broadcast(struct cond *c)

@@ -29,7 +29,6 @@ void cond_fini(struct cond *c);
 void cond_wait(struct cond *c, struct mutex *m);
 /** Waits until monotonic time deadline_ms; false when that has passed. */
 bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_ms);
-void cond_signal(struct cond *c);
 void cond_broadcast(struct cond *c);
 
 /** Starts a thread with all signals blocked: signals belong to the main thread. */
@@ -37,14 +36,6 @@ void thread_start(struct thread *t, const char *name, void *(*run)(void *arg), v
 void thread_join(struct thread *t);
 /** As thread_start, but nobody joins it. */
 void thread_detach(const char *name, void *(*run)(void *arg), void *arg);
-
-/**
- * From now on, fn is called in this thread before it waits: for a lock that is taken, in cond_wait(), or where
- * it says thread_will_wait(). fn may lock and signal, and must not wait.
- */
-void thread_on_wait(void (*fn)(void *ctx), void *ctx);
-/** Said before what may take long: a disk, another process. */
-void thread_will_wait(void);
 
 /** The calling thread, for thread_interrupt(); not to be joined. */
 struct thread thread_self(void);

@@ -2,7 +2,6 @@
 #include "fs/backing.h"
 
 #include "core/platform.h"
-#include "core/thread.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -14,8 +13,6 @@
 
 /** How much is read or written at once when content moves as a whole. */
 #define IO_BYTES_MAX (1u << 30)
-/** Less than this hardly ever waits for the disk. */
-#define LONG_BYTES (64u << 10)
 
 /* DIR/files, its directory for this inode, or the file in it. */
 enum part {
@@ -94,8 +91,6 @@ int backing_write(const struct backing *b, uint64_t offset, struct slice data)
 {
 	size_t done = 0;
 
-	if (data.len >= LONG_BYTES)
-		thread_will_wait();
 	while (done < data.len) {
 		size_t left = data.len - done;
 		ssize_t n =
@@ -114,8 +109,6 @@ int backing_read(const struct backing *b, uint64_t offset, size_t size, struct b
 	uint8_t *to = buf_reserve(ret, size);
 	size_t done = 0;
 
-	if (size >= LONG_BYTES)
-		thread_will_wait();
 	while (done < size) {
 		size_t left = size - done;
 		ssize_t n = pread(b->fd, to + done, left < IO_BYTES_MAX ? left : IO_BYTES_MAX,
@@ -167,7 +160,6 @@ int backing_sync(const struct backing *b, bool with_name)
 	AUTO(free_ptr) char *all = path_of(&b->name, PART_ALL);
 	AUTO(free_ptr) char *group = path_of(&b->name, PART_GROUP);
 
-	thread_will_wait();
 	int r = platform_sync_data(b->fd);
 	if (r == 0 && with_name)
 		r = sync_directory(group);

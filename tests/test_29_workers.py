@@ -1,4 +1,4 @@
-"""Who answers while a request waits for the disk."""
+"""Requests that wait for the disk, and many at once."""
 import os
 import subprocess
 import sys
@@ -39,7 +39,6 @@ def writer(path, size):
 @pytest.mark.parametrize('size', [100, MIB // 2])
 @pytest.mark.parametrize('writers', [1, 3])
 def test_a_request_that_waits_holds_up_no_other(slow_disk, size, writers):
-    """Also where nothing was said to wait: small writes are expected to end in the page cache."""
     node, switch = slow_disk
     for n in range(writers):
         node.write(f'{n}.tmp', 'x' * MIB)
@@ -59,7 +58,6 @@ def test_a_request_that_waits_holds_up_no_other(slow_disk, size, writers):
 
 
 def test_thousands_of_requests_from_many_programs(node):
-    """The reading changes hands all the time, and nobody is forgotten."""
     code = ('import os, sys\nd, n = sys.argv[1:]\n'
             'for i in range(300):\n'
             '    p = f"{d}/{n}-{i % 20}.json"\n'
