@@ -229,6 +229,8 @@ static int seed_store(const char *dir, const struct seed *seed, struct why *why)
 		store_put(t, buf_slice(&key), seed->certs[i]);
 	}
 	seed_root(t, seed);
+	if (seed->cert_count > 1) /* what others have is to be had from them */
+		store_put(t, SLICE_STR("m joined"), SLICE("", 0));
 	if (r == 0)
 		r = store_commit(t);
 	else
@@ -427,6 +429,8 @@ static int load(struct db *db, struct why *why)
 	}
 	if (r == 0)
 		r = member_load(db);
+	if (r == 0)
+		r = snapshot_load(db);
 	if (r == 0)
 		r = txn_load_wants(db);
 	if (r < 0)

@@ -104,6 +104,8 @@ struct db {
 	bool chunks_due;			 /**< atomic: somebody should flush them */
 	struct strata_cache *strata_cache;	 /**< or NULL */
 	struct snapshot_source *snapshot_source; /**< that is being given to others, or NULL */
+	bool joined;				 /**< the database was there before this device */
+	uint64_t gaps_filled;	    /**< feeds whose log became whole since the start */
 	const void *snapshot_taker; /**< the connection through which one is coming in, or NULL */
 	bool installing; /**< a snapshot that is all here: nothing is applied before it is done */
 	bool doubtful;	 /**< the history received is not that of the snapshot */

@@ -55,7 +55,7 @@ int db_snapshot_piece(struct db *db, const struct id *id, uint64_t index, struct
 /* ---- taking ------------------------------------------------------------------------------------ */
 
 /**
- * Whether this device has nothing from elsewhere yet, and `taker` is the connection that may get a snapshot. It
+ * Whether this device joined and has nothing from elsewhere yet, and `taker` is the connection that may get a snapshot. It
  * stays that until db_snapshot_leave().
  */
 bool db_snapshot_wanted(struct db *db, const void *taker);
@@ -83,6 +83,11 @@ struct snapshot_gap {
 
 /** Feeds of whose log something is missing. Returns the count; *ret is the caller's. */
 size_t db_snapshot_gaps(struct db *db, struct snapshot_gap **ret);
+/**
+ * How many feeds' logs became whole since the start. Their envelopes stand before what arrived since: who walks
+ * through the arrivals has to begin again.
+ */
+uint64_t db_snapshot_gaps_filled(struct db *db);
 /** Takes the log's next piece of a feed. 1 taken, 0 not wanted, -EAGAIN not the next, -EBADMSG, -EACCES. */
 int db_snapshot_fill(struct db *db, const struct feed_item *item, struct slice bytes);
 /** Whether the history that came after a snapshot was another than it said. */

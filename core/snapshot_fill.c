@@ -31,6 +31,14 @@ size_t db_snapshot_gaps(struct db *db, struct snapshot_gap **ret)
 	return n;
 }
 
+uint64_t db_snapshot_gaps_filled(struct db *db)
+{
+	db_lock(db);
+	uint64_t n = db->gaps_filled;
+	mutex_unlock(&db->lock);
+	return n;
+}
+
 static uint64_t load_arrival(struct txn *t)
 {
 	AUTO(buf_fini) struct buf value = {0};
@@ -73,6 +81,7 @@ static void advance(struct txn *t, struct feed *f, uint64_t last, const uint8_t 
 	if (last > f->snap || memcmp(f->fill_head, f->snap_head, sizeof(f->snap_head)) != 0)
 		snapshot_doubt(t);
 	f->snap = f->filled = 0;
+	t->db->gaps_filled++;
 	f->swept = 0;
 }
 

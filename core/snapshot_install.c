@@ -86,6 +86,7 @@ int snapshot_load(struct db *db)
 
 	store_abort(t);
 	db->installing = r == 0 && h.complete;
+	db->joined = store_read(db->store, SLICE_STR("m joined"), &value) == 0;
 	db->doubtful = store_read(db->store, SLICE_STR("m doubtful"), &value) == 0;
 	return r == -ENOENT ? 0 : r;
 }
@@ -123,7 +124,8 @@ void snapshot_doubt(struct txn *t)
 bool db_snapshot_wanted(struct db *db, const void *taker)
 {
 	db_lock(db);
-	bool wanted = !db->installing && (!db->snapshot_taker || db->snapshot_taker == taker);
+	bool wanted = db->joined && !db->installing &&
+		      (!db->snapshot_taker || db->snapshot_taker == taker);
 
 	for (size_t i = 0; wanted && i < db->feed_count; i++)
 		wanted = db->feeds[i].actor == db->actor ||
@@ -137,9 +139,12 @@ bool db_snapshot_wanted(struct db *db, const void *taker)
 void db_snapshot_leave(struct db *db, const void *taker)
 {
 	db_lock(db);
-	if (db->snapshot_taker == taker)
-		db->snapshot_taker = NULL;
-	mutex_unlock(&db->lock);
+	if (db->snapshot_taker != taker) {
+		mutex_unlock(&db->lock);
+		return;
+	}
+	db->snapshot_taker = NULL;
+	db_unlock_changed(db); /* the other connections wait for that */
 }
 
 int db_snapshot_held(struct db *db, struct id *id, uint64_t *count, struct buf *cursor)

@@ -56,6 +56,7 @@ struct sync {
 	uint64_t stuck_at;
 	struct vv vv;
 	uint64_t cursor;
+	uint64_t gaps_filled;	   /**< when the cursor was set out */
 	struct sync_strata strata; /**< that wait */
 	uint64_t idle_at; /**< generation at which there was nothing left to say; 0 = look */
 	bool in_sync;
@@ -416,7 +417,9 @@ static int next_envelope(struct sync *s, struct buf *out)
 
 	if (r < 0)
 		return r;
-	uint64_t cursor = s->cursor;
+	uint64_t filled = db_snapshot_gaps_filled(s->db);
+	uint64_t cursor = filled == s->gaps_filled ? s->cursor : 0;
+	s->gaps_filled = filled;
 	r = db_next_envelope(s->db, &cursor, s->vv.pos, s->vv.count, &item, &envelope);
 	/* A number given away must never be issued again after a power cut: durable first. */
 	if (r > 0 && item.pos.actor == db_actor(s->db)) {

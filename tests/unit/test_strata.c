@@ -390,6 +390,8 @@ static size_t gaps_of(struct side *s)
  * A new device takes a snapshot over connections that are cut, while it and the others go on; one member is
  * away all the time and has written something. Returns whether a snapshot was used.
  */
+static unsigned resumed;
+
 static bool test_snapshot(unsigned run)
 {
 	struct side sides[4];
@@ -416,6 +418,12 @@ static bool test_snapshot(unsigned run)
 		used = used || gaps_of(&sides[3]) > 0;
 		if (rnd(3) == 0)
 			reopen(&sides[rnd(2) ? 0 : 3]);
+		if (db_is_installing(
+			    sides[3].db)) { /* half installed, or not begun: a restart goes on with it */
+			reopen(&sides[3]);
+			assert(db_is_installing(sides[3].db));
+			resumed++;
+		}
 		if (rnd(3) == 0)
 			edit(&sides[rnd(4)]);
 		if (rnd(3) == 0)
@@ -466,8 +474,8 @@ int main(int argc, char **argv)
 	for (unsigned run = 0; run < runs; run++)
 		snapshots += test_snapshot(200000 + run);
 	assert(snapshots > runs / 8);
-	(void)printf("ok new devices begin with a snapshot, %u of %u seen on the way\n", snapshots,
-		     runs);
+	(void)printf("ok new devices begin with a snapshot, %u of %u seen, %u resumed\n", snapshots,
+		     runs, resumed);
 	assert(folded > runs);
 	(void)printf("ok %u random histories converge, %llu changes folded\n", runs,
 		     (unsigned long long)folded);
