@@ -343,57 +343,91 @@ static int install_move(struct txn *t, const struct snapshot_item *e)
 	return tree_dirs_move(t, &e->id, tn, &to);
 }
 
+/** What this device did to a node and the snapshot does not know. */
 struct own {
 	struct txn *t;
-	struct txn_node *tn;
-	struct changes changes;
+	const struct txn_node *tn;
 	uint64_t known; /**< own changes up to this are in the snapshot */
-	int error;
+	uint64_t *seqs; /**< the others */
+	size_t count;
+	size_t cap;
 };
 
-/* What this device did to the node and the snapshot does not know. */
-static bool do_again(void *ctx, struct slice key, struct slice value)
+static bool note_own(void *ctx, struct slice key, struct slice value)
 {
 	struct own *o = ctx;
-	AUTO(buf_fini) struct buf bytes = {0};
-	AUTO(change_fini) struct change c = {0};
 	struct reader k = reader_init(key);
 	struct reader v = reader_init(value);
 
 	(void)reader_take(&k, 33);
-	struct feed_pos pos = {.actor = reader_be64(&k), .stream = id_read(&v)};
-	pos.seq = reader_varint(&v);
-	if (pos.actor != o->t->db->actor || pos.seq <= o->known)
+	uint64_t actor = reader_be64(&k);
+	struct id stream = id_read(&v);
+	uint64_t seq = reader_varint(&v);
+	if (actor != o->t->db->actor || !id_eq(&stream, &o->tn->n.stream) || seq <= o->known)
 		return true;
-	o->error = changes_get(&o->changes, o->t, &pos, &bytes);
-	if (o->error == 0)
-		o->error = change_decode(buf_slice(&bytes), pos.actor, &c);
-	for (size_t i = 0; o->error == 0 && i < c.ops.count; i++) {
+	if (o->count == o->cap) {
+		o->cap = o->cap ? o->cap * 2 : 16;
+		o->seqs = xreallocarray(o->seqs, o->cap, sizeof(*o->seqs));
+	}
+	o->seqs[o->count++] = seq;
+	return true;
+}
+
+static int seq_cmp(const void *a, const void *b)
+{
+	const uint64_t *x = a;
+	const uint64_t *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static int do_again(struct own *o, struct changes *changes, uint64_t seq)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	AUTO(change_fini) struct change c = {0};
+	const struct feed_pos pos = {.stream = o->tn->n.stream, .actor = o->t->db->actor, .seq = seq};
+	int r = changes_get(changes, o->t, &pos, &bytes);
+
+	if (r == 0)
+		r = change_decode(buf_slice(&bytes), pos.actor, &c);
+	for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
 		const struct op *op = &c.ops.items[i];
 		const struct stamp stamp = {.hlc = c.hlc,
 					    .id = {.lamport = op->lamport, .actor = pos.actor}};
 
 		/* Its place is the highest of all moves anyway. */
 		if (id_eq(&op->node, &o->tn->n.id) && op->kind != OP_MOVE)
-			o->error = tree_apply(o->t, &pos.stream, op, stamp);
+			r = tree_apply(o->t, &pos.stream, op, stamp);
 	}
-	return o->error == 0;
+	return r;
 }
 
-static int do_own_again(struct txn *t, struct txn_node *tn)
+/*
+ * The history of a node is in the order of clocks, and this device's may have been set back since. What it did is
+ * done again in the order in which it was done: another order loses what is no longer above its last lamport.
+ */
+static int do_own_again(struct txn *t, const struct txn_node *tn)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 	struct own o = {.t = t, .tn = tn};
+	struct changes changes = {0};
 	int r = store_get(t->store, own_key(&key, &tn->n.stream), &value);
 
 	if (r < 0 && r != -ENOENT)
 		return r;
 	struct reader v = reader_init(buf_slice(&value));
 	o.known = r == 0 ? reader_varint(&v) : 0;
-	r = store_scan(t->store, key_node(&key, 'h', &tn->n.id), SLICE("", 0), do_again, &o);
-	changes_fini(&o.changes);
-	return r < 0 ? r : o.error;
+	r = store_scan(t->store, key_node(&key, 'h', &tn->n.id), SLICE("", 0), note_own, &o);
+	if (o.count)
+		qsort(o.seqs, o.count, sizeof(*o.seqs), seq_cmp);
+	for (size_t i = 0; r == 0 && i < o.count; i++) {
+		if (i == 0 || o.seqs[i] != o.seqs[i - 1]) /* a change may come back to a node */
+			r = do_again(&o, &changes, o.seqs[i]);
+	}
+	changes_fini(&changes);
+	free(o.seqs);
+	return r;
 }
 
 static int install_content(struct txn *t, struct txn_node *tn, const struct snapshot_item *e)

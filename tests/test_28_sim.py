@@ -2,12 +2,24 @@
 import os
 import subprocess
 
+import pytest
+
 from blazetest import report
 from blazetest.node import BUILD
 from blazetest.wait import SCALE
 
 HISTORIES = int(os.environ.get('BLAZE_SIM_HISTORIES', 2000 // SCALE))
 SEED = os.environ.get('BLAZE_SIM_SEED', '1')
+
+# Histories that failed once, shortened.
+FAILED = [
+    # Clocks are set back, and then a snapshot comes: own changes have to be made again in the order they were made in.
+    '2.1 c0.2536abf1 m0.4c9993b2 c1.1cc4650 s0.f554a70a W0.d9e8850a s0.8ad35869 W0.42c496f7 s0.e8b5166 s1.133a5447 '
+    'T0.48a2d1bf',
+    '3.1 c0.363744cf W1.b6b01a48 c1.c8b1e892 W1.10400479 s1.f494f185 c0.64824505',
+    '2.3 k1.eae9cc3c c1.d872ed2e T1.2fe71bc8 W1.a73fd170 c1.801c5133 c0.dcb9f79f l0.1f50dba1 k0.b8803654 s0.13c3bd4a '
+    'k1.5c4d2ece s1.51d832d0 W1.a90d5ac8 s1.b4d066a5',
+]
 
 
 def simulate(directory, program, *arguments, allow=0):
@@ -22,6 +34,11 @@ def simulate(directory, program, *arguments, allow=0):
 def test_histories_hold(directory):
     out = simulate(directory, 'sim', '--histories', str(HISTORIES), '--seed', SEED).stdout
     assert out.startswith(f'{HISTORIES} histories from seed {SEED}, '), out
+
+
+@pytest.mark.parametrize('program', FAILED, ids=['clock-2', 'clock-3', 'clock-array'])
+def test_what_failed_once_holds(directory, program):
+    simulate(directory, 'sim', '--program', program)
 
 
 def test_histories_hold_on_the_real_store(directory):

@@ -454,6 +454,68 @@ static bool test_snapshot(unsigned run)
 	return used;
 }
 
+/* A save under a name that both have, each knowing nothing of the other. */
+static void save_shared(struct side *s, const char *text)
+{
+	struct id root = db_root(s->db);
+	struct txn *t = db_begin(s->db);
+	struct id dir;
+	struct id id;
+
+	(void)db_new_id(t, &root, "d", NODE_DIR, 0, &dir);
+	(void)db_new_id(t, &dir, "f.json", NODE_RECORD, 0, &id);
+	assert(db_put_node(t, &dir, NODE_DIR, &root, "d") >= 0);
+	assert(db_put_node(t, &id, NODE_RECORD, &dir, "f.json") >= 0);
+	assert(db_put_content(t, &id, NULL, SLICE_STR(text)) >= 0);
+	assert(db_commit(t) == 0);
+}
+
+static void take_snapshot(struct side *from, struct side *to)
+{
+	AUTO(buf_fini) struct buf cursor = {0};
+	struct id id = {{0}};
+	int more = 1;
+
+	assert(db_snapshot_offer(from->db, &id) == 1);
+	for (uint64_t i = 1; more; i++) {
+		AUTO(buf_fini) struct buf piece = {0};
+
+		more = db_snapshot_piece(from->db, &id, i, &cursor, &piece);
+		assert(more >= 0);
+		assert(db_snapshot_receive(to->db, db_actor(from->db), &id, buf_slice(&piece)) ==
+		       !more);
+	}
+	while ((more = db_snapshot_step(to->db)) == 1)
+		;
+	assert(more == 0);
+}
+
+/*
+ * What a device did before a snapshot came is done again in the order it was done in, whatever its clock said: one
+ * that was an hour fast, and is set right.
+ */
+static void test_clock_set_back(unsigned run)
+{
+	struct side sides[2];
+
+	stratum_changes = 1;
+	clock_ms = UINT64_C(1700003600000);
+	family(sides, 2, run);
+	save_shared(&sides[0], "[{\"id\": 9}, {\"id\": 8}]\n");
+	save_shared(&sides[1], "[{\"id\": 1}]\n");
+	save_shared(&sides[1], "[{\"id\": 1}, {\"id\": 2}]\n");
+	clock_ms = UINT64_C(1700000000000);
+	save_shared(&sides[1], "[{\"id\": 1}, {\"id\": 2}, {\"id\": 3}]\n");
+	save_shared(&sides[1], "[{\"id\": 1, \"v\": 1}, {\"id\": 2}, {\"id\": 3}]\n");
+	take_snapshot(&sides[0], &sides[1]);
+	heal(sides, 2);
+	expect_equal(sides, 2, "a clock that was set back");
+	expect_same_history(sides, 2, "a clock that was set back");
+	clock_ms = 0;
+	for (unsigned i = 0; i < 2; i++)
+		side_destroy(&sides[i]);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 8;
@@ -476,6 +538,8 @@ int main(int argc, char **argv)
 	assert(snapshots > runs / 8);
 	(void)printf("ok new devices begin with a snapshot, %u of %u seen, %u resumed\n", snapshots,
 		     runs, resumed);
+	test_clock_set_back(300000);
+	(void)printf("ok own changes are done again in their order when a snapshot comes\n");
 	assert(folded > runs);
 	(void)printf("ok %u random histories converge, %llu changes folded\n", runs,
 		     (unsigned long long)folded);
