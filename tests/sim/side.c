@@ -180,8 +180,7 @@ static bool pass(struct sim *s, struct line l, uint32_t *messages)
 	return true;
 }
 
-/* It was cut off between a snapshot and the history below it: so long it cannot pass on what it shows. */
-static bool lacks_history(struct side *d)
+bool side_lacks_history(struct side *d)
 {
 	AUTO(free_ptr) struct snapshot_gap *gaps = NULL;
 
@@ -195,7 +194,7 @@ static void check_in_sync(struct side *a, struct side *b, struct line l)
 
 	sync_get_info(l.from, &x);
 	sync_get_info(l.to, &y);
-	if ((!x.in_sync || !y.in_sync) && !lacks_history(a) && !lacks_history(b))
+	if ((!x.in_sync || !y.in_sync) && !side_lacks_history(a) && !side_lacks_history(b))
 		fail(a->sim, "%s and %s have nothing to say but are not in sync", a->dir, b->dir);
 }
 

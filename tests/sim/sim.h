@@ -104,6 +104,8 @@ void side_end(struct side *d, enum step_kind how, uint32_t n);
 void side_restart(struct side *d, enum step_kind how, uint32_t n);
 /** Lets two talk for so many messages, or until both have nothing to say. */
 void side_talk(struct side *a, struct side *b, struct rng *r, uint32_t messages);
+/** It was cut off between a snapshot and the history below it: so long it cannot pass on what it shows. */
+bool side_lacks_history(struct side *d);
 
 /* edit.c */
 
