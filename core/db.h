@@ -266,7 +266,7 @@ struct db_loser {
 	struct opid id;
 	const char *author_name; /**< of the device that wrote it */
 	uint64_t time_ms;	 /**< wall clock of its author */
-	struct slice shown; /**< a field's value that is shown instead; empty for an object */
+	struct slice shown;	 /**< a field's value that is shown instead; empty for an object */
 	const char *shown_author;
 	uint64_t shown_ms;
 };

@@ -92,8 +92,7 @@ static inline bool save_on(struct replica *r, const struct doc *base, struct sli
 			   struct ops *ops)
 {
 	r->hlc++;
-	const struct doc_stamp stamp = {
-		.actor = r->actor, .hlc = r->hlc, .lamport = &r->lamport};
+	const struct doc_stamp stamp = {.actor = r->actor, .hlc = r->hlc, .lamport = &r->lamport};
 	bool any = doc_diff(base, bytes, json, &node_id, &stamp, ops);
 
 	CHECK(any == (ops->count > 0));

@@ -404,7 +404,6 @@ static void test_concurrent_writes(void)
 static void test_saved_while_waiting(void)
 {
 	AUTO(buf_fini) struct buf x = {0};
-	AUTO(buf_fini) struct buf y = {0};
 	AUTO(buf_fini) struct buf text = {0};
 	struct side s[2];
 
