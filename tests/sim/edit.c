@@ -424,6 +424,6 @@ void edit(struct side *d, const struct step *step, struct rng *r)
 	case STEP_SKEW:
 	case STEP_COMPACT:
 	case STEP_MONTHS:
-		assert(!"not an edit");
+		assert(false); /* not an edit */
 	}
 }
