@@ -488,16 +488,17 @@ bool bulk_import_one(struct vfs *v, bool at_end)
 
 	if (is_stopped(v, at_end) || !begin(v, at_end, &j))
 		return false;
-	int r = j.view.backing ? import_all(&j, at_end, &manifest) : -ESTALE;
+	int imported = j.view.backing ? import_all(&j, at_end, &manifest) : -ESTALE;
 	struct txn *t = db_begin(v->db);
-	r = ns_end(v, t, settle(&j, t, buf_slice(&manifest), r));
+	int r = ns_end(v, t, settle(&j, t, buf_slice(&manifest), imported));
 	db_enter(v->db);
 	if (j.i->bulk)
 		buf_fini(&j.i->bulk->ready);
 	db_leave(v->db);
 	bulk_view_drop(v, &j.view);
 	unpin(v, j.i, r == 0);
-	return true;
+	/* At the end there is no later: on a full disk it would be tried for ever. The next start goes on with it. */
+	return !at_end || (r == 0 && (imported == 0 || imported == -EFBIG));
 }
 
 /* ---- from chunks to a file -------------------------------------------------------------------------- */
