@@ -282,7 +282,7 @@ static void hidden_losers(const struct doc *d, void (*fn)(void *ctx, const struc
 	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
 		into = d->fields[f].live > 0;
 		for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
-			if (d->sibs[i].covered || d->sibs[i].kind != SIB_TEXT)
+			if (d->sibs[i].kind != SIB_TEXT || doc_is_covered(d, d->sibs[i].id))
 				continue;
 			buf_clear(&path);
 			doc_path(d, f, &path);
@@ -337,15 +337,22 @@ static void field_losers(const struct losing *x, uint32_t f, bool hidden)
 	}
 }
 
-void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx)
+void doc_losers_among_fields(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l),
+			     void *ctx)
 {
 	const struct losing x = {d, fn, ctx};
 
+	if (d->fields[0].live)
+		field_losers(&x, 0, false);
+}
+
+void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx)
+{
 	if (d->raw.count) {
 		raw_losers(d, fn, ctx);
 		hidden_losers(d, fn, ctx);
-	} else if (d->fields[0].live) {
-		field_losers(&x, 0, false);
+	} else {
+		doc_losers_among_fields(d, fn, ctx);
 	}
 }
 

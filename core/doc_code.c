@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 4
+#define DOC_VERSION 5
 
 #define SIB_KINDS 3u /* enum sib_kind */
 #define SIB_ACTOR 4u
@@ -13,7 +13,6 @@
 #define SIB_HLC 16u
 #define SIB_NEXT 32u
 #define SIB_ROOT 64u
-#define SIB_COVERED 128u
 
 #define FIELD_CHILDREN 4u
 #define FIELD_ITEM 8u
@@ -122,7 +121,6 @@ static void put_sib(struct encoder *e, const struct sib *s)
 	flags |= next ? SIB_NEXT : s->id.lamport == e->last.lamport ? 0 : SIB_LAMPORT;
 	flags |= s->hlc == e->last.hlc ? 0 : SIB_HLC;
 	flags |= s->root == DOC_NONE ? 0 : SIB_ROOT;
-	flags |= s->covered ? SIB_COVERED : 0;
 	buf_u8(e->out, (uint8_t)flags);
 	if (flags & SIB_ACTOR)
 		buf_varint(e->out, actor);
@@ -276,6 +274,7 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 	put_texts(&e, d->style);
 	struct before none = {SLICE("", 0), SLICE("", 0)};
 	put_tree(&e, 0, &none);
+	doc_covers_encode(d, NULL, out);
 	buf_fini(&e.next);
 	free(e.ranking.items);
 }
@@ -347,7 +346,6 @@ static struct sib *take_sib_of(struct decoder *c, struct reg *reg, struct opid *
 	*last = id;
 	struct sib *s = doc_reg_add(c->d, reg, id);
 	s->kind = (enum sib_kind)(flags & SIB_KINDS);
-	s->covered = flags & SIB_COVERED;
 	s->hlc = now.hlc;
 	c->last = now;
 	return s;
@@ -584,6 +582,7 @@ int doc_decode(struct slice state, struct slice rendered, struct doc **ret)
 	take_texts(&c, &d->style);
 	struct before none = {SLICE("", 0), SLICE("", 0)};
 	take_tree(&c, DOC_NONE, 0, &none);
+	doc_covers_decode(d, NULL, &c.r);
 	buf_fini(&c.next);
 	if (reader_finish(&c.r) < 0) {
 		doc_destroy(d);

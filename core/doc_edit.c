@@ -515,13 +515,27 @@ static void edit_value(struct diff *x, uint32_t node, uint32_t f, size_t depth, 
 		edit_inside(x, node, f, depth, &want);
 }
 
+/* A value that lost among the fields, and that a whole value was put in the place of since: it is gone for good. */
+static void drop_if_covered(void *ctx, const struct doc_loser *l)
+{
+	struct diff *x = ctx;
+
+	if (!doc_is_covered(x->base, l->id))
+		return;
+	struct op *op = doc_edit_op(x, OP_UNSET);
+	*ops_preds(x->ops, op, 1) = l->id;
+	op->path = arena_copy(&x->ops->arena, l->path);
+}
+
 void doc_edit(struct diff *x)
 {
 	const struct doc *d = x->base;
 	struct place_in in = {.previous = JSON_NONE, .sep = SLICE("", 0)};
 
-	if (d->raw.count)
+	if (d->raw.count) {
 		(void)doc_edit_raw(x, OP_UNRAW);
+		doc_losers_among_fields(d, drop_if_covered, x);
+	}
 	if (x->restyled) {
 		AUTO(buf_fini) struct buf blob = {0};
 		struct op *op = doc_edit_op(x, OP_LAYOUT);

@@ -34,12 +34,13 @@
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 4
+ *   u8 version = 5
  *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
  *   style              likewise
  *   root               a field without its key
+ *   covers             varint n, each: 16 bytes holder, 8 bytes actor, varint lamport; see struct cover
  *
  *   field              u8 FIELD_* flags | min(sibling_count, 3)
  *                      [varint sibling_count - 3]   if it is 3 or more
@@ -60,7 +61,6 @@
  *                      [varint zigzag difference]   SIB_HLC, else that of the sibling before
  *                      bytes value                  of a SIB_TEXT
  *                      text                         of raw and style; of a SIB_CHUNKS, a manifest
- *                                                SIB_COVERED: see struct sib
  *                                                SIB_ROOT: before the text, 16 bytes root, varint (other heads)
  *                                                << 1 | fresh, each: 8 bytes actor, varint lamport,
  *                                                varint hlc, u8 alive
@@ -91,7 +91,6 @@ struct sib {
 	enum sib_kind kind;
 	uint32_t next;
 	uint32_t root; /**< of the raw register only: the text this stands for, or DOC_NONE */
-	bool covered;  /**< of a field: who wrote a whole value had seen it */
 };
 
 /** An operation on a text that no other is built upon. */
@@ -114,6 +113,12 @@ struct root {
 };
 
 struct doc_mem;
+
+/** Who wrote a whole value had seen the fields of this actor up to this operation; see doc_cover.c. */
+struct cover {
+	struct id holder; /**< the value: a root's id, or doc_cover_holder() */
+	struct opid upto;
+};
 
 /** A multi-value register. */
 struct reg {
@@ -163,6 +168,9 @@ struct doc {
 	struct root *roots;
 	uint32_t root_count;
 	uint32_t root_cap;
+	struct cover *covers; /**< ascending by holder and actor */
+	uint32_t cover_count;
+	uint32_t cover_cap;
 	struct doc_side side; /**< put is NULL: `mem` is used */
 	struct doc_mem *mem;
 	int error;     /**< of the side, the first one */
@@ -245,6 +253,12 @@ struct doc_key doc_path_key(struct reader *r);
 bool doc_item_key_is_sound(struct slice key);
 /** Well-formed and at most DOC_DEPTH_MAX keys. *ret_last is the last one's. */
 bool doc_path_is_sound(struct slice path, size_t *ret_depth, struct doc_key *ret_last);
+
+/* doc.c */
+
+/** doc_losers() as it would be without the whole values that hide the fields. */
+void doc_losers_among_fields(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l),
+			     void *ctx);
 
 /* doc_place.c */
 
@@ -502,12 +516,25 @@ size_t doc_text_preds(const struct doc *base, struct opid *ret);
 
 /** On its own, with its text. */
 void doc_root_encode(const struct root *root, struct buf *out);
-/** The content borrows from `bytes`. root->id and sib are left alone. */
-int doc_root_decode(struct root *root, struct slice bytes);
+/** The content borrows from the reader's bytes. root->id and sib are left alone. */
+int doc_root_decode(struct root *root, struct reader *r);
 /** Beside its sibling, without its text. */
 void doc_root_write(const struct doc *d, const struct sib *s, struct buf *out);
 /** Adds the root of a sibling just read. */
 void doc_root_read(struct doc *d, uint32_t sib, struct reader *r);
+
+/* doc_cover.c */
+
+/** What a whole value that is no text is known by. */
+struct id doc_cover_holder(struct opid id);
+/** Whether a whole value was put in the place of a field's value, and is still there. */
+bool doc_is_covered(const struct doc *d, struct opid id);
+/** Notes what the author of a whole value had seen: all of an actor's up to the operation that preds name. */
+void doc_cover(struct doc *d, const struct op *op, const struct id *holder);
+void doc_covers_copy(struct doc *d, const struct doc *from);
+/** Those of all values that are there, or of one, without its name. What says nothing any more is left out. */
+void doc_covers_encode(const struct doc *d, const struct id *holder, struct buf *out);
+void doc_covers_decode(struct doc *d, const struct id *holder, struct reader *r);
 
 /* doc_mem.c */
 

@@ -47,6 +47,7 @@ void doc_destroy(struct doc *d)
 	if (!d)
 		return;
 	doc_roots_fini(d);
+	free(d->covers);
 	doc_mem_destroy(d->mem);
 	free(d->fields);
 	free(d->sibs);
@@ -82,6 +83,7 @@ struct doc *doc_fork(const struct doc *base)
 	if (base->index)
 		d->index = xmemdup(base->index, base->index_cap * sizeof(*d->index));
 	doc_roots_copy(d, base);
+	doc_covers_copy(d, base);
 	d->side = (struct doc_side){0};
 	d->mem = NULL;
 	d->is_fork = true;

@@ -9,7 +9,7 @@
  * Beside the state (struct doc_side), under keys of the document:
  *   'e' root16 lamport8 actor8  an edit, as text_event_encode() has it: where and how much. What a root
  *                               began as is an event without parents; it is written with the first edit
- *   'd' root16                  a root that lost its last token, as doc_root_encode() has it
+ *   'd' root16                  a root that lost its last token, as doc_root_encode() has it, and what it covers
  */
 #include "core/digest.h"
 #include "core/doc_i.h"
@@ -236,6 +236,7 @@ static void bury(struct doc *d, struct root *r)
 		const struct doc_side *side = side_of(d);
 
 		doc_root_encode(r, &value);
+		doc_covers_encode(d, &r->id, &value);
 		side->put(side->ctx, key_root(&key, 'd', &r->id), buf_slice(&value));
 	}
 	root_fini(r);
@@ -248,8 +249,10 @@ static void bury(struct doc *d, struct root *r)
 static struct root *dig_up(struct doc *d, const struct id *id, struct slice value)
 {
 	struct root *r = doc_root_add(d, id);
+	struct reader in = reader_init(value);
 
-	if (doc_root_decode(r, value) == 0) {
+	if (doc_root_decode(r, &in) == 0) {
+		doc_covers_decode(d, id, &in);
 		r->content = arena_copy(&d->arena, r->content);
 		d->copied += r->content.len;
 		return r;
@@ -273,11 +276,12 @@ static bool look_at_buried(void *ctx, struct slice key, struct slice value)
 {
 	struct search *s = ctx;
 	struct reader k = reader_init(key);
+	struct reader in = reader_init(value);
 	struct root r = {.sib = DOC_NONE};
 
 	(void)reader_u8(&k);
 	r.id = id_read(&k);
-	if (reader_finish(&k) == 0 && !find_root(s->d, &r.id) && doc_root_decode(&r, value) == 0) {
+	if (reader_finish(&k) == 0 && !find_root(s->d, &r.id) && doc_root_decode(&r, &in) == 0) {
 		if (find_head(&r, s->id)) {
 			s->found = dig_up(s->d, &r.id, value);
 		} else if (!r.fresh) {
@@ -383,16 +387,9 @@ size_t doc_raw_tokens(const struct doc *d, struct opid *ret)
 
 static struct id root_id(const struct op *op, struct opid id, bool initial)
 {
-	struct buf b = {0};
-	struct id own = {{0}};
-
 	if (initial) /* the same on whatever device it was made */
 		return digest_id("blaze text root", &op->value, 1);
-	buf_be64(&b, id.lamport);
-	buf_be64(&b, id.actor);
-	memcpy(own.b, b.data, sizeof(own.b));
-	buf_fini(&b);
-	return own;
+	return doc_cover_holder(id);
 }
 
 static void apply_whole_text(struct doc *d, const struct op *op, struct head head, bool initial)
@@ -415,6 +412,7 @@ static void apply_whole_text(struct doc *d, const struct op *op, struct head hea
 		}
 	}
 	doc_root_head(r, head);
+	doc_cover(d, op, &own);
 	(void)doc_root_show(d, r);
 }
 
@@ -566,32 +564,10 @@ out:
 	text_edits_fini(&v.edits);
 }
 
-/*
- * Notes which fields the author of a whole value had seen: all of an actor's up to the operation that preds
- * name. They are here already, because operations come in causal order.
- */
-static void cover_fields(struct doc *d, const struct op *op)
-{
-	bool into = true;
-
-	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
-		into = d->fields[f].live > 0;
-		for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
-			struct sib *s = &d->sibs[i];
-
-			for (size_t k = 0; k < op->pred_count && !s->covered; k++)
-				s->covered = op->preds[k].actor == s->id.actor &&
-					     op->preds[k].lamport >= s->id.lamport;
-		}
-	}
-}
-
 void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t hlc, bool initial)
 {
 	const struct head head = {.id = id, .hlc = hlc, .alive = true};
 
-	if (op->kind != OP_UNRAW && d->fields[0].live)
-		cover_fields(d, op);
 	if (op->kind == OP_TEXT) {
 		apply_text(d, op, head);
 		return;
@@ -608,4 +584,6 @@ void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t 
 	s->hlc = hlc;
 	s->value = arena_copy(&d->arena, op->value);
 	d->copied += op->value.len;
+	const struct id own = doc_cover_holder(id);
+	doc_cover(d, op, &own);
 }

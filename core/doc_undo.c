@@ -97,8 +97,8 @@ static bool adapt(struct doc *after, struct doc *now, struct ops *ops, struct op
 	size_t n = tokens(now, y, &ops->arena, &preds);
 	if (n == 0 && op->kind == OP_RAW)
 		return true; /* without preds it would say that its author knew of nothing */
-	if (op->clears) {
-		/* What is beneath goes as far as `after` had it: later edits stay. */
+	if (op->clears || op->kind == OP_RAW || op->kind == OP_CHUNKS) {
+		/* What is beneath goes, or is covered, as far as `after` had it: later edits stay. */
 		struct opid *all = arena_alloc(&ops->arena, (n + op->pred_count) * sizeof(*all));
 
 		if (op->pred_count)

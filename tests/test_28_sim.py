@@ -19,6 +19,11 @@ FAILED = [
     '3.1 c0.363744cf W1.b6b01a48 c1.c8b1e892 W1.10400479 s1.f494f185 c0.64824505',
     '2.3 k1.eae9cc3c c1.d872ed2e T1.2fe71bc8 W1.a73fd170 c1.801c5133 c0.dcb9f79f l0.1f50dba1 k0.b8803654 s0.13c3bd4a '
     'k1.5c4d2ece s1.51d832d0 W1.a90d5ac8 s1.b4d066a5',
+    # Fields were replaced by a whole value, came back, and are hidden by another whole value that did not know them.
+    '2.2 c1.8f625fb3 c0.f748e2f7 T1.63678b73 s1.b44520a3 c0.2f5e0642 m1.66d39270 s1.f28f86c6 m1.a287c0b2 s0.35121f84 '
+    's1.fe61effe',
+    '3.3 c1.a73a2671 k0.b5c899f0 k2.e1a7616c s1.67c17144 k0.f0c285e1 T1.d93bd492 T2.d1ef638 x1.89d8aabf s1.6e6c39f6 '
+    's2.8d8fe173 s2.49790d07 r2.df71b18b T2.526b7fb1 s2.87e7cd76 t2.43e8de7e',
 ]
 
 
@@ -36,7 +41,7 @@ def test_histories_hold(directory):
     assert out.startswith(f'{HISTORIES} histories from seed {SEED}, '), out
 
 
-@pytest.mark.parametrize('program', FAILED, ids=['clock-2', 'clock-3', 'clock-array'])
+@pytest.mark.parametrize('program', FAILED, ids=['clock-2', 'clock-3', 'clock-array', 'cover-2', 'cover-3'])
 def test_what_failed_once_holds(directory, program):
     simulate(directory, 'sim', '--program', program)
 
