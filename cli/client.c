@@ -215,7 +215,7 @@ static int find_only(struct target *t, struct out *out)
 		code = out_error(
 			out, CODE_NO_DATABASE,
 			"no database on this device yet: make one with blaze init NAME, or join one "
-			"with blaze pair LINK");
+			"with blaze pair CODE");
 	else if (n == 1 || mounted == 1)
 		t->name = xstrdup(names[last]);
 	else

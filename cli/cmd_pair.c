@@ -1,6 +1,7 @@
-/* blaze pair: invites another device with a one-use link; blaze pair LINK accepts such an invitation. */
+/* blaze pair: invites another device with a one-use code or link; blaze pair CODE accepts such an invitation. */
 #include "cli/client.h"
 #include "cli/join.h"
+#include "cli/qr.h"
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/thread.h"
@@ -10,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINK_PREFIX "blaze:pair#"
 #define LINK_BYTES_MAX 4096
-#define LINK_TTL_MS ((int64_t)(INVITE_TTL_MS))
+#define TTL_MS ((int64_t)(INVITE_TTL_MS))
 #define LOOK_MS 100
 /* An inviter that is not mounted goes on sending until the other device has been silent for so long. */
 #define SILENCE_MS 15000
@@ -21,57 +21,107 @@
 
 struct pair_options {
 	const char *name;
+	const char *at;
 	const char *listen;
 	int64_t timeout_ms;
 };
 
 static const struct option_row pair_rows[] = {
 	{"timeout", 't', OPTION_DURATION, "T",
-	 "how long the link is good (at most 10 minutes); with LINK: how long to try",
+	 "how long the code is good (at most 5 minutes); with CODE or LINK: how long to try",
 	 offsetof(struct pair_options, timeout_ms), 0},
 	{"listen", 'l', OPTION_TEXT, "A:P", "address to be reached at; port 0 is any",
 	 offsetof(struct pair_options, listen), 0},
 	{"name", 'n', OPTION_TEXT, "DEVICE",
-	 "with LINK: what other devices call this one (default: the host's name)",
+	 "with CODE or LINK: what other devices call this one (default: the host's name)",
 	 offsetof(struct pair_options, name), 0},
+	{"at", 'a', OPTION_TEXT, "A:P", "with CODE: where the other device is, if it is not found",
+	 offsetof(struct pair_options, at), 0},
 };
 
 /* ---- inviting ------------------------------------------------------------------------------- */
 
-/* Opens the way in, if none is open, and prints the link. */
-static int invite(struct service *s, struct out *out, const struct pair_options *o, uint64_t ttl_ms,
-		  uint64_t *ret_id)
+static void invite_text_fini(struct invite_text *t)
 {
-	AUTO(buf_fini) struct buf link = {0};
+	wipe(t->code, sizeof(t->code));
+	if (t->link.data)
+		wipe(t->link.data, t->link.cap);
+	buf_fini(&t->link);
+}
+
+static void print_invitation(struct out *out, struct invite_text *t, uint64_t ttl_ms)
+{
 	AUTO(buf_fini) struct buf life = {0};
+
+	out_printf(out, "On the other device run:\n\n    blaze pair %s\n\n", t->code);
+	if (out->tty) {
+		AUTO(buf_fini) struct buf drawing = {0};
+		AUTO(free_ptr) char *scanned = xasprintf("blaze:pair/%s", t->code);
+
+		qr_draw(scanned, &drawing);
+		out_printf(out, "or scan:\n\n%s\n", buf_str(&drawing));
+	}
+	out_printf(out, "or, where it is not found, and in scripts:\n\n    blaze pair \"%s\"\n\n",
+		   buf_str(&t->link));
+	if (ttl_ms == (uint64_t)TTL_MS)
+		buf_printf(&life, "5 minutes");
+	else
+		show_duration(&life, ttl_ms);
+	out_printf(out, "Code and link are good for %s and one try. Waiting…\n", buf_str(&life));
+	out_flush(out);
+}
+
+/* Opens the way in, if none is open, and prints code and link. */
+static int invite(struct service *s, struct out *out, const struct pair_options *o, uint64_t *ret_id)
+{
+	AUTO(invite_text_fini) struct invite_text text = {0};
+	const struct invite_options options = {
+		.ttl_ms = (uint64_t)(o->timeout_ms < TTL_MS ? o->timeout_ms : TTL_MS),
+		.ask = out->tty,
+	};
 	struct why why = {""};
 
 	if (o->listen && net_listen(s->net, o->listen, &why) < 0)
 		return out_error(out, CODE_FAILED, "pair: %s", why.text);
-	if (net_invite(s->net, ttl_ms, &link, ret_id, &why) < 0)
+	if (net_invite(s->net, &options, &text, ret_id, &why) < 0)
 		return out_error(out, CODE_FAILED, "pair: %s", why.text);
 	service_remember_listen(s);
-	if (ttl_ms == (uint64_t)LINK_TTL_MS)
-		buf_printf(&life, "10 minutes");
-	else
-		show_duration(&life, ttl_ms);
-	out_printf(out,
-		   "On the other device run:\n\n    blaze pair \"%s\"\n\n"
-		   "The link is good for %s and one use. Waiting…\n",
-		   buf_str(&link), buf_str(&life));
-	out_flush(out);
-	wipe(link.data, link.len);
+	print_invitation(out, &text, options.ttl_ms);
 	return CODE_OK;
 }
 
+static void print_words(struct out *out, const char *words)
+{
+	out_printf(out, "Check that both devices show:   %s\n", words);
+}
+
+/* The other device knows the secret; the person here looks at the words and decides. */
+static void ask(struct service *s, struct out *out, uint64_t id, const struct device *device,
+		const char *words)
+{
+	AUTO(free_ptr) char *name = show_text(device->name);
+	AUTO(free_ptr)
+	char *question =
+		xasprintf("Trust %s as your own device, and give it \"%s\"? [y/N] ", name, s->name);
+
+	print_words(out, words);
+	net_invite_answer(s->net, id, out_ask(out, question) > 0);
+}
+
 static enum invite_state await(struct service *s, struct out *out, uint64_t id,
-			       struct device *device, char code[16])
+			       struct device *device, char words[NET_WORDS_BYTES], bool *ret_asked)
 {
 	enum invite_state state = INVITE_WAITING;
 
-	while (state == INVITE_WAITING && !out_is_cancelled(out))
-		state = net_invite_wait(s->net, id, monotonic_ms() + LOOK_MS, device, code);
-	if (state == INVITE_WAITING)
+	*ret_asked = false;
+	while ((state == INVITE_WAITING || state == INVITE_ASKING) && !out_is_cancelled(out)) {
+		state = net_invite_wait(s->net, id, monotonic_ms() + LOOK_MS, device, words);
+		if (state == INVITE_ASKING) {
+			ask(s, out, id, device, words);
+			*ret_asked = true;
+		}
+	}
+	if (state == INVITE_WAITING || state == INVITE_ASKING)
 		net_invite_cancel(s->net, id);
 	return state;
 }
@@ -121,41 +171,46 @@ static void send_all(struct service *s, struct out *out, const struct device *de
 
 static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 {
-	struct pair_options o = {.timeout_ms = LINK_TTL_MS};
+	struct pair_options o = {.timeout_ms = TTL_MS};
 	char label[DEVICE_LABEL_BYTES];
-	char check[16] = "";
+	char words[NET_WORDS_BYTES] = "";
+	bool asked = false;
 	struct device device;
 	uint64_t id = 0;
 	int code = CODE_OK;
 
 	if (!options_parse(&cmd_pair.usage, &o, argc, argv, out, &code))
 		return code;
-	code = invite(s, out, &o,
-		      (uint64_t)(o.timeout_ms < LINK_TTL_MS ? o.timeout_ms : LINK_TTL_MS), &id);
+	code = invite(s, out, &o, &id);
 	if (code != CODE_OK)
 		return code;
-	switch (await(s, out, id, &device, check)) {
+	switch (await(s, out, id, &device, words, &asked)) {
 	case INVITE_DONE:
 		break;
 	case INVITE_WRONG:
 		return out_error(
 			out, CODE_PAIRING,
-			"pair: somebody tried a wrong link, or declined to join: this one is void "
-			"now, run blaze pair again");
+			"pair: somebody tried a wrong code, or declined to join: it is void now, run "
+			"blaze pair again");
+	case INVITE_DECLINED:
+		return out_error(out, CODE_PAIRING,
+				 "pair: not paired: the other device was given nothing");
 	case INVITE_EXPIRED:
 		return out_error(out, CODE_TIMEOUT,
-				 "pair: nobody used the link in time: run blaze pair again");
+				 "pair: nobody used the code in time: run blaze pair again");
 	case INVITE_WAITING:
+	case INVITE_ASKING:
 	case INVITE_UNKNOWN:
 	default:
 		return out_error(out, CODE_FAILED,
-				 "pair: cancelled, the link is void: run blaze pair again");
+				 "pair: cancelled, the code is void: run blaze pair again");
 	}
 	AUTO(free_ptr) char *name = show_text(device.name);
 	device_label(&device, label);
 	AUTO(free_ptr) char *shown = show_text(label);
-	out_printf(out, "Check that both devices show:   %s\nPaired with %s (%s).\n", check, name,
-		   shown);
+	if (!asked)
+		print_words(out, words);
+	out_printf(out, "Paired with %s (%s).\n", name, shown);
 	if (!s->mountpoint)
 		send_all(s, out, &device, name);
 	return CODE_OK;
@@ -168,10 +223,11 @@ static int join(char *text, const struct pair_options *o, struct out *out)
 	struct join_options options = {
 		.device_name = o->name ? o->name : "",
 		.listen = o->listen,
+		.at = o->at,
 		.timeout_ms = o->timeout_ms,
 	};
 
-	return join_with_link(text, &options, out);
+	return join_run_with(text, &options, out);
 }
 
 static int pair_run(const struct command *c, struct out *out, int argc, char **argv)
@@ -186,29 +242,32 @@ static int pair_run(const struct command *c, struct out *out, int argc, char **a
 		char text[LINK_BYTES_MAX] = "";
 
 		if (!fgets(text, sizeof(text), stdin))
-			return out_error(out, CODE_USAGE, "pair: standard input holds no link");
+			return out_error(out, CODE_USAGE,
+					 "pair: standard input holds no code and no link");
 		return join(text, &o, out);
 	}
-	if (first < argc && strstr(argv[first], LINK_PREFIX)) {
+	if (first < argc && join_is_invitation(argv[first])) {
 		/* What is in argv, anybody on this machine can read for as long as it stands there. */
 		AUTO(free_ptr) char *text = xstrdup(argv[first]);
 
 		wipe(argv[first], strlen(argv[first]));
 		return join(text, &o, out);
 	}
-	if (o.name)
+	if (o.name || o.at)
 		return out_error(out, CODE_USAGE,
-				 "pair: --name goes with a link: see blaze pair --help");
+				 "pair: --%s goes with a code or link: see blaze pair --help",
+				 o.name ? "name" : "at");
 	return client_run(c, out, argc, argv);
 }
 
 const struct command cmd_pair = {
 	.usage = {.name = "pair",
-		  .operands = "[NAME|DIR|LINK|-]",
+		  .operands = "[NAME|DIR|CODE|LINK|-]",
 		  .operands_max = 1,
-		  .summary = "Invites another device; with a LINK, joins the one that invited.",
-		  .notes = "Without a link: prints one for the other device, and waits until it is used.\n"
-			   "With a link, or - to read it from standard input: joins that device's database.\n",
+		  .summary = "Invites another device; with a CODE, joins the one that invited.",
+		  .notes = "Without a code: prints one for the other device (and a link that does the same), and\n"
+			   "waits until it is used. With a code or link, or - to read it from standard input:\n"
+			   "joins that device's database.\n",
 		  .rows = pair_rows,
 		  .row_count = countof(pair_rows)},
 	.run = pair_run,

@@ -1,5 +1,5 @@
 /*
- * Joining: pair over the link, make the database, receive it.
+ * Joining: pair with the link or code, make the database, receive it.
  *
  * The database is made in a directory that does not count yet (home.h) and gets its name only when it
  * opens: a join that is killed leaves no half database behind.
@@ -106,20 +106,31 @@ static int make_database(struct join *j)
 /* Asks on a terminal only: a script has decided already. */
 static int ask_trust(struct join *j)
 {
-	char answer[16] = "";
+	AUTO(free_ptr)
+	char *question = xasprintf("Trust %s and join \"%s\"? [y/N] ", j->peer, j->name);
 
-	out_printf(j->out, "Found %s at %s.\n", j->peer, j->pair.endpoint);
-	out_printf(j->out, "Check that both devices show:   %s\n", j->pair.code);
-	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-		return CODE_OK;
-	out_printf(j->out, "Trust %s and join \"%s\"? [y/N] ", j->peer, j->name);
-	out_flush(j->out);
-	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+	if (out_ask(j->out, question) > 0)
 		return CODE_OK;
 	return out_error(j->out, CODE_PAIRING, "not joined: nothing was kept here");
 }
 
 /* ---- the link ------------------------------------------------------------------------------- */
+
+bool join_is_invitation(const char *text)
+{
+	return strstr(text, LINK_PREFIX) || net_is_code(text);
+}
+
+/* The other device has proven that it knows the secret, and waits for its person to say yes. */
+static void show_offer(void *ctx, const struct pair_result *offer)
+{
+	struct join *j = ctx;
+
+	j->peer = show_text(offer->peer.name);
+	out_printf(j->out, "Found %s at %s.\n", j->peer, offer->endpoint);
+	out_printf(j->out, "Check that both devices show:   %s\n", offer->words);
+	out_flush(j->out);
+}
 
 /* Everything that can still go wrong here goes wrong before the other device counts on this one. */
 static int accept_offer(void *ctx, const struct pair_result *offer)
@@ -127,7 +138,6 @@ static int accept_offer(void *ctx, const struct pair_result *offer)
 	struct join *j = ctx;
 
 	j->pair = *offer;
-	j->peer = show_text(offer->peer.name);
 	j->code = make_database(j);
 	if (j->code == CODE_OK)
 		j->code = ask_trust(j);
@@ -139,17 +149,20 @@ static int accept_offer(void *ctx, const struct pair_result *offer)
 static int pair(struct join *j, char *text)
 {
 	struct why why = {""};
-	char *link = strstr(text, LINK_PREFIX);
+	char *link = net_is_code(text) ? text : strstr(text, LINK_PREFIX);
 	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
 								  : (uint64_t)j->options->timeout_ms;
 
 	if (!link)
 		return out_error(
 			j->out, CODE_PAIRING,
-			"that is not a pairing link: copy what blaze pair prints on the other device");
-	link[strcspn(link, " \t\r\n\"'")] = 0;
-	const struct pair_confirm confirm = {.confirm = accept_offer, .ctx = j};
-	int r = net_pair_join(link, j->keys, timeout_ms, &confirm, &j->pair, &why);
+			"that is no pairing code and no link: copy what blaze pair prints on the other device");
+	if (link != text)
+		link[strcspn(link, " \t\r\n\"'")] = 0;
+	const struct pair_target target = {
+		.text = link, .at = j->options->at, .timeout_ms = timeout_ms};
+	const struct pair_confirm confirm = {.proven = show_offer, .confirm = accept_offer, .ctx = j};
+	int r = net_pair_join(&target, j->keys, &confirm, &j->pair, &why);
 	wipe(link, strlen(link));
 	switch (-r) {
 	case ECANCELED:
@@ -255,7 +268,7 @@ static int fetch(struct join *j)
 	return code;
 }
 
-int join_with_link(char *text, const struct join_options *options, struct out *out)
+int join_run_with(char *text, const struct join_options *options, struct out *out)
 {
 	AUTO(join_fini) struct join j = {.options = options, .out = out};
 	int code = prepare(&j);

@@ -5,7 +5,7 @@
  *     main.c             this file
  *     command.[ch]       what a subcommand is, and the table of them
  *     cmd_init.c         makes a database            cmd_mount.c    mounts one, lists mounts
- *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins
+ *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins; qr.* draws
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          what was changed            cmd_version.c  versions
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
@@ -49,6 +49,7 @@
  *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others
  *       snapshot*.*      the state for a new device  sync_snapshot.*  and its history, to and from a peer
  *       stratum.*        many envelopes as one      stratum_code.*  changes in columns; zip.* zstd
+ *     words.*            secrets people read out
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
  *     platform*.*        what Linux and macOS do differently
@@ -57,7 +58,8 @@
  *     net.*              the thread; start and stop  peer.*         members: who is dialled when
  *     conn.*             one connection              transport.*    hello, handshake, records
  *     hello.* noise.* channel.*  the three of them   ws.*           libwebsockets
- *     invite.* link.* pair.* join.*  pairing         endpoint.*     addresses
+ *     invite.* link.* code.* pair.* join.*  pairing  endpoint.*     addresses
+ *     find.*             where a code's inviter is   cpace.*        a key of a few words
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device

@@ -15,7 +15,8 @@
 enum frame {
 	FRAME_STDOUT = 1,
 	FRAME_STDERR = 2,
-	FRAME_EXIT = 3
+	FRAME_EXIT = 3,
+	FRAME_QUESTION = 4
 };
 
 #define HEADER_BYTES 5
@@ -187,6 +188,44 @@ bool out_is_cancelled(struct out *o)
 	return o->gone;
 }
 
+/* On this process' own terminal. */
+static bool ask_here(struct slice question)
+{
+	char answer[16] = "";
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+		return true;
+	(void)out_write_all(STDOUT_FILENO, question);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+/* What the client says; it may take a person's time. */
+static int read_answer(struct out *o)
+{
+	for (;;) {
+		struct pollfd p = {.fd = o->fd, .events = POLLIN};
+		uint8_t answer = 0;
+
+		if (out_is_cancelled(o))
+			return -ECANCELED;
+		if (poll(&p, 1, 200) <= 0)
+			continue;
+		ssize_t n = read(o->fd, &answer, 1);
+		if (n == 1)
+			return answer == 'y';
+		if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			return -ECANCELED;
+	}
+}
+
+int out_ask(struct out *o, const char *question)
+{
+	if (o->fd >= 0)
+		add_frame(o, FRAME_QUESTION, SLICE_STR(question));
+	out_flush(o);
+	return o->fd >= 0 ? read_answer(o) : ask_here(SLICE_STR(question));
+}
+
 int out_relay(int fd, struct out *o)
 {
 	AUTO(free_ptr) uint8_t *payload = xmalloc(OUT_FRAME_BYTES_MAX);
@@ -202,12 +241,15 @@ int out_relay(int fd, struct out *o)
 		uint8_t kind = reader_u8(&in);
 		uint32_t len = reader_be32(&in);
 
-		if (len > OUT_FRAME_BYTES_MAX || kind < FRAME_STDOUT || kind > FRAME_EXIT)
+		if (len > OUT_FRAME_BYTES_MAX || kind < FRAME_STDOUT || kind > FRAME_QUESTION)
 			return -EBADMSG;
 		if (len && (r = out_read_all(fd, payload, len)) <= 0)
 			return r ? r : -EPIPE;
 		if (kind == FRAME_EXIT && len == 4)
 			code = payload[3];
+		else if (kind == FRAME_QUESTION)
+			(void)out_write_all(fd, ask_here(SLICE(payload, len)) ? SLICE_STR("y")
+									      : SLICE_STR("n"));
 		else if (kind != FRAME_EXIT)
 			add_frame(o, (enum frame)kind, SLICE(payload, len));
 		out_flush(o);

@@ -7,6 +7,7 @@
  * Frames on the socket:  u8 kind, 4 bytes length (big-endian), payload
  *   1 stdout, 2 stderr   text
  *   3 exit               4 bytes: the exit code
+ *   4 question           text; the client answers with one byte, 'y' or 'n'
  * The other end may still close later than that: the connection's end means that the command's effects
  * are complete (umount: that the daemon is gone).
  */
@@ -47,6 +48,12 @@ void out_flush(struct out *o);
 void out_exit(struct out *o, int code);
 /** Whether to stop: cancelled, or the client went away. Cheap; ask it a few times a second. */
 bool out_is_cancelled(struct out *o);
+
+/**
+ * Asks the person at the terminal: 1 yes, 0 no, -ECANCELED nobody is there any more. Where there is no terminal, nobody wants
+ * to be asked: yes. Flushes. Not while holding a lock.
+ */
+int out_ask(struct out *o, const char *question);
 
 /**
  * The other end: copies frames from fd to o until fd's end. Returns the exit code, or -EPIPE when the

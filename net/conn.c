@@ -18,8 +18,9 @@ struct conn {
 	struct transport *transport;
 	const struct device *device; /* the member, once known */
 	void *owner;
-	uint8_t invite[HELLO_INVITE_BYTES];
+	uint64_t invite;
 	bool has_invite; /* claimed, to be released */
+	bool asked;	 /* a person, or the invitation, whether it may join */
 
 	struct sync *sync;
 	struct buf message; /* on its way from the engine into the transport */
@@ -85,7 +86,7 @@ static void enter(struct conn *c, enum conn_state state)
 static int admit(void *ctx, const struct device *d, struct slice cert, const char *endpoint)
 {
 	struct conn *c = ctx;
-	char code[PAIR_CODE_BYTES];
+	char words[NET_WORDS_BYTES];
 	uint8_t hash[NOISE_HASH_BYTES];
 	char dial[ENDPOINT_TEXT_BYTES] = "";
 
@@ -95,8 +96,8 @@ static int admit(void *ctx, const struct device *d, struct slice cert, const cha
 	if (endpoint[0] && !endpoint_resolve_told(endpoint, conn_remote(c), dial))
 		dial[0] = 0;
 	transport_hash(c->transport, hash);
-	pair_code(hash, code);
-	invites_finish(c->host->invites, c->invite, d, code);
+	pair_words(hash, words);
+	invites_finish(c->host->invites, c->invite, d, words);
 	c->has_invite = false;
 	c->host->admitted(c->host->ctx, d, dial);
 	return 0;
@@ -104,7 +105,6 @@ static int admit(void *ctx, const struct device *d, struct slice cert, const cha
 
 static void start_pairing(struct conn *c)
 {
-	struct buf welcome = {0};
 	struct pair_options o = {
 		.role = PAIR_INVITER,
 		.keys = c->host->keys,
@@ -112,15 +112,43 @@ static void start_pairing(struct conn *c)
 		.ctx = c,
 	};
 
-	db_welcome(c->host->db, &welcome);
-	o.welcome = buf_slice(&welcome);
 	transport_hash(c->transport, o.hash);
 	transport_remote_pk(c->transport, o.remote_pk);
 	c->pair = pair_create(&o);
-	if (welcome.data)
-		wipe(welcome.data, welcome.cap);
-	buf_fini(&welcome);
 	enter(c, CONN_PAIRING);
+}
+
+static void welcome(struct conn *c)
+{
+	struct buf keys = {0};
+
+	db_welcome(c->host->db, &keys);
+	pair_approve(c->pair, buf_slice(&keys));
+	if (keys.data)
+		wipe(keys.data, keys.cap);
+	buf_fini(&keys);
+}
+
+/* APPROVE: both have proven who they are, and now a person may have to say yes. < 0: said no. */
+static int ask(struct conn *c)
+{
+	uint8_t hash[NOISE_HASH_BYTES];
+	char words[NET_WORDS_BYTES];
+	int r = 0;
+
+	if (!pair_is_asking(c->pair))
+		return 0;
+	if (c->asked) {
+		r = invites_answered(c->host->invites, c->invite);
+	} else {
+		c->asked = true;
+		transport_hash(c->transport, hash);
+		pair_words(hash, words);
+		r = invites_ask(c->host->invites, c->invite, pair_device(c->pair), words);
+	}
+	if (r > 0)
+		welcome(c);
+	return r < 0 ? r : 0;
 }
 
 static void start_sync(struct conn *c)
@@ -143,7 +171,7 @@ static void transport_is_up(void *ctx)
 	struct conn *c = ctx;
 
 	ws_trust(c->ws);
-	if (transport_mode(c->transport) == HELLO_PAIR)
+	if (transport_mode(c->transport) != HELLO_SYNC)
 		start_pairing(c);
 	else
 		start_sync(c);
@@ -154,10 +182,10 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 {
 	struct conn *c = ctx;
 
-	if (h->mode == HELLO_PAIR) {
-		enum hello_status status = invites_claim(c->host->invites, h->invite, ret_secret);
+	if (h->mode != HELLO_SYNC) {
+		enum hello_status status =
+			invites_claim(c->host->invites, h, ret_secret, &c->invite);
 
-		memcpy(c->invite, h->invite, sizeof(c->invite));
 		c->has_invite = status == HELLO_OK;
 		return status;
 	}
@@ -198,6 +226,15 @@ static int handle_message(void *ctx, struct slice message)
 	return c->state == CONN_CLOSING ? 0 : -EPROTO;
 }
 
+static int next_of_pairing(struct conn *c)
+{
+	int r = pair_next(c->pair, &c->message);
+
+	if (r == 0)
+		r = ask(c);
+	return r < 0 ? r : r > 0 ? r : pair_next(c->pair, &c->message);
+}
+
 /* Moves messages from the engine into the transport while there is room. */
 static int fill(struct conn *c)
 {
@@ -207,7 +244,7 @@ static int fill(struct conn *c)
 		if (c->state == CONN_SYNC)
 			r = sync_next(c->sync, &c->message);
 		else if (c->state == CONN_PAIRING)
-			r = pair_next(c->pair, &c->message);
+			r = next_of_pairing(c);
 		if (r <= 0)
 			return r;
 		transport_send(c->transport, &c->message);
@@ -341,6 +378,8 @@ static const char *sync_failure(const struct conn *c)
 		return "it speaks of another database, or another version of the protocol";
 	case EMSGSIZE:
 		return "it sent a message that is too large";
+	case EACCES:
+		return "it was not let in";
 	case EIO:
 	case ENOSPC:
 		return "what it sent could not be stored here";
@@ -395,7 +434,7 @@ void conn_closed(void *user, const char *reason)
 
 void conn_wake(struct conn *c)
 {
-	if (c->state == CONN_SYNC)
+	if (c->state == CONN_SYNC || c->state == CONN_PAIRING)
 		ws_want_write(c->ws);
 }
 

@@ -24,7 +24,8 @@
 
 /** From the open WebSocket to a finished handshake, of a connection we dialled. */
 #define CONN_HANDSHAKE_MS 5000
-#define CONN_PAIRING_MS 40000
+/** Two persons compare words in it. */
+#define CONN_PAIRING_MS 300000
 #define CONN_PING_MS 10000
 /** A message of the engine is fetched whenever less than this waits to be sent. */
 #define CONN_QUEUE_BYTES 65536

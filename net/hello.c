@@ -5,15 +5,49 @@
 
 void hello_encode(const struct hello *h, struct buf *out)
 {
-	buf_u8(out, HELLO_VERSION);
+	AUTO(buf_fini) struct buf body = {0};
+
+	if (h->mode == HELLO_SYNC) {
+		buf_append(&body, h->nonce, sizeof(h->nonce));
+		id_write(&body, &h->hint);
+	} else if (h->mode == HELLO_LINK) {
+		buf_append(&body, h->invite, sizeof(h->invite));
+	} else {
+		buf_varint(&body, h->nameplate);
+		buf_append(&body, h->sid, sizeof(h->sid));
+		buf_append(&body, h->share, sizeof(h->share));
+	}
+	buf_u8(out, HELLO_MAGIC);
+	buf_u8(out, h->version_min);
+	buf_u8(out, h->version_max);
 	buf_u8(out, (uint8_t)h->mode);
 	buf_u8(out, h->features);
-	if (h->mode == HELLO_SYNC) {
-		buf_append(out, h->nonce, sizeof(h->nonce));
-		id_write(out, &h->hint);
-	} else {
-		buf_append(out, h->invite, sizeof(h->invite));
+	buf_bytes(out, buf_slice(&body));
+}
+
+static int decode_body(struct slice body, struct hello *h)
+{
+	struct reader r = reader_init(body);
+
+	switch (h->mode) {
+	case HELLO_SYNC:
+		reader_copy(&r, h->nonce, sizeof(h->nonce));
+		h->hint = id_read(&r);
+		break;
+	case HELLO_LINK:
+		reader_copy(&r, h->invite, sizeof(h->invite));
+		break;
+	case HELLO_CODE:
+		h->nameplate = (uint32_t)reader_varint_max(&r, HELLO_NAMEPLATE_MAX);
+		reader_copy(&r, h->sid, sizeof(h->sid));
+		reader_copy(&r, h->share, sizeof(h->share));
+		if (h->nameplate == 0)
+			return -EBADMSG;
+		break;
+	default:
+		return -EPROTONOSUPPORT;
 	}
+	return reader_finish(&r);
 }
 
 int hello_decode(struct slice message, struct hello *ret)
@@ -21,33 +55,36 @@ int hello_decode(struct slice message, struct hello *ret)
 	struct reader r = reader_init(message);
 	struct hello h = {0};
 
-	uint8_t version = reader_u8(&r);
-	if (!r.bad && version != HELLO_VERSION)
-		return -EPROTONOSUPPORT;
-	uint8_t mode = reader_u8(&r);
+	if (reader_u8(&r) != HELLO_MAGIC)
+		return -EBADMSG;
+	h.version_min = reader_u8(&r);
+	h.version_max = reader_u8(&r);
+	h.mode = (enum hello_mode)reader_u8(&r);
 	h.features = reader_u8(&r);
-	if (mode == HELLO_SYNC) {
-		h.mode = HELLO_SYNC;
-		reader_copy(&r, h.nonce, sizeof(h.nonce));
-		h.hint = id_read(&r);
-	} else if (mode == HELLO_PAIR) {
-		h.mode = HELLO_PAIR;
-		reader_copy(&r, h.invite, sizeof(h.invite));
-	} else {
+	struct slice body = reader_bytes(&r, HELLO_BYTES_MAX);
+	if (r.bad || h.version_min > h.version_max)
 		return -EBADMSG;
-	}
-	if (reader_finish(&r) < 0)
-		return -EBADMSG;
-	*ret = h;
-	return 0;
+	if (h.version_max < HELLO_VERSION_MIN || h.version_min > HELLO_VERSION)
+		return -EPROTONOSUPPORT;
+	int err = decode_body(body, &h);
+	if (err == 0)
+		*ret = h;
+	return err;
+}
+
+uint8_t hello_choose_version(const struct hello *h)
+{
+	return h->version_max < HELLO_VERSION ? h->version_max : HELLO_VERSION;
 }
 
 void hello_answer_encode(const struct hello_answer *a, struct buf *out)
 {
-	buf_u8(out, HELLO_VERSION);
+	buf_u8(out, HELLO_MAGIC);
+	buf_u8(out, a->version);
 	buf_u8(out, (uint8_t)a->status);
 	buf_u8(out, a->features);
 	buf_append(out, a->nonce, sizeof(a->nonce));
+	buf_bytes(out, SLICE(a->share, a->has_share ? sizeof(a->share) : 0));
 }
 
 int hello_answer_decode(struct slice message, struct hello_answer *ret)
@@ -55,15 +92,22 @@ int hello_answer_decode(struct slice message, struct hello_answer *ret)
 	struct reader r = reader_init(message);
 	struct hello_answer a = {0};
 
-	uint8_t version = reader_u8(&r);
-	if (!r.bad && version != HELLO_VERSION)
-		return -EPROTONOSUPPORT;
+	if (reader_u8(&r) != HELLO_MAGIC)
+		return -EBADMSG;
+	a.version = reader_u8(&r);
 	uint8_t status = reader_u8(&r);
 	a.features = reader_u8(&r);
 	reader_copy(&r, a.nonce, sizeof(a.nonce));
-	if (reader_finish(&r) < 0 || status >= HELLO_STATUS_COUNT)
+	struct slice body = reader_bytes(&r, HELLO_BYTES_MAX);
+	if (r.bad || status >= HELLO_STATUS_COUNT)
 		return -EBADMSG;
 	a.status = (enum hello_status)status;
+	a.has_share = body.len == sizeof(a.share);
+	if (a.has_share)
+		memcpy(a.share, body.data, sizeof(a.share));
+	if (a.status != HELLO_VERSION_REFUSED &&
+	    (a.version < HELLO_VERSION_MIN || a.version > HELLO_VERSION))
+		return -EPROTONOSUPPORT;
 	*ret = a;
 	return 0;
 }

@@ -1,13 +1,17 @@
 /*
- * The two clear messages before a handshake. Both go into its prologue, so nobody can change a word
- * of them; they hold nothing that names a device.
+ * The two clear messages before a handshake (HELLO in net/PROTOCOL.md). Both go into its prologue, so nobody can change
+ * a word of them; they hold nothing that names a device.
  *
- *   hello of the initiator = u8 version 1, u8 mode, u8 features, then
- *     mode 1, sync:  16 bytes nonce, 16 bytes hint
- *     mode 2, pair:  8 bytes invitation id
- *   hello of the responder = u8 version 1, u8 status, u8 features, 16 bytes nonce
+ *   hello of the initiator = u8 'B', u8 version_min, u8 version_max, u8 mode, u8 features, bytes body, more
+ *     mode 1, sync:  body = 16 bytes nonce, 16 bytes hint
+ *     mode 2, link:  body = 8 bytes invitation id
+ *     mode 3, code:  body = varint nameplate, 16 bytes sid, 32 bytes CPace share
+ *   hello of the responder = u8 'B', u8 version, u8 status, u8 features, 16 bytes nonce, bytes body, more
+ *     mode 3, code, status 0:  body = 32 bytes CPace share
  *
+ *   version: the highest that both know; with status VERSION_REFUSED the responder's highest
  *   features: bit 0 = AES instructions; the handshake uses AES-GCM when both have them
+ *   more: what a later version adds; bound, and ignored
  *   hint = digest_id("blaze hint", initiator's dh_pk, responder's dh_pk, nonce)
  *   invitation id = the first 8 bytes of digest_id("blaze invite", secret)
  *
@@ -16,17 +20,25 @@
 #ifndef BLAZE_NET_HELLO_H
 #define BLAZE_NET_HELLO_H
 
+#include "net/cpace.h"
+
 #include "core/keys.h"
 
-#define HELLO_VERSION 1
+#define HELLO_MAGIC 'B'
+/** The version spoken here, and the oldest: release N talks to N - 1. */
+#define HELLO_VERSION 2
+#define HELLO_VERSION_MIN 2
 #define HELLO_FEATURE_AES 1u
 #define HELLO_NONCE_BYTES 16
 #define HELLO_INVITE_BYTES 8
-#define HELLO_BYTES_MAX (3 + HELLO_NONCE_BYTES + 16)
+/** Longest hello or answer, whatever a later version puts into it. */
+#define HELLO_BYTES_MAX 512
+#define HELLO_NAMEPLATE_MAX 999
 
 enum hello_mode {
-	HELLO_SYNC = 1,
-	HELLO_PAIR = 2,
+	HELLO_SYNC = 1, /**< between members */
+	HELLO_LINK = 2, /**< pairing: the secret is a link's */
+	HELLO_CODE = 3, /**< pairing: the secret is made of a code's words */
 };
 
 enum hello_status {
@@ -41,23 +53,34 @@ enum hello_status {
 };
 
 struct hello {
+	uint8_t version_min;
+	uint8_t version_max;
 	enum hello_mode mode;
 	uint8_t features;
 	uint8_t nonce[HELLO_NONCE_BYTES];   /**< sync */
 	struct id hint;			    /**< sync */
-	uint8_t invite[HELLO_INVITE_BYTES]; /**< pair */
+	uint8_t invite[HELLO_INVITE_BYTES]; /**< link */
+	uint32_t nameplate;		    /**< code: 1 to HELLO_NAMEPLATE_MAX */
+	uint8_t sid[CPACE_SID_BYTES];	    /**< code */
+	uint8_t share[CPACE_SHARE_BYTES];   /**< code */
 };
 
 struct hello_answer {
+	uint8_t version;
 	enum hello_status status;
 	uint8_t features;
 	uint8_t nonce[HELLO_NONCE_BYTES];
+	bool has_share;
+	uint8_t share[CPACE_SHARE_BYTES]; /**< code */
 };
 
 void hello_encode(const struct hello *h, struct buf *out);
-/** -EBADMSG malformed; -EPROTONOSUPPORT another version. */
+/** -EBADMSG malformed; -EPROTONOSUPPORT no version in common, or a mode of a later one. */
 int hello_decode(struct slice message, struct hello *ret);
+/** The version both speak, of a decoded hello. */
+uint8_t hello_choose_version(const struct hello *h);
 void hello_answer_encode(const struct hello_answer *a, struct buf *out);
+/** -EBADMSG malformed; -EPROTONOSUPPORT it chose a version that we did not offer. */
 int hello_answer_decode(struct slice message, struct hello_answer *ret);
 
 struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/find.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,13 +13,16 @@
 
 struct invite {
 	uint64_t id; /* 0 = free */
-	uint8_t secret[32];
+	struct invite_secrets secrets;
 	uint64_t expires_ms; /* monotonic */
 	enum invite_state state;
 	bool claimed;
+	bool by_code; /* claimed with the code */
+	bool ask;
+	bool approved;
 	bool cancelled;
 	struct device device;
-	char code[16];
+	char words[NET_WORDS_BYTES];
 };
 
 struct invites {
@@ -42,6 +46,8 @@ void invites_destroy(struct invites *v)
 {
 	if (!v)
 		return;
+	for (size_t i = 0; i < countof(v->table); i++)
+		find_withdraw(v->table[i].secrets.published);
 	cond_fini(&v->changed);
 	mutex_fini(&v->lock);
 	wipe(v, sizeof(*v));
@@ -64,6 +70,13 @@ static struct invite *find_locked(struct invites *v, uint64_t id)
 	return NULL;
 }
 
+/* Nobody can use it any more. */
+static void forget_secrets(struct invite *e)
+{
+	find_withdraw(STEAL(e->secrets.published));
+	wipe(&e->secrets, sizeof(e->secrets));
+}
+
 /* Lets time pass: what waits too long has expired. */
 static void expire_locked(struct invites *v)
 {
@@ -75,7 +88,7 @@ static void expire_locked(struct invites *v)
 		if (e->id == 0 || e->state != INVITE_WAITING || e->claimed || e->expires_ms > now)
 			continue;
 		e->state = INVITE_EXPIRED;
-		wipe(e->secret, sizeof(e->secret));
+		forget_secrets(e);
 	}
 }
 
@@ -89,31 +102,30 @@ static struct invite *free_entry_locked(struct invites *v)
 
 		if (e->id == 0)
 			return e;
-		if (e->state != INVITE_WAITING && (!oldest || e->expires_ms < oldest->expires_ms))
+		if (e->state != INVITE_WAITING && e->state != INVITE_ASKING &&
+		    (!oldest || e->expires_ms < oldest->expires_ms))
 			oldest = e;
 	}
 	return oldest;
 }
 
-int invites_add(struct invites *v, uint64_t ttl_ms, uint8_t ret_secret[32], uint64_t *ret_id)
+int invites_add(struct invites *v, uint64_t ttl_ms, bool ask, struct invite_secrets *secrets,
+		uint64_t *ret_id)
 {
 	uint8_t bytes[HELLO_INVITE_BYTES];
 
-	do {
-		random_bytes(ret_secret, 32);
-		hello_invite_id(ret_secret, bytes);
-		*ret_id = id_from_bytes(bytes);
-	} while (*ret_id == 0);
-
+	hello_invite_id(secrets->link, bytes);
+	*ret_id = id_from_bytes(bytes);
 	mutex_lock(&v->lock);
 	expire_locked(v);
-	struct invite *e = free_entry_locked(v);
+	struct invite *e = *ret_id ? free_entry_locked(v) : NULL;
 	if (e) {
 		wipe(e, sizeof(*e));
 		e->id = *ret_id;
 		e->state = INVITE_WAITING;
+		e->ask = ask;
 		e->expires_ms = monotonic_ms() + ttl_ms;
-		memcpy(e->secret, ret_secret, sizeof(e->secret));
+		e->secrets = *secrets;
 	}
 	mutex_unlock(&v->lock);
 	return e ? 0 : -EAGAIN;
@@ -124,7 +136,7 @@ static void settle_locked(struct invites *v, struct invite *e, enum invite_state
 {
 	e->state = state;
 	e->claimed = false;
-	wipe(e->secret, sizeof(e->secret));
+	forget_secrets(e);
 	cond_broadcast(&v->changed);
 }
 
@@ -132,7 +144,7 @@ void invites_cancel(struct invites *v, uint64_t id)
 {
 	mutex_lock(&v->lock);
 	struct invite *e = find_locked(v, id);
-	if (e && e->state == INVITE_WAITING) {
+	if (e && (e->state == INVITE_WAITING || e->state == INVITE_ASKING)) {
 		e->cancelled = true;
 		settle_locked(v, e, INVITE_EXPIRED);
 	}
@@ -140,7 +152,7 @@ void invites_cancel(struct invites *v, uint64_t id)
 }
 
 enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline_ms,
-			       struct device *ret_device, char ret_code[16])
+			       struct device *ret_device, char ret_words[NET_WORDS_BYTES])
 {
 	enum invite_state state = INVITE_UNKNOWN;
 
@@ -151,9 +163,9 @@ enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline
 		if (!e)
 			break;
 		state = e->state;
-		if (state == INVITE_DONE) {
+		if (state == INVITE_DONE || state == INVITE_ASKING) {
 			*ret_device = e->device;
-			memcpy(ret_code, e->code, sizeof(e->code));
+			memcpy(ret_words, e->words, sizeof(e->words));
 		}
 		if (state != INVITE_WAITING || monotonic_ms() >= deadline_ms)
 			break;
@@ -163,6 +175,19 @@ enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline
 	}
 	mutex_unlock(&v->lock);
 	return state;
+}
+
+void invites_answer(struct invites *v, uint64_t id, bool yes)
+{
+	mutex_lock(&v->lock);
+	struct invite *e = find_locked(v, id);
+	if (e && e->state == INVITE_ASKING) {
+		e->approved = yes;
+		e->state = INVITE_WAITING; /* for the other person */
+		if (!yes)
+			settle_locked(v, e, INVITE_DECLINED);
+	}
+	mutex_unlock(&v->lock);
 }
 
 /* ---- memory of what was used ---------------------------------------------------------------- */
@@ -231,7 +256,8 @@ static void remember_used(struct db *db, uint64_t id)
 
 /* ---- the responder's side ------------------------------------------------------------------- */
 
-static enum hello_status claim_locked(struct invites *v, struct invite *e, uint8_t ret_secret[32])
+static enum hello_status claim_locked(struct invites *v, struct invite *e, bool by_code,
+				      uint8_t ret_secret[32])
 {
 	expire_locked(v);
 	switch (e->state) {
@@ -239,11 +265,15 @@ static enum hello_status claim_locked(struct invites *v, struct invite *e, uint8
 		if (e->claimed)
 			return HELLO_BUSY;
 		e->claimed = true;
-		memcpy(ret_secret, e->secret, sizeof(e->secret));
+		e->by_code = by_code;
+		memcpy(ret_secret, by_code ? e->secrets.code : e->secrets.link, 32);
 		return HELLO_OK;
+	case INVITE_ASKING:
+		return HELLO_BUSY;
 	case INVITE_DONE:
 		return HELLO_USED;
 	case INVITE_WRONG:
+	case INVITE_DECLINED:
 		return HELLO_VOID;
 	case INVITE_EXPIRED:
 		return e->cancelled ? HELLO_VOID : HELLO_EXPIRED;
@@ -253,54 +283,106 @@ static enum hello_status claim_locked(struct invites *v, struct invite *e, uint8
 	return HELLO_UNKNOWN;
 }
 
-enum hello_status invites_claim(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES],
-				uint8_t ret_secret[32])
+/* The one that waits under this nameplate. */
+static struct invite *find_nameplate_locked(struct invites *v, uint32_t nameplate)
+{
+	for (size_t i = 0; i < countof(v->table); i++) {
+		if (v->table[i].id && v->table[i].secrets.nameplate == nameplate)
+			return &v->table[i];
+	}
+	return NULL;
+}
+
+enum hello_status invites_claim(struct invites *v, const struct hello *h, uint8_t ret_secret[32],
+				uint64_t *ret_id)
 {
 	enum hello_status status = HELLO_UNKNOWN;
+	bool by_code = h->mode == HELLO_CODE;
+	uint64_t id = by_code ? 0 : id_from_bytes(h->invite);
 
 	mutex_lock(&v->lock);
-	struct invite *e = find_locked(v, id_from_bytes(id));
-	if (e)
-		status = claim_locked(v, e, ret_secret);
+	struct invite *e = by_code ? find_nameplate_locked(v, h->nameplate) : find_locked(v, id);
+	if (e) {
+		status = claim_locked(v, e, by_code, ret_secret);
+		*ret_id = e->id;
+	}
 	mutex_unlock(&v->lock);
-	if (!e && was_used(v->db, id_from_bytes(id)))
+	if (!e && !by_code && was_used(v->db, id))
 		status = HELLO_USED;
 	return status;
 }
 
-void invites_release(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES])
-{
-	mutex_lock(&v->lock);
-	struct invite *e = find_locked(v, id_from_bytes(id));
-	if (e && e->state == INVITE_WAITING) {
-		e->claimed = false;
-		cond_broadcast(&v->changed); /* it may have expired meanwhile */
-	}
-	mutex_unlock(&v->lock);
-}
-
 static void settle(struct invites *v, uint64_t id, enum invite_state state, const struct device *d,
-		   const char *code)
+		   const char *words)
 {
 	remember_used(v->db, id);
 	mutex_lock(&v->lock);
 	struct invite *e = find_locked(v, id);
 	if (e && d) {
 		e->device = *d;
-		(void)snprintf(e->code, sizeof(e->code), "%s", code);
+		(void)snprintf(e->words, sizeof(e->words), "%s", words);
 	}
 	if (e)
 		settle_locked(v, e, state);
 	mutex_unlock(&v->lock);
 }
 
-void invites_wrong(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES])
+void invites_release(struct invites *v, uint64_t id)
 {
-	settle(v, id_from_bytes(id), INVITE_WRONG, NULL, NULL);
+	bool tried = false;
+
+	mutex_lock(&v->lock);
+	struct invite *e = find_locked(v, id);
+	if (e && e->state == INVITE_ASKING)
+		e->state = INVITE_WAITING;
+	if (e && e->state == INVITE_WAITING) {
+		tried = e->by_code; /* ONE GUESS: who breaks off gets no second */
+		e->claimed = false;
+		e->approved = false;
+		cond_broadcast(&v->changed); /* it may have expired meanwhile */
+	}
+	mutex_unlock(&v->lock);
+	if (tried)
+		invites_wrong(v, id);
 }
 
-void invites_finish(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES], const struct device *d,
-		    const char *code)
+void invites_wrong(struct invites *v, uint64_t id)
 {
-	settle(v, id_from_bytes(id), INVITE_DONE, d, code);
+	settle(v, id, INVITE_WRONG, NULL, NULL);
+}
+
+int invites_ask(struct invites *v, uint64_t id, const struct device *d, const char *words)
+{
+	int r = 1;
+
+	mutex_lock(&v->lock);
+	struct invite *e = find_locked(v, id);
+	if (e && e->ask && e->state == INVITE_WAITING && !e->approved) {
+		e->state = INVITE_ASKING;
+		e->device = *d;
+		(void)snprintf(e->words, sizeof(e->words), "%s", words);
+		cond_broadcast(&v->changed);
+		r = 0;
+	}
+	mutex_unlock(&v->lock);
+	return r;
+}
+
+int invites_answered(struct invites *v, uint64_t id)
+{
+	int r = -EACCES;
+
+	mutex_lock(&v->lock);
+	const struct invite *e = find_locked(v, id);
+	if (e && e->state == INVITE_ASKING)
+		r = 0;
+	else if (e && e->state == INVITE_WAITING && e->approved)
+		r = 1;
+	mutex_unlock(&v->lock);
+	return r;
+}
+
+void invites_finish(struct invites *v, uint64_t id, const struct device *d, const char *words)
+{
+	settle(v, id, INVITE_DONE, d, words);
 }

@@ -1,8 +1,8 @@
 /*
- * The invitations this device has given out. Thread-safe.
+ * The invitations this device has given out: each as a link and as a code, of which one can be used. Thread-safe.
  *
- *     WAITING ──claim──▶ (claimed) ──finish──▶ DONE
- *        ▲                  │  └──wrong──▶ WRONG
+ *     WAITING ──claim──▶ (claimed) ──ask──▶ ASKING ──answer yes──▶ (claimed) ──finish──▶ DONE
+ *        ▲                  │  └──wrong──▶ WRONG └──answer no──▶ DECLINED
  *        └────release───────┘
  *
  * Those used are remembered for a day in the database's settings (key "invites": "ID:TIME ID:TIME
@@ -24,23 +24,42 @@ struct invites;
 struct invites *invites_create(struct db *db);
 void invites_destroy(struct invites *v);
 
-/** Makes an invitation valid for ttl_ms. -EAGAIN when INVITE_COUNT_MAX are waiting. */
-int invites_add(struct invites *v, uint64_t ttl_ms, uint8_t ret_secret[32], uint64_t *ret_id);
+/** What an invitation is used with. */
+struct invite_secrets {
+	uint8_t link[32];
+	uint32_t nameplate;
+	uint8_t code[32]; /**< code_make() */
+	char *published;  /**< for find_withdraw(), when it is over; or NULL. Taken over */
+};
+
+/**
+ * Makes an invitation valid for ttl_ms. ask: somebody has to say yes before the other device is given anything. -EAGAIN when
+ * INVITE_COUNT_MAX are waiting; nothing is taken over then.
+ */
+int invites_add(struct invites *v, uint64_t ttl_ms, bool ask, struct invite_secrets *secrets,
+		uint64_t *ret_id);
 void invites_cancel(struct invites *v, uint64_t id);
 /** As net_invite_wait(). */
 enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline_ms,
-			       struct device *ret_device, char ret_code[16]);
+			       struct device *ret_device, char ret_words[NET_WORDS_BYTES]);
+/** What the person said who was asked. */
+void invites_answer(struct invites *v, uint64_t id, bool yes);
 
-/* Net thread only, by the id of the hello: */
+/* Net thread only: */
 
 /**
- * HELLO_OK: the secret is in ret_secret, and nobody else gets it until release, wrong or finish.
+ * HELLO_OK: the secret that the hello wants is in ret_secret, and nobody else gets it until release, wrong or finish with
+ * *ret_id.
  */
-enum hello_status invites_claim(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES],
-				uint8_t ret_secret[32]);
-void invites_release(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES]);
-void invites_wrong(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES]);
-void invites_finish(struct invites *v, const uint8_t id[HELLO_INVITE_BYTES], const struct device *d,
-		    const char *code);
+enum hello_status invites_claim(struct invites *v, const struct hello *h, uint8_t ret_secret[32],
+				uint64_t *ret_id);
+/** It waits again; but a code that was tried is void. */
+void invites_release(struct invites *v, uint64_t id);
+void invites_wrong(struct invites *v, uint64_t id);
+/** The other device proved who it is. 1: it may be welcomed at once; 0: ask again later. */
+int invites_ask(struct invites *v, uint64_t id, const struct device *d, const char *words);
+/** 1 yes, 0 nobody has answered yet, < 0 no. */
+int invites_answered(struct invites *v, uint64_t id);
+void invites_finish(struct invites *v, uint64_t id, const struct device *d, const char *words);
 
 #endif

@@ -1,11 +1,13 @@
 /*
- * All addresses of the link are dialled at once; those that open are tried one after the other,
+ * All addresses of the link, or found for the code, are dialled at once; those that open are tried one after the other,
  * because another machine may live at one of them by now.
  */
 #include "net/join.h"
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/code.h"
+#include "net/find.h"
 #include "net/link.h"
 #include "net/pair.h"
 #include "net/transport.h"
@@ -28,7 +30,9 @@ struct attempt {
 
 struct join {
 	const struct keys *keys;
-	struct link link;
+	enum hello_mode mode;
+	struct link link;   /* of a code: the secret and the addresses only */
+	uint32_t nameplate; /* code */
 	struct ws *ws;
 	struct attempt attempts[LINK_ADDRESSES_MAX];
 	struct attempt *active; /* the one with the session */
@@ -37,6 +41,7 @@ struct join {
 	struct buf message;
 	struct pair_result result;
 	struct pair_confirm confirm;
+	bool shown; /* the words */
 	bool confirmed;
 	bool refused; /* by the person here */
 	bool paired;
@@ -77,6 +82,11 @@ static void note_expired(struct join *j)
 {
 	uint64_t now = wall_s();
 
+	if (j->mode == HELLO_CODE) {
+		note(j, -EKEYREJECTED,
+		     "this code has expired; run blaze pair again on the other device");
+		return;
+	}
 	if (now < j->link.expiry_s) {
 		note(j, -EKEYREJECTED, "this invitation has expired; ask for a new one");
 		return;
@@ -105,8 +115,22 @@ static void note_status(struct join *j, enum hello_status status)
 		[HELLO_VERSION_REFUSED] = "",
 	};
 
+	static const char *const code_texts[] = {
+		[HELLO_OK] = "",
+		[HELLO_UNKNOWN] =
+			"is not known there: check it, or run blaze pair again on the other device",
+		[HELLO_USED] = "was already used: run blaze pair again on the other device",
+		[HELLO_EXPIRED] = "",
+		[HELLO_VOID] =
+			"is void: it was cancelled, or somebody tried it; run blaze pair again on the other device",
+		[HELLO_BUSY] = "is being used right now by somebody; if that is not you, cancel it",
+		[HELLO_VERSION_REFUSED] = "",
+	};
+
 	if (status == HELLO_EXPIRED)
 		note_expired(j);
+	else if (j->mode == HELLO_CODE && status != HELLO_VERSION_REFUSED)
+		note(j, -EKEYREJECTED, "this code %s", code_texts[status]);
 	else if (status == HELLO_VERSION_REFUSED)
 		note(j, -EKEYREJECTED,
 		     "the device at %s speaks another version of the protocol: update both",
@@ -130,11 +154,17 @@ static void note_session(struct join *j, int r)
 		note(j, -EKEYREJECTED,
 		     "the device at %s is not the one that made this link; do not go on, ask for a new one",
 		     address);
+	else if (r == 0 && state == TRANSPORT_UP && j->mode == HELLO_CODE && j->pair &&
+		 !pair_is_proven(j->pair))
+		note(j, -EKEYREJECTED,
+		     "wrong code; it is void now: run blaze pair again on the other device");
+	else if (r == 0 && state == TRANSPORT_UP && j->shown && !j->confirmed)
+		note(j, -EKEYREJECTED, "%s did not let this device in", j->result.peer.name);
 	else if (r == -EBADMSG)
 		note(j, -EKEYREJECTED,
-		     "what came from %s is not authentic: the link is wrong, or somebody is in between",
+		     "what came from %s is not authentic: the link or code is wrong, or somebody is in between",
 		     address);
-	else if (r == 0 && state == TRANSPORT_UP && j->pair && pair_device(j->pair)->actor == 0)
+	else if (r == 0 && state == TRANSPORT_UP && j->pair && !pair_is_proven(j->pair))
 		note(j, -EKEYREJECTED,
 		     "the device at %s refuses the secret: it is wrong, and the link void now; ask for a new one",
 		     address);
@@ -157,7 +187,7 @@ static void transport_is_up(void *ctx)
 	struct pair_options o = {
 		.role = PAIR_JOINER,
 		.keys = j->keys,
-		.device_id = j->link.device,
+		.device_id = j->mode == HELLO_CODE ? NULL : j->link.device,
 	};
 
 	transport_hash(j->session, o.hash);
@@ -165,16 +195,24 @@ static void transport_is_up(void *ctx)
 	j->pair = pair_create(&o);
 }
 
-/* The other device said who it is and what it offers: only now can a person decide. */
-static int confirm(struct join *j)
+/* The other device said who it is: the persons can compare words. */
+static void show(struct join *j)
 {
 	uint8_t hash[NOISE_HASH_BYTES];
 
 	transport_hash(j->session, hash);
-	pair_code(hash, j->result.code);
+	pair_words(hash, j->result.words);
 	j->result.peer = *pair_device(j->pair);
-	pair_take_welcome(j->pair, &j->result.welcome);
 	(void)snprintf(j->result.endpoint, sizeof(j->result.endpoint), "%s", j->active->address);
+	j->shown = true;
+	ws_set_timer(j->ws, JOIN_PERSON_MS);
+	j->confirm.proven(j->confirm.ctx, &j->result);
+}
+
+/* And what it offers: now the person here can decide. */
+static int confirm(struct join *j)
+{
+	pair_take_welcome(j->pair, &j->result.welcome);
 	j->confirmed = true;
 	if (j->confirm.confirm(j->confirm.ctx, &j->result) >= 0)
 		return 0;
@@ -187,6 +225,8 @@ static int transport_message(void *ctx, struct slice message)
 	struct join *j = ctx;
 	int r = pair_receive(j->pair, message);
 
+	if (r >= 0 && !j->shown && pair_is_proven(j->pair))
+		show(j);
 	if (r >= 0 && !j->confirmed && pair_is_welcome(j->pair))
 		r = confirm(j);
 	if (r < 0)
@@ -213,8 +253,9 @@ static void activate(struct join *j)
 		.keys = j->keys,
 		.handler = {.up = transport_is_up, .message = transport_message, .ctx = j},
 		.initiator = true,
-		.mode = HELLO_PAIR,
+		.mode = j->mode,
 		.secret = j->link.secret,
+		.nameplate = j->nameplate,
 	};
 	j->session = transport_create(&o);
 	ws_want_write(j->active->conn);
@@ -364,28 +405,65 @@ static int run(struct join *j, uint64_t timeout_ms)
 		j->why.text[0] = 0;
 		return -ECANCELED;
 	}
-	if (!j->paired && !concerns_trust(j->error) && wall_s() >= j->link.expiry_s)
+	if (!j->paired && j->mode == HELLO_LINK && !concerns_trust(j->error) &&
+	    wall_s() >= j->link.expiry_s)
 		note_expired(j);
 	return j->paired ? 0 : j->error;
 }
 
-int join_run(const char *link, const struct keys *keys, uint64_t timeout_ms,
+static int target_link(struct join *j, const char *text)
+{
+	int r = link_decode(text, &j->link);
+
+	j->mode = HELLO_LINK;
+	if (r < 0)
+		return why_set(
+			&j->why, r,
+			"this is not a pairing link; a link begins with 'blaze:pair#v1.' and has no blanks");
+	if (secret_eq(j->link.device, keys_device(j->keys)->id, DIGEST_BYTES))
+		return why_set(&j->why, -EKEYREJECTED,
+			       "this link was made on this very device; use it on the other");
+	return 0;
+}
+
+static int target_code(struct join *j, const char *text, const char *at)
+{
+	struct endpoint e;
+	int r = code_parse(text, &j->nameplate, j->link.secret);
+
+	j->mode = HELLO_CODE;
+	if (r < 0)
+		return why_set(&j->why, -EINVAL,
+			       r == -ENOENT ? "that code has a word in it that no code has; check it"
+					    : "that is not a whole code, such as 7-orbit-walnut");
+	if (at && endpoint_parse(at, &e) == 0 && e.port > 0)
+		j->link.address_count =
+			(size_t)(snprintf(j->link.addresses[0], ENDPOINT_TEXT_BYTES, "%s", at) > 0);
+	else if (at)
+		return why_set(&j->why, -EINVAL,
+			       "'%s' is no address; one looks like 192.168.1.5:7700", at);
+	else
+		j->link.address_count =
+			find_lookup(j->nameplate, j->link.addresses, LINK_ADDRESSES_MAX);
+	if (j->link.address_count == 0)
+		return why_set(
+			&j->why, -EKEYREJECTED,
+			"that code is not known here. Is the other device waiting? If it is not on "
+			"this machine, add --at with an address of it");
+	return 0;
+}
+
+int join_run(const struct pair_target *target, const struct keys *keys,
 	     const struct pair_confirm *confirm, struct pair_result *ret, struct why *why)
 {
 	struct join *j = xcalloc(1, sizeof(*j));
 
 	j->keys = keys;
 	j->confirm = *confirm;
-	int r = link_decode(link, &j->link);
-	if (r < 0)
-		(void)why_set(
-			&j->why, r,
-			"this is not a pairing link; a link begins with 'blaze:pair#v1.' and has no blanks");
-	else if (secret_eq(j->link.device, keys_device(keys)->id, DIGEST_BYTES))
-		r = why_set(&j->why, -EKEYREJECTED,
-			    "this link was made on this very device; use it on the other");
-	else
-		r = run(j, timeout_ms);
+	int r = code_is_like(target->text) ? target_code(j, target->text, target->at)
+					   : target_link(j, target->text);
+	if (r == 0)
+		r = run(j, target->timeout_ms);
 	if (r < 0)
 		(void)why_set(why, r, "%s", j->why.text);
 	else

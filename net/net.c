@@ -3,6 +3,8 @@
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/code.h"
+#include "net/find.h"
 #include "net/invite.h"
 #include "net/join.h"
 #include "net/link.h"
@@ -225,32 +227,49 @@ static int listen_anywhere(struct net *n, struct why *why)
 	return net_listen(n, "0.0.0.0:0", why);
 }
 
-int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_id, struct why *why)
+int net_invite(struct net *n, const struct invite_options *options, struct invite_text *ret,
+	       uint64_t *ret_id, struct why *why)
 {
-	AUTO(link_fini) struct link l = {.expiry_s = (uint64_t)time(NULL) + ttl_ms / 1000};
+	AUTO(link_fini) struct link l = {.expiry_s = (uint64_t)time(NULL) + options->ttl_ms / 1000};
+	struct invite_secrets secrets = {0};
 	char text[ENDPOINT_TEXT_BYTES];
 	struct endpoint e;
 
+	static_assert(sizeof(ret->code) >= CODE_TEXT_BYTES, "room for a code");
 	int r = listen_anywhere(n, why);
 	if (r < 0)
 		return r;
-	r = invites_add(n->invites, ttl_ms, l.secret, ret_id);
-	if (r < 0)
-		return why_set(why, r, "%d invitations are waiting already; cancel one first",
-			       INVITE_COUNT_MAX);
 	memcpy(l.device, keys_device(n->options.keys)->id, sizeof(l.device));
 	net_endpoint(n, text);
 	r = endpoint_parse(text, &e);
 	assert(r >= 0);
 	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX);
-	link_encode(&l, link);
+	random_bytes(l.secret, sizeof(l.secret));
+	memcpy(secrets.link, l.secret, sizeof(secrets.link));
+	secrets.nameplate = find_publish(l.addresses, l.address_count, &secrets.published);
+	code_make(secrets.nameplate, ret->code, secrets.code);
+	r = invites_add(n->invites, options->ttl_ms, options->ask, &secrets, ret_id);
+	if (r < 0)
+		find_withdraw(secrets.published);
+	wipe(&secrets, sizeof(secrets));
+	if (r < 0)
+		return why_set(why, r, "%d invitations are waiting already; cancel one first",
+			       INVITE_COUNT_MAX);
+	link_encode(&l, &ret->link);
 	return 0;
 }
 
 enum invite_state net_invite_wait(struct net *n, uint64_t id, uint64_t deadline_ms,
-				  struct device *ret_device, char ret_code[16])
+				  struct device *ret_device, char ret_words[NET_WORDS_BYTES])
 {
-	return invites_wait(n->invites, id, deadline_ms, ret_device, ret_code);
+	return invites_wait(n->invites, id, deadline_ms, ret_device, ret_words);
+}
+
+void net_invite_answer(struct net *n, uint64_t id, bool yes)
+{
+	invites_answer(n->invites, id, yes);
+	atomic_store(&n->changed, true);
+	ws_wake(n->ws);
 }
 
 void net_invite_cancel(struct net *n, uint64_t id)
@@ -258,9 +277,14 @@ void net_invite_cancel(struct net *n, uint64_t id)
 	invites_cancel(n->invites, id);
 }
 
-int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
+bool net_is_code(const char *text)
+{
+	return code_is_like(text);
+}
+
+int net_pair_join(const struct pair_target *target, const struct keys *keys,
 		  const struct pair_confirm *confirm, struct pair_result *ret, struct why *why)
 {
 	digest_init();
-	return join_run(link, keys, timeout_ms, confirm, ret, why);
+	return join_run(target, keys, confirm, ret, why);
 }

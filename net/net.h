@@ -34,51 +34,81 @@ void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1]);
 
 /* ---- pairing -------------------------------------------------------------------------------- */
 
-#define INVITE_TTL_MS (10 * 60 * 1000)
+#define INVITE_TTL_MS (5 * 60 * 1000)
+/** Four words and what is between them. */
+#define NET_WORDS_BYTES 64
 
-/**
- * Makes a one-use invitation and appends its link to *link: "blaze:pair#v1.SECRET.DEVICE.EXPIRY.ADDR[,ADDR…]"
- * (secret and device id base64url, expiry in seconds of wall clock). Starts listening on all addresses
- * if it did not. *ret_id names the invitation.
- */
-int net_invite(struct net *n, uint64_t ttl_ms, struct buf *link, uint64_t *ret_id, struct why *why);
+struct invite_options {
+	uint64_t ttl_ms;
+	bool ask; /**< somebody has to say yes to the other device: net_invite_answer() */
+};
+
+/** What the other device is told: one of both. Wipe after use. */
+struct invite_text {
+	char code[32]; /**< "7-orbit-walnut" */
+	/**
+	 * "blaze:pair#v1.SECRET.DEVICE.EXPIRY.ADDR[,ADDR…]" (secret and device id base64url, expiry in seconds of wall
+	 * clock).
+	 */
+	struct buf link;
+};
+
+/** Makes a one-use invitation. Starts listening on all addresses if it did not. *ret_id names the invitation. */
+int net_invite(struct net *n, const struct invite_options *options, struct invite_text *ret,
+	       uint64_t *ret_id, struct why *why);
 
 enum invite_state {
 	INVITE_WAITING,
-	INVITE_DONE,  /**< ret_device and ret_code are filled */
-	INVITE_WRONG, /**< somebody tried with a wrong secret: void now */
+	INVITE_ASKING,	 /**< ret_device and ret_words are filled: shall it join? */
+	INVITE_DONE,	 /**< ret_device and ret_words are filled */
+	INVITE_WRONG,	 /**< somebody tried with a wrong secret: void now */
+	INVITE_DECLINED, /**< by net_invite_answer() */
 	INVITE_EXPIRED,
 	INVITE_UNKNOWN
 };
 
 /** Waits until the invitation is no longer INVITE_WAITING, or until monotonic deadline_ms. */
 enum invite_state net_invite_wait(struct net *n, uint64_t id, uint64_t deadline_ms,
-				  struct device *ret_device, char ret_code[16]);
+				  struct device *ret_device, char ret_words[NET_WORDS_BYTES]);
+void net_invite_answer(struct net *n, uint64_t id, bool yes);
 void net_invite_cancel(struct net *n, uint64_t id);
 
 struct pair_result {
 	struct device peer;
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< the one that answered */
-	char code[16]; /**< "4839 2170": the same on both devices unless someone is in between */
-	struct buf welcome; /**< for db_join() */
+	char words[NET_WORDS_BYTES]; /**< the same on both devices unless someone is in between */
+	struct buf welcome;	     /**< for db_join() */
 };
 
-/** Asked once, before the other device admits this one. */
 struct pair_confirm {
-	/** < 0: leaves without having joined. It may take a person's time; the other side waits 40 s. */
+	/** Both devices have proven who they are: shows the words. welcome is empty yet. */
+	void (*proven)(void *ctx, const struct pair_result *offer);
+	/**
+	 * Asked once, before the other device admits this one. < 0: leaves without having joined. It may take a person's time;
+	 * the other side waits 5 minutes.
+	 */
 	int (*confirm)(void *ctx, const struct pair_result *offer);
 	void *ctx;
 };
 
+/** Whether text looks like a pairing code, such as "7-orbit-walnut". */
+bool net_is_code(const char *text);
+
+struct pair_target {
+	const char *text; /**< a link or a code */
+	const char *at;	  /**< for a code: where the other device is, or NULL = find it */
+	uint64_t timeout_ms;
+};
+
 /**
- * Joins with a link: connects, proves the secret, exchanges certificates, asks `confirm`. Blocks, up to
- * timeout_ms besides the answer's time; uses no other part of net and needs no database. On failure why says
+ * Joins with a link or a code: connects, proves the secret, exchanges certificates, asks `confirm`. Blocks, up to
+ * timeout_ms besides the persons' time; uses no other part of net and needs no database. On failure why says
  * which of "not a pairing link", "expired N minutes ago", "already used", "not known there", "wrong",
  * "cannot reach ADDR: reason" it was and what to do; the code is -EKEYREJECTED for all that concern
  * trust, -EINVAL for no link, -ECONNREFUSED or -ETIMEDOUT when nobody answers, -ECANCELED when
  * confirm said no (why is empty then).
  */
-int net_pair_join(const char *link, const struct keys *keys, uint64_t timeout_ms,
+int net_pair_join(const struct pair_target *target, const struct keys *keys,
 		  const struct pair_confirm *confirm, struct pair_result *ret, struct why *why);
 
 #endif

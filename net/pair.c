@@ -1,6 +1,8 @@
 /* The dialogue of pairing, both roles. */
 #include "net/pair.h"
 
+#include "core/words.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,9 @@ static const struct {
 struct pair {
 	struct pair_options options;
 	uint8_t device_id[DIGEST_BYTES];
+	bool device_known;
+	bool proven;
+	bool approved;
 	enum step step;
 	struct device device;
 	struct buf cert; /* the peer's */
@@ -47,14 +52,11 @@ struct pair *pair_create(const struct pair_options *options)
 	struct pair *p = xcalloc(1, sizeof(*p));
 
 	p->options = *options;
-	if (options->role == PAIR_JOINER) {
+	assert(options->role == PAIR_JOINER || options->admit);
+	p->device_known = options->role == PAIR_JOINER && options->device_id;
+	if (p->device_known)
 		memcpy(p->device_id, options->device_id, sizeof(p->device_id));
-	} else {
-		assert(options->admit);
-		buf_slice_append(&p->welcome, options->welcome);
-	}
 	p->options.device_id = NULL;
-	p->options.welcome = SLICE("", 0);
 	return p;
 }
 
@@ -108,9 +110,10 @@ static int read_proof(struct pair *p, struct reader *r)
 	if (!keys_verify(p->device.sign_pk, buf_slice(&text), signature) ||
 	    !secret_eq(p->device.dh_pk, p->options.remote_pk, KEYS_PK_BYTES))
 		return -EACCES;
-	if (p->options.role == PAIR_JOINER && !secret_eq(p->device.id, p->device_id, DIGEST_BYTES))
+	if (p->device_known && !secret_eq(p->device.id, p->device_id, DIGEST_BYTES))
 		return -EACCES;
 	buf_slice_append(&p->cert, cert);
+	p->proven = true;
 	return 0;
 }
 
@@ -160,7 +163,7 @@ int pair_receive(struct pair *p, struct slice message)
 int pair_next(struct pair *p, struct buf *out)
 {
 	buf_clear(out);
-	if (p->step == STEP_END || steps[p->step].sender != p->options.role)
+	if (p->step == STEP_END || steps[p->step].sender != p->options.role || pair_is_asking(p))
 		return 0;
 	buf_u8(out, (uint8_t)steps[p->step].type);
 	if (steps[p->step].type == MESSAGE_PROOF)
@@ -172,6 +175,23 @@ int pair_next(struct pair *p, struct buf *out)
 			  SLICE("", 0)); /* who joins has no database yet, so it does not listen */
 	p->step++;
 	return 1;
+}
+
+bool pair_is_asking(const struct pair *p)
+{
+	return p->options.role == PAIR_INVITER && p->step == STEP_WELCOME && !p->approved;
+}
+
+void pair_approve(struct pair *p, struct slice welcome)
+{
+	assert(pair_is_asking(p));
+	p->approved = true;
+	buf_slice_append(&p->welcome, welcome);
+}
+
+bool pair_is_proven(const struct pair *p)
+{
+	return p->proven;
 }
 
 bool pair_is_done(const struct pair *p)
@@ -201,15 +221,14 @@ void pair_take_welcome(struct pair *p, struct buf *ret)
 	p->welcome = (struct buf){0};
 }
 
-void pair_code(const uint8_t hash[NOISE_HASH_BYTES], char out[PAIR_CODE_BYTES])
+void pair_words(const uint8_t hash[NOISE_HASH_BYTES], char out[NET_WORDS_BYTES])
 {
 	const struct slice part = SLICE(hash, NOISE_HASH_BYTES);
+	AUTO(buf_fini) struct buf words = {0};
 	uint8_t d[DIGEST_BYTES];
-	uint64_t v = 0;
 
-	digest(d, "blaze pair code", &part, 1);
-	for (size_t i = 0; i < 8; i++)
-		v = v << 8 | d[i];
-	(void)snprintf(out, PAIR_CODE_BYTES, "%04u %04u", (unsigned)(v % 10000),
-		       (unsigned)(v / 10000 % 10000));
+	digest(d, "blaze pair words", &part, 1);
+	words_encode(d, 4, " · ", &words);
+	assert(words.len < NET_WORDS_BYTES);
+	(void)snprintf(out, NET_WORDS_BYTES, "%s", buf_str(&words));
 }

@@ -1,9 +1,10 @@
 /*
- * What two devices say once an invitation's secret let them into a session, sans I/O.
+ * What two devices say once an invitation's secret let them into a session, sans I/O (section 4 of net/PROTOCOL.md).
  *
  *     joiner                                   inviter
  *        │── PROOF 1: cert, signature ────────────▶│  checks
  *        │◀──────────── PROOF 1: cert, signature ──│
+ *        │                                         │  pair_approve()
  *        │◀────────────── WELCOME 2: db_welcome() ─│
  *        │── JOIN 3: where it listens, or "" ─────▶│  db_admit()
  *        │◀────────────────────────────── DONE 4 ──│
@@ -18,10 +19,10 @@
 #ifndef BLAZE_NET_PAIR_H
 #define BLAZE_NET_PAIR_H
 
-#include "core/status.h"
+#include "net/net.h"
 #include "net/noise.h"
 
-#define PAIR_CODE_BYTES 16
+#include "core/status.h"
 
 enum pair_role {
 	PAIR_JOINER,
@@ -33,8 +34,7 @@ struct pair_options {
 	const struct keys *keys; /**< must outlive the pair */
 	uint8_t hash[NOISE_HASH_BYTES];
 	uint8_t remote_pk[KEYS_PK_BYTES];
-	const uint8_t *device_id; /**< joiner: who the link says the inviter is; copied */
-	struct slice welcome;	  /**< inviter; copied */
+	const uint8_t *device_id; /**< joiner: who the link says the inviter is; copied. NULL: a code */
 	/** Inviter: called once with the proven device; < 0 ends it. Must not destroy the pair. */
 	int (*admit)(void *ctx, const struct device *d, struct slice cert, const char *endpoint);
 	void *ctx;
@@ -49,19 +49,26 @@ void pair_destroy(struct pair *p);
 int pair_receive(struct pair *p, struct slice message);
 /** Puts the next message into *out (cleared first) and returns 1; 0 = nothing to say now. */
 int pair_next(struct pair *p, struct buf *out);
+/** Inviter: both have proven who they are, and pair_approve() was not called yet. */
+bool pair_is_asking(const struct pair *p);
+/** Inviter, once it is asking: gives the welcome to the joiner. Copied. */
+void pair_approve(struct pair *p, struct slice welcome);
+/** Whether the other device has proven who it is. */
+bool pair_is_proven(const struct pair *p);
 /** Joiner: DONE came. Inviter: DONE was handed out. */
 bool pair_is_done(const struct pair *p);
 /** Inviter: the welcome, and with it the database's key, has gone out. */
 bool pair_welcome_is_sent(const struct pair *p);
 /** Joiner: the welcome has come, and our JOIN, which makes us a member, has not been made yet. */
 bool pair_is_welcome(const struct pair *p);
-/** The proven peer; valid when done. */
+/** The peer; valid when proven. */
 const struct device *pair_device(const struct pair *p);
 /** Joiner, when done: takes the welcome out. */
 void pair_take_welcome(struct pair *p, struct buf *ret);
 /**
- * "4839 2170": the same on both sides of one session, unlikely to be so when someone is in between.
+ * FOUR WORDS: "maple · thunder · acorn · velvet": the same on both sides of one session, unlikely to be so when someone is in
+ * between.
  */
-void pair_code(const uint8_t hash[NOISE_HASH_BYTES], char out[PAIR_CODE_BYTES]);
+void pair_words(const uint8_t hash[NOISE_HASH_BYTES], char out[NET_WORDS_BYTES]);
 
 #endif

@@ -17,9 +17,10 @@ struct transport {
 	enum hello_mode mode;
 	enum hello_status status;
 	uint8_t secret[32];
-	uint8_t features; /* ours */
-	struct buf said;  /* both hellos: the prologue */
-	struct buf out;	  /* at most one message of hello or handshake */
+	struct cpace cpace; /* initiator of a code, until the answer */
+	uint8_t features;   /* ours */
+	struct buf said;    /* both hellos: the prologue */
+	struct buf out;	    /* at most one message of hello or handshake */
 	struct noise *noise;
 	struct channel *channel;
 	uint8_t hash[NOISE_HASH_BYTES];
@@ -52,15 +53,50 @@ static void say(struct transport *s, struct slice hello)
 	buf_bytes(&s->said, hello);
 }
 
+/* CPACE: what the code's words make of this channel. Replaces the words' digest in s->secret. */
+static void start_cpace(struct transport *s, uint32_t nameplate, const uint8_t sid[CPACE_SID_BYTES],
+			struct cpace *c)
+{
+	AUTO(buf_fini) struct buf ci = {0};
+	struct cpace_input in = {.prs = SLICE(s->secret, sizeof(s->secret))};
+
+	buf_printf(&ci, "blaze/2 pair %u", nameplate);
+	in.ci = buf_slice(&ci);
+	memcpy(in.sid, sid, sizeof(in.sid));
+	cpace_start(c, &in, NULL);
+}
+
+static int finish_cpace(struct transport *s, struct cpace *c, const uint8_t *theirs)
+{
+	const struct slice none = SLICE("", 0);
+	uint8_t key[CPACE_KEY_BYTES];
+	int r = cpace_finish(c, s->options.initiator, theirs, none, none, key);
+
+	if (r == 0)
+		memcpy(s->secret, key, sizeof(s->secret));
+	wipe(key, sizeof(key));
+	return r;
+}
+
 static void start_hello(struct transport *s)
 {
-	struct hello h = {.mode = s->mode, .features = s->features};
+	struct hello h = {
+		.version_min = HELLO_VERSION_MIN,
+		.version_max = HELLO_VERSION,
+		.mode = s->mode,
+		.features = s->features,
+		.nameplate = s->options.nameplate,
+	};
 
 	if (s->mode == HELLO_SYNC) {
 		random_bytes(h.nonce, sizeof(h.nonce));
 		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret, h.nonce);
-	} else {
+	} else if (s->mode == HELLO_LINK) {
 		hello_invite_id(s->secret, h.invite);
+	} else {
+		random_bytes(h.sid, sizeof(h.sid));
+		start_cpace(s, h.nameplate, h.sid, &s->cpace);
+		memcpy(h.share, s->cpace.share, sizeof(h.share));
 	}
 	hello_encode(&h, &s->out);
 	say(s, buf_slice(&s->out));
@@ -73,7 +109,7 @@ struct transport *transport_create(const struct transport_options *options)
 	s->options = *options;
 	s->options.secret = NULL; /* borrowed for this call only */
 	s->features = noise_has_aes() ? HELLO_FEATURE_AES : 0;
-	buf_append(&s->said, "blaze/1", strlen("blaze/1"));
+	buf_append(&s->said, "blaze/2", strlen("blaze/2"));
 	if (options->initiator) {
 		s->mode = options->mode;
 		memcpy(s->secret, options->secret, sizeof(s->secret));
@@ -107,7 +143,7 @@ enum hello_mode transport_mode(const struct transport *s)
 static void start_handshake(struct transport *s, uint8_t peer_features)
 {
 	bool aes = s->features & peer_features & HELLO_FEATURE_AES;
-	bool pair = s->mode == HELLO_PAIR;
+	bool pair = s->mode != HELLO_SYNC;
 	struct noise_options o = {
 		.pattern = pair ? NOISE_XXPSK3 : NOISE_KK,
 		.cipher = aes ? NOISE_AESGCM : NOISE_CHACHAPOLY,
@@ -135,7 +171,7 @@ static void finish_handshake(struct transport *s)
 	noise_hash(s->noise, s->hash);
 	noise_remote_pk(s->noise, s->remote_pk);
 	noise_split(s->noise, &send, &receive);
-	s->channel = channel_create(&send, &receive, s->mode == HELLO_PAIR ? &pair_limits : NULL);
+	s->channel = channel_create(&send, &receive, s->mode != HELLO_SYNC ? &pair_limits : NULL);
 	enter(s, TRANSPORT_UP);
 	s->options.handler.up(s->options.handler.ctx);
 }
@@ -155,16 +191,27 @@ static int write_handshake(struct transport *s)
 static int handle_hello(struct transport *s, struct slice wire)
 {
 	struct hello h = {0};
-	struct hello_answer a = {.features = s->features};
+	struct hello_answer a = {.version = HELLO_VERSION, .features = s->features};
 	int r = hello_decode(wire, &h);
 
-	if (r == -EPROTONOSUPPORT)
+	if (r == -EPROTONOSUPPORT) {
 		a.status = HELLO_VERSION_REFUSED;
-	else if (r < 0)
+	} else if (r < 0) {
 		return r;
-	else
+	} else {
 		a.status = s->options.handler.lookup(s->options.handler.ctx, &h, s->secret);
+		a.version = hello_choose_version(&h);
+	}
 	s->mode = h.mode;
+	if (a.status == HELLO_OK && h.mode == HELLO_CODE) {
+		struct cpace c;
+
+		start_cpace(s, h.nameplate, h.sid, &c);
+		a.has_share = true;
+		memcpy(a.share, c.share, sizeof(a.share));
+		if (finish_cpace(s, &c, h.share) < 0)
+			return -EBADMSG;
+	}
 	s->status = a.status;
 	random_bytes(a.nonce, sizeof(a.nonce));
 	hello_answer_encode(&a, &s->out);
@@ -188,6 +235,8 @@ static int handle_answer(struct transport *s, struct slice wire)
 	s->status = a.status;
 	if (a.status != HELLO_OK)
 		return -ECANCELED;
+	if (s->mode == HELLO_CODE && (!a.has_share || finish_cpace(s, &s->cpace, a.share) < 0))
+		return -EBADMSG;
 	say(s, wire);
 	start_handshake(s, a.features);
 	return write_handshake(s);
@@ -196,7 +245,7 @@ static int handle_answer(struct transport *s, struct slice wire)
 static int handle_handshake(struct transport *s, struct slice wire)
 {
 	AUTO(buf_fini) struct buf payload = {0};
-	bool last_of_pair = s->mode == HELLO_PAIR && noise_message_count(s->noise) == 2;
+	bool last_of_pair = s->mode != HELLO_SYNC && noise_message_count(s->noise) == 2;
 	int r = noise_read(s->noise, wire, &payload);
 
 	s->secret_was_wrong = r < 0 && last_of_pair;
@@ -238,7 +287,8 @@ static int handle(struct transport *s, struct slice wire)
 
 int transport_receive(struct transport *s, struct slice wire)
 {
-	int r = wire.len > TRANSPORT_WIRE_BYTES_MAX ? -EMSGSIZE : handle(s, wire);
+	size_t max = s->state < TRANSPORT_UP ? TRANSPORT_HELLO_BYTES_MAX : TRANSPORT_WIRE_BYTES_MAX;
+	int r = wire.len > max ? -EMSGSIZE : handle(s, wire);
 
 	if (r < 0 && s->state != TRANSPORT_CLOSED)
 		enter(s, TRANSPORT_CLOSED);

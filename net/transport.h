@@ -17,8 +17,9 @@
 #include "net/channel.h"
 #include "net/hello.h"
 
-/** Largest wire message in any state. */
+/** Largest wire message, and before the handshake is done. */
 #define TRANSPORT_WIRE_BYTES_MAX CHANNEL_RECORD_BYTES_MAX
+#define TRANSPORT_HELLO_BYTES_MAX HELLO_BYTES_MAX
 
 enum transport_state {
 	TRANSPORT_HELLO,
@@ -30,8 +31,8 @@ enum transport_state {
 /** What the owner does. Must not destroy the transport from within. */
 struct transport_handler {
 	/**
-	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync) or the invitation's secret (pair)
-	 * into ret_secret. Everything else is told to the initiator, and that is the end.
+	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync), the link's secret, or the digest of the
+	 * code's words into ret_secret. Everything else is told to the initiator, and that is the end.
 	 */
 	enum hello_status (*lookup)(void *ctx, const struct hello *h, uint8_t ret_secret[32]);
 	/** The handshake is done; messages may be sent. */
@@ -47,6 +48,7 @@ struct transport_options {
 	bool initiator;
 	enum hello_mode mode;  /**< initiator */
 	const uint8_t *secret; /**< initiator: as ret_secret above */
+	uint32_t nameplate;    /**< initiator, code */
 };
 
 struct transport;
@@ -60,7 +62,7 @@ enum hello_mode transport_mode(const struct transport *s);
 /**
  * Takes one wire message. 0, or < 0: close the socket. -ECANCELED: the peer said BYE or a status,
  * see below. -EBADMSG not authentic or malformed, -EPROTO out of turn, -EMSGSIZE too long,
- * -EPROTONOSUPPORT another version; or what the message handler said.
+ * -EPROTONOSUPPORT no version in common; or what the message handler said.
  */
 int transport_receive(struct transport *s, struct slice wire);
 /** Appends the next wire message and returns 1; 0 = nothing to send; < 0: all is said, close. */
@@ -74,7 +76,7 @@ void transport_bye(struct transport *s, enum channel_bye reason);
 
 /** Why the responder would not talk to us (initiator), or what we told (responder). */
 enum hello_status transport_status(const struct transport *s);
-/** Whether the peer did not know the invitation's secret (responder, pair). */
+/** Whether the peer did not know the invitation's secret (responder, pairing). */
 bool transport_secret_was_wrong(const struct transport *s);
 /** The reason of the peer's BYE, or -1. */
 int transport_bye_received(const struct transport *s);

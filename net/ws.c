@@ -15,6 +15,7 @@
 #include "core/platform.h"
 #include "core/thread.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <libwebsockets.h>
 #include <netinet/in.h>
@@ -446,8 +447,42 @@ static void drop_oldest_untrusted(struct ws *w)
 	}
 }
 
+/* Whether both come from one place: the same address, or the same /64, which one subscriber has. */
+static bool is_same_place(const struct endpoint *a, const struct endpoint *b)
+{
+	struct in6_addr x, y;
+
+	if (inet_pton(AF_INET6, a->host, &x) == 1 && inet_pton(AF_INET6, b->host, &y) == 1)
+		return memcmp(&x, &y, 8) == 0;
+	return strcmp(a->host, b->host) == 0;
+}
+
+/* LIMITS: one address alone cannot take the places of all who have not shown who they are. */
+static bool has_too_many(const struct ws *w, const struct endpoint *from)
+{
+	size_t n = 0;
+
+	if (endpoint_is_loopback(from))
+		return false;
+	for (const struct ws_conn *c = w->first; c; c = c->next)
+		n += c->incoming && !c->trusted && is_same_place(&c->remote, from);
+	return n >= WS_UNTRUSTED_PER_ADDRESS_MAX;
+}
+
 static void adopt(struct ws *w, int fd)
 {
+	struct sockaddr_storage address = {0};
+	struct endpoint from = {0};
+	socklen_t len = sizeof(address);
+
+	if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
+		(void)endpoint_from_sockaddr(&address, &from);
+	if (has_too_many(w, &from)) {
+		log_debug("refused a connection: %s has %d unproven ones", from.host,
+			  WS_UNTRUSTED_PER_ADDRESS_MAX);
+		(void)close(fd);
+		return;
+	}
 	if (w->incoming_count >= WS_INCOMING_MAX) {
 		log_debug("refused a connection: there are %d", WS_INCOMING_MAX);
 		(void)close(fd);
@@ -456,8 +491,8 @@ static void adopt(struct ws *w, int fd)
 	if (w->untrusted_count >= WS_UNTRUSTED_MAX)
 		drop_oldest_untrusted(w);
 	struct ws_conn *c = conn_create(w, true);
+	c->remote = from;
 	set_nodelay(fd);
-	remember_remote(c, fd);
 	lws_adopt_desc_t desc = {
 		.vh = w->vhost,
 		.type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP,

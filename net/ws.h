@@ -15,6 +15,8 @@
 /** Incoming connections at a time, and how many of them may not be trusted yet. */
 #define WS_INCOMING_MAX 64
 #define WS_UNTRUSTED_MAX 24
+/** Of these, from one address (an IPv6 /64); one's own machine may have them all. */
+#define WS_UNTRUSTED_PER_ADDRESS_MAX 8
 /** From accept to ws_trust(), or the connection is closed. */
 #define WS_UNTRUSTED_MS 5000
 /** A connection silent for so long is asked, and then given up. */

@@ -1,4 +1,4 @@
-"""Pairing by a one-use link: what goes wrong is one line, exit 13, and changes nothing."""
+"""Pairing by a one-use link or code: what goes wrong is one line, exit 13, and changes nothing."""
 import base64
 import contextlib
 import os
@@ -9,8 +9,9 @@ import pytest
 
 from blazetest import Node
 from blazetest.node import BIN
-from blazetest.cluster import Invitation
-from blazetest.wait import pause
+from blazetest.cluster import CODE, Invitation
+from blazetest.terminal import Terminal
+from blazetest.wait import SCALE, pause
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def changed(link, index, value):
     return 'blaze:pair#' + '.'.join(p)
 
 
-def refused(guest, link, code=13):
-    done = guest.run('pair', link, code=code)
+def refused(guest, link, *args, code=13):
+    done = guest.run('pair', *args, link, code=code)
     assert done.stderr.startswith('blaze: ') and done.stderr.count('\n') == 1, done.stderr
     assert not list(guest.home.glob('*/format')), 'a database was left behind'
     return done.stderr
@@ -55,7 +56,7 @@ def test_both_devices_show_the_same_code(hub, guest):
     with Invitation(hub) as invitation:
         told = guest.run('pair', '--name', 'desk', invitation.link).stdout
         invitation.accepted()
-    codes = [re.search(r'\d{4} \d{4}', text)[0] for text in (told, invitation.output)]
+    codes = [re.search(r'show: +(\w+ · \w+ · \w+ · \w+)\n', text)[1] for text in (told, invitation.output)]
     assert codes[0] == codes[1] and 'desk' in invitation.output
 
 
@@ -138,6 +139,95 @@ def test_joining_a_database_twice_is_refused(hub, guest):
     with Invitation(hub) as invitation:
         done = guest.run('pair', invitation.link, code=None)
     assert done.returncode not in (0, 2) and 'work' in done.stderr
+
+
+def test_code_pairs(hub, guest):
+    hub.write('a.json', '{}')
+    with Invitation(hub) as invitation:
+        said = guest.run('pair', '--name', 'desk', invitation.code).stdout
+        invitation.accepted()
+    assert 'done.' in said and 'desk' in invitation.output
+    guest.mount()
+    assert guest.names() == ['a.json']
+    guest.close()
+
+
+def test_code_may_be_cut_to_four_letters_and_shouted(hub, guest):
+    with Invitation(hub) as invitation:
+        number, *words = invitation.code.split('-')
+        guest.run('pair', ' '.join([f'{number}-{words[0][:4].upper()}', words[1][:4]]))
+        invitation.accepted()
+
+
+def other_words(code):
+    number, first, second = code.split('-')
+    return f'{number}-{"walnut" if first != "walnut" else "orbit"}-{second}'
+
+
+def test_wrong_code_is_void_for_everybody(hub, guest):
+    """One guess: also who knows the right one is refused after it."""
+    with Invitation(hub) as invitation:
+        assert 'wrong code' in refused(guest, other_words(invitation.code))
+        assert invitation.ended() == 13 and 'void' in invitation.output
+        assert 'not known' in refused(guest, invitation.code)
+        assert 'void' in refused(guest, invitation.link)
+
+
+def test_nameplate_alone_is_no_code(hub, guest):
+    with Invitation(hub) as invitation:
+        number = invitation.code.split('-')[0]
+        for text in (number, f'{number}-', f'{number}-walnut', f'{number}-walnut-walnut-walnut', f'{number}-xyzzy-walnut'):
+            refused(guest, text, code=None)
+        guest.run('pair', invitation.code)
+        invitation.accepted()
+
+
+def test_used_code_is_not_known_any_more(hub, guest, directory):
+    with Invitation(hub) as invitation:
+        guest.run('pair', invitation.code)
+        invitation.accepted()
+    assert 'not known' in refused(Node(directory, 'late'), invitation.code)
+    assert 'used' in refused(Node(directory, 'later'), invitation.link)
+
+
+def test_code_at_an_address(hub, guest):
+    """The nameplate is not needed to find it; nor does another machine's code work here."""
+    with Invitation(hub) as invitation:
+        number, rest = invitation.code.split('-', 1)
+        refused(guest, f'{int(number) % 999 + 1}-{rest}', '--at', hub.listen)
+        guest.run('pair', '--at', hub.listen, invitation.code)
+        invitation.accepted()
+
+
+def test_code_that_nobody_waits_with_is_not_known(guest):
+    assert 'not known' in refused(guest, '999-acorn-walnut')
+
+
+def test_malformed_address_is_refused(guest):
+    assert 'no address' in refused(guest, '7-acorn-walnut', '--at', 'nowhere', code=None)
+
+
+def test_code_that_ran_out_is_not_known(hub, guest):
+    with Invitation(hub, '--timeout', '500ms') as invitation:
+        assert invitation.ended() == 4
+        assert 'not known' in refused(guest, invitation.code)
+
+
+@pytest.mark.parametrize('answer', ['n', 'y'])
+def test_inviter_is_asked_on_a_terminal(hub, guest, answer):
+    with Terminal([BIN, 'pair'], hub.directory, hub.env) as inviter:
+        shown = inviter.expect('Waiting').text()
+        assert '█' in shown, 'no QR code'
+        joiner = guest.start('pair', '--name', 'desk', CODE.search(shown)[1])
+        shown = inviter.expect('Trust desk').text()
+        assert not hub.status()['peers'], 'it was not waited for the answer'
+        inviter.type(answer + '\n')
+        said = joiner.communicate(timeout=20 * SCALE)[0]
+        code = inviter.ended()
+    words = re.search(r'show: +(\w+ · \w+ · \w+ · \w+)', said)[1]
+    assert words in shown
+    assert (joiner.returncode, code) == ((0, 0) if answer == 'y' else (13, 13)), said
+    assert bool(hub.status()['peers']) == (answer == 'y') == (guest.home / 'work').exists()
 
 
 def answer_on_a_terminal(guest, link, answer):

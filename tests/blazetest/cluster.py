@@ -7,6 +7,7 @@ from blazetest.node import Node
 from blazetest.proxy import Proxy
 from blazetest.wait import SCALE, eventually, read_line
 
+CODE = re.compile(r'pair (\d+-[a-z]+-[a-z]+)\s')
 LINK = re.compile(r'blaze:pair#[^\s"\']+(?=[\s"\'])')
 
 
@@ -100,7 +101,7 @@ class Cluster:
 
 
 class Invitation:
-    """`blaze pair` waiting on a node, with the link it printed."""
+    """`blaze pair` waiting on a node, with the code and the link it printed."""
 
     def __init__(self, node, *args):
         self.node, self.args = node, args
@@ -111,6 +112,7 @@ class Invitation:
         while not (found := LINK.search(self.output)):
             self.output += read_line(self.process.stdout.fileno(), 10, '`blaze pair`')
         self.link = found[0]
+        self.code = CODE.search(self.output)[1]
         return self
 
     def __exit__(self, *exc):

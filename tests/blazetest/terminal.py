@@ -48,6 +48,10 @@ class Terminal:
             assert left > 0 and self._read(left), f'{text!r} is not shown, but {self.shown!r}'
         return self
 
+    def text(self):
+        """What it has shown since the last keys, without colours and the like."""
+        return ESCAPES.sub(b'', self.shown).decode(errors='replace')
+
     def ended(self, deadline=10):
         """Waits for the program's end: its exit code."""
         end = wait.now() + deadline * wait.SCALE

@@ -1,7 +1,7 @@
 /*
  * A transport that is fed anything, in either role. First byte: bit 0 = we are the initiator, bit 1
- * = pairing, bit 2 = the other side answers honestly, and the input only damages what it says. Then
- * pieces, each a byte of length and its bytes: a wire message, or what is XORed into one.
+ * = pairing (bit 3 = by code), bit 2 = the other side answers honestly, and the input only damages what it
+ * says. Then pieces, each a byte of length and its bytes: a wire message, or what is XORed into one.
  */
 #include "net/transport.h"
 
@@ -42,7 +42,7 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 {
 	const struct end *e = ctx;
 
-	if (h->mode != HELLO_SYNC && h->mode != HELLO_PAIR)
+	if (h->mode < HELLO_SYNC || h->mode > HELLO_CODE)
 		abort();
 	memcpy(ret_secret, e->secret, 32);
 	return HELLO_OK;
@@ -61,15 +61,16 @@ static int message(void *ctx, struct slice m)
 	return m.len > 0 ? 0 : -EBADMSG;
 }
 
-static struct transport *create(struct end *e, size_t own, bool initiator, bool pair)
+static struct transport *create(struct end *e, size_t own, bool initiator, enum hello_mode mode)
 {
-	e->secret = pair ? link_secret : keys_device(keys[1 - own])->dh_pk;
+	e->secret = mode != HELLO_SYNC ? link_secret : keys_device(keys[1 - own])->dh_pk;
 	const struct transport_options o = {
 		.keys = keys[own],
 		.handler = {.lookup = lookup, .up = up, .message = message, .ctx = e},
 		.initiator = initiator,
-		.mode = pair ? HELLO_PAIR : HELLO_SYNC,
+		.mode = mode,
 		.secret = e->secret,
+		.nameplate = 7,
 	};
 
 	return transport_create(&o);
@@ -125,9 +126,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	digest_init();
 	if (!keys[0])
 		make_keys();
-	a.t = create(&a, 0, (flags & 5) != 0, flags & 2);
+	enum hello_mode mode = flags & 2 ? flags & 8 ? HELLO_CODE : HELLO_LINK : HELLO_SYNC;
+	a.t = create(&a, 0, (flags & 5) != 0, mode);
 	if (flags & 4) {
-		b.t = create(&b, 1, false, flags & 2);
+		b.t = create(&b, 1, false, mode);
 		play_damaged(&a, &b, &r);
 	} else {
 		play_alone(&a, &r);

@@ -399,6 +399,9 @@ static int end_message(void *ctx, struct slice message)
 	return e->pair ? pair_receive(e->pair, message) : collect(&e->in, message);
 }
 
+/* Of codes; what the initiator says. */
+static uint32_t nameplate = 7;
+
 static struct transport *open_end(struct end *e, bool initiator, enum hello_mode mode)
 {
 	const struct transport_options o = {
@@ -407,6 +410,7 @@ static struct transport *open_end(struct end *e, bool initiator, enum hello_mode
 		.initiator = initiator,
 		.mode = mode,
 		.secret = e->secret,
+		.nameplate = nameplate,
 	};
 
 	return transport_create(&o);
@@ -462,8 +466,8 @@ static void test_transport_refusals(void)
 		struct end b = {.keys = bob, .secret = secret_a};
 
 		b.answer = (enum hello_status)status;
-		a.t = open_end(&a, true, HELLO_PAIR);
-		b.t = open_end(&b, false, HELLO_PAIR);
+		a.t = open_end(&a, true, HELLO_LINK);
+		b.t = open_end(&b, false, HELLO_LINK);
 		CHECK(carry_all(&a, &b) == -ECANCELED);
 		CHECK(transport_status(a.t) == b.answer && !a.up && !b.up);
 		CHECK(transport_next(b.t, &(struct buf){0}) < 0); /* it closes */
@@ -474,44 +478,129 @@ static void test_transport_refusals(void)
 
 static void test_transport_wrong_secret(void)
 {
-	struct end a = {.keys = alice, .secret = secret_b};
-	struct end b = {.keys = bob, .secret = secret_a};
+	for (int mode = HELLO_LINK; mode <= HELLO_CODE; mode++) {
+		struct end a = {.keys = alice, .secret = secret_b};
+		struct end b = {.keys = bob, .secret = secret_a};
 
-	a.t = open_end(&a, true, HELLO_PAIR);
-	b.t = open_end(&b, false, HELLO_PAIR);
-	CHECK(carry_all(&a, &b) == -EBADMSG);
-	CHECK(transport_secret_was_wrong(b.t) && !b.up);
-	transport_destroy(a.t);
-	transport_destroy(b.t);
+		if (mode == HELLO_LINK)
+			b.answer = HELLO_OK; /* another link's secret under this link's id */
+		a.t = open_end(&a, true, (enum hello_mode)mode);
+		b.t = open_end(&b, false, (enum hello_mode)mode);
+		CHECK(carry_all(&a, &b) == -EBADMSG);
+		CHECK(transport_secret_was_wrong(b.t) && !b.up);
+		transport_destroy(a.t);
+		transport_destroy(b.t);
+	}
 }
 
-/* Every byte of every wire message before the records, changed: never up on both sides. */
-static void test_transport_tampering(void)
+static void ends_for(enum hello_mode mode, struct end e[2])
 {
-	for (size_t n = 0; n < 4; n++) {
+	bool sync = mode == HELLO_SYNC;
+
+	e[0] = (struct end){.keys = alice, .secret = sync ? keys_device(bob)->dh_pk : secret_a};
+	e[1] = (struct end){.keys = bob, .secret = sync ? keys_device(alice)->dh_pk : secret_a};
+	e[0].t = open_end(&e[0], true, mode);
+	e[1].t = open_end(&e[1], false, mode);
+}
+
+static void test_transport_code(void)
+{
+	struct end e[2];
+
+	ends_for(HELLO_CODE, e);
+	CHECK(carry_all(&e[0], &e[1]) == 0 && e[0].up && e[1].up);
+	transport_destroy(e[0].t);
+	transport_destroy(e[1].t);
+}
+
+/*
+ * Every byte of every wire message before the records, changed (byte == SIZE_MAX: cut there): never up on both sides. The
+ * nonce and the sid in hellos are as much part of it as the rest.
+ */
+static void tamper(enum hello_mode mode, bool cut)
+{
+	size_t messages = mode == HELLO_SYNC ? 4 : 5;
+
+	for (size_t n = 0; n < messages; n++) {
 		size_t len = 1;
 
 		for (size_t at = 0; at < len; at++) {
-			struct end e[2] = {{.keys = alice, .secret = keys_device(bob)->dh_pk},
-					   {.keys = bob, .secret = keys_device(alice)->dh_pk}};
+			struct end e[2];
 			int r = 0;
 
-			e[0].t = open_end(&e[0], true, HELLO_SYNC);
-			e[1].t = open_end(&e[1], false, HELLO_SYNC);
-			for (size_t m = 0; m < 4 && r >= 0; m++) {
+			ends_for(mode, e);
+			for (size_t m = 0; m < messages && r >= 0; m++) {
 				AUTO(buf_fini) struct buf wire = {0};
 
 				CHECK(transport_next(e[m % 2].t, &wire) == 1);
-				if (m == n) {
+				if (m == n)
 					len = wire.len;
+				if (m == n && cut)
+					buf_resize(&wire, at);
+				else if (m == n)
 					wire.data[at] ^= 1;
-				}
 				r = transport_receive(e[1 - m % 2].t, buf_slice(&wire));
 			}
 			CHECK(r < 0 || !e[0].up || !e[1].up);
 			transport_destroy(e[0].t);
 			transport_destroy(e[1].t);
 		}
+	}
+}
+
+static void test_transport_tampering(void)
+{
+	for (int mode = HELLO_SYNC; mode <= HELLO_CODE; mode++) {
+		tamper((enum hello_mode)mode, false);
+		tamper((enum hello_mode)mode, true);
+	}
+}
+
+/* A later program offers 2 to 9 and says more in its hello: we choose ours, and what is more is bound all the same. */
+static void test_transport_versions(void)
+{
+	AUTO(buf_fini) struct buf hello = {0};
+	AUTO(buf_fini) struct buf out = {0};
+	struct hello h = {.version_min = HELLO_VERSION, .version_max = 9, .mode = HELLO_LINK};
+	struct hello_answer answer;
+	struct end b = {.keys = bob, .secret = secret_a};
+
+	hello_encode(&h, &hello);
+	buf_append(&hello, "more", 4);
+	b.t = open_end(&b, false, HELLO_LINK);
+	CHECK(transport_receive(b.t, buf_slice(&hello)) == 0 && transport_next(b.t, &out) == 1);
+	CHECK(hello_answer_decode(buf_slice(&out), &answer) == 0);
+	CHECK(answer.version == HELLO_VERSION && answer.status == HELLO_OK);
+	transport_destroy(b.t);
+
+	static const uint8_t strangers[][2] = {{1, 1}, {HELLO_VERSION + 1, 9}};
+	for (size_t i = 0; i < countof(strangers); i++) {
+		h.version_min = strangers[i][0];
+		h.version_max = strangers[i][1];
+		buf_clear(&hello);
+		buf_clear(&out);
+		hello_encode(&h, &hello);
+		b = (struct end){.keys = bob, .secret = secret_a};
+		b.t = open_end(&b, false, HELLO_LINK);
+		CHECK(transport_receive(b.t, buf_slice(&hello)) == 0);
+		CHECK(transport_next(b.t, &out) == 1 && transport_next(b.t, &out) < 0);
+		CHECK(hello_answer_decode(buf_slice(&out), &answer) == 0);
+		CHECK(answer.status == HELLO_VERSION_REFUSED);
+		transport_destroy(b.t);
+	}
+}
+
+/* Nobody gets more than a hello's worth of attention before the handshake is done. */
+static void test_transport_long_before_handshake(void)
+{
+	for (size_t m = 0; m < 2; m++) {
+		AUTO(buf_fini) struct buf wire = {0};
+		struct end b = {.keys = bob, .secret = secret_a};
+
+		b.t = open_end(&b, false, HELLO_LINK);
+		buf_resize(&wire, TRANSPORT_HELLO_BYTES_MAX + m);
+		CHECK(transport_receive(b.t, buf_slice(&wire)) == (m ? -EMSGSIZE : -EBADMSG));
+		transport_destroy(b.t);
 	}
 }
 
@@ -532,7 +621,6 @@ static void start_pair(struct end *e, enum pair_role role, const uint8_t *device
 		.role = role,
 		.keys = e->keys,
 		.device_id = device_id,
-		.welcome = SLICE_STR("the keys of the house"),
 		.admit = end_admit,
 		.ctx = e,
 	};
@@ -552,6 +640,10 @@ static int talk(struct end *a, struct end *b)
 		for (size_t i = 0; i < 2; i++) {
 			AUTO(buf_fini) struct buf message = {0};
 
+			if (pair_is_asking(from[i]->pair)) {
+				CHECK(pair_next(from[i]->pair, &message) == 0); /* nothing before */
+				pair_approve(from[i]->pair, SLICE_STR("the keys of the house"));
+			}
 			if (pair_next(from[i]->pair, &message) != 1)
 				continue;
 			said = true;
@@ -570,8 +662,8 @@ static int pair_up(const struct keys *inviter, const uint8_t *device_id, struct 
 {
 	*a = (struct end){.keys = alice, .secret = secret_a};
 	*b = (struct end){.keys = bob, .secret = secret_a};
-	a->t = open_end(a, true, HELLO_PAIR);
-	b->t = open_end(b, false, HELLO_PAIR);
+	a->t = open_end(a, true, HELLO_LINK);
+	b->t = open_end(b, false, HELLO_LINK);
 	CHECK(carry_all(a, b) == 0 && a->up && b->up);
 	b->keys = inviter;
 	start_pair(a, PAIR_JOINER, device_id);
@@ -592,7 +684,7 @@ static void test_pair(void)
 	AUTO(buf_fini) struct buf welcome = {0};
 	struct end a, b;
 	uint8_t hash[2][32];
-	char code[2][PAIR_CODE_BYTES];
+	char words[2][NET_WORDS_BYTES];
 
 	CHECK(pair_up(bob, keys_device(bob)->id, &a, &b) == 0);
 	CHECK(pair_is_done(a.pair) && pair_is_done(b.pair) && b.admitted == 1);
@@ -601,9 +693,12 @@ static void test_pair(void)
 	CHECK(slice_eq(buf_slice(&welcome), SLICE_STR("the keys of the house")));
 	transport_hash(a.t, hash[0]);
 	transport_hash(b.t, hash[1]);
-	pair_code(hash[0], code[0]);
-	pair_code(hash[1], code[1]);
-	CHECK(strlen(code[0]) == 9 && strcmp(code[0], code[1]) == 0);
+	pair_words(hash[0], words[0]);
+	pair_words(hash[1], words[1]);
+	CHECK(strcmp(words[0], words[1]) == 0);
+	hash[1][0] ^= 1;
+	pair_words(hash[1], words[1]);
+	CHECK(strcmp(words[0], words[1]) != 0);
 	end_pair(&a, &b);
 }
 
@@ -656,6 +751,9 @@ int main(void)
 		{"transport_refusals", test_transport_refusals},
 		{"transport_wrong_secret", test_transport_wrong_secret},
 		{"transport_tampering", test_transport_tampering},
+		{"transport_code", test_transport_code},
+		{"transport_versions", test_transport_versions},
+		{"transport_long_before_handshake", test_transport_long_before_handshake},
 		{"pair", test_pair},
 		{"pair_with_another", test_pair_with_another},
 		{"pair_out_of_turn", test_pair_out_of_turn},

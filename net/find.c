@@ -1,0 +1,128 @@
+/* The machine's own directory of codes that wait. */
+#include "net/find.h"
+
+#include "core/digest.h"
+#include "core/platform.h"
+#include "net/hello.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ATTEMPTS 64
+#define FILE_BYTES_MAX 4096
+/* Small numbers are easier to read out, and rarely taken. */
+#define NAMEPLATE_FIRST_MAX 99
+
+/* Ours, and nobody else may look or write there. */
+static bool own_directory(const char *path)
+{
+	struct stat st;
+
+	(void)mkdir(path, 0700);
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_mode & 077) == 0;
+}
+
+/* NULL when there is none to be trusted. Caller frees. */
+static char *directory(void)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	bool has_runtime = runtime && runtime[0] == '/' && access(runtime, W_OK) == 0;
+	AUTO(free_ptr)
+	char *base = has_runtime ? xasprintf("%s/blaze", runtime)
+				 : xasprintf("/tmp/blaze-%lu", (unsigned long)geteuid());
+	AUTO(free_ptr) char *dir = xasprintf("%s/pair", base);
+
+	return own_directory(base) && own_directory(dir) ? STEAL(dir) : NULL;
+}
+
+/* What the file says; "" when it says nothing, or who wrote it is gone. */
+static void read_file(const char *path, char out[FILE_BYTES_MAX])
+{
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n = fd >= 0 ? read(fd, out, FILE_BYTES_MAX - 1) : 0;
+
+	out[n > 0 ? n : 0] = 0;
+	long pid = strtol(out, NULL, 10);
+	if (pid <= 0 || kill((pid_t)pid, 0) < 0)
+		out[0] = 0;
+}
+
+static bool write_file(const char *path, char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count)
+{
+	AUTO(buf_fini) struct buf text = {0};
+	char before[FILE_BYTES_MAX];
+
+	buf_printf(&text, "%ld", (long)getpid());
+	for (size_t i = 0; i < count; i++)
+		buf_printf(&text, " %s", addresses[i]);
+	buf_u8(&text, '\n');
+
+	read_file(path, before);
+	if (before[0] == 0)
+		(void)unlink(path);
+	AUTO(free_ptr) char *tmp = xasprintf("%s.%ld", path, (long)getpid());
+	AUTO(close_fd)
+	int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len &&
+		  platform_rename_new(tmp, path) == 0;
+	if (!ok && fd >= 0)
+		(void)unlink(tmp);
+	return ok;
+}
+
+uint32_t find_publish(char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count, char **ret_path)
+{
+	AUTO(free_ptr) char *dir = directory();
+	uint32_t nameplate = 0;
+
+	*ret_path = NULL;
+	for (unsigned i = 0; i < ATTEMPTS; i++) {
+		uint32_t max = i < ATTEMPTS / 2 ? NAMEPLATE_FIRST_MAX : HELLO_NAMEPLATE_MAX;
+
+		random_bytes(&nameplate, sizeof(nameplate));
+		nameplate = 1 + nameplate % max;
+		AUTO(free_ptr) char *path = dir ? xasprintf("%s/%u", dir, nameplate) : NULL;
+		if (!path)
+			break;
+		if (write_file(path, addresses, count)) {
+			*ret_path = STEAL(path);
+			break;
+		}
+	}
+	return nameplate;
+}
+
+void find_withdraw(char *path)
+{
+	if (path)
+		(void)unlink(path);
+	free(path);
+}
+
+size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
+{
+	AUTO(free_ptr) char *dir = directory();
+	char text[FILE_BYTES_MAX] = "";
+	char *rest = NULL;
+	size_t n = 0;
+
+	if (!dir)
+		return 0;
+	AUTO(free_ptr) char *path = xasprintf("%s/%u", dir, nameplate);
+	read_file(path, text);
+	(void)strtok_r(text, " \n", &rest); /* who */
+	for (char *word = strtok_r(NULL, " \n", &rest); word && n < max;
+	     word = strtok_r(NULL, " \n", &rest)) {
+		struct endpoint e;
+
+		if (strlen(word) < ENDPOINT_TEXT_BYTES && endpoint_parse(word, &e) == 0)
+			(void)snprintf(out[n++], ENDPOINT_TEXT_BYTES, "%s", word);
+	}
+	return n;
+}
