@@ -23,12 +23,14 @@ static int apply_last(struct txn *t, const struct id *stream)
 	return tree_apply(t, stream, op, stamp_of(t, op));
 }
 
+/* The newest, if one operation cannot name them all: the next one names more. */
 static void copy_tokens(struct txn *t, const struct id *stream, struct op *op, const struct node *n)
 {
-	struct opid *preds = ops_preds(&txn_draft(t, stream)->ops, op, n->token_count);
+	size_t count = n->token_count < CHANGE_PREDS_MAX ? n->token_count : CHANGE_PREDS_MAX;
+	struct opid *preds = ops_preds(&txn_draft(t, stream)->ops, op, count);
 
-	if (n->token_count)
-		memcpy(preds, n->tokens, n->token_count * sizeof(*preds));
+	if (count)
+		memcpy(preds, n->tokens + n->token_count - count, count * sizeof(*preds));
 }
 
 int txn_touch(struct txn *t, const struct id *stream, struct txn_node *tn)
@@ -334,12 +336,15 @@ static int delete_one(struct txn *t, const struct id *id)
 		hold_clear(t, tn);
 		return tree_reindex(t, tn);
 	}
-	if (tn->n.token_count == 0)
-		return 0;
 	struct id stream = tn->n.stream;
-	struct op *op = txn_op(t, &stream, OP_DELETE, id);
-	copy_tokens(t, &stream, op, &tn->n);
-	return apply_last(t, &stream);
+	int r = 0;
+	while (r == 0 && tn->n.token_count) {
+		struct op *op = txn_op(t, &stream, OP_DELETE, id);
+
+		copy_tokens(t, &stream, op, &tn->n);
+		r = apply_last(t, &stream);
+	}
+	return r;
 }
 
 int db_delete(struct txn *t, const struct id *node)

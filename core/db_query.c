@@ -401,16 +401,28 @@ int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const 
 	return r;
 }
 
+struct last_change {
+	struct opid rev;
+	struct feed_pos pos;
+};
+
+/* The keys are in the order of clocks, and a clock may be wrong. */
 static bool keep_last(void *ctx, struct slice key, struct slice value)
 {
-	struct feed_pos *p = ctx;
+	struct last_change *last = ctx;
 	struct reader k = reader_init(key);
 	struct reader v = reader_init(value);
+	struct opid rev;
 
-	(void)reader_take(&k, 17 + 8 + 8);
-	p->actor = reader_be64(&k);
-	p->stream = id_read(&v);
-	p->seq = reader_varint(&v);
+	(void)reader_take(&k, 17 + 8);
+	rev.lamport = reader_be64(&k);
+	rev.actor = reader_be64(&k);
+	if (opid_cmp(rev, last->rev) <= 0)
+		return true;
+	last->rev = rev;
+	last->pos.actor = rev.actor;
+	last->pos.stream = id_read(&v);
+	last->pos.seq = reader_varint(&v);
 	return true;
 }
 
@@ -418,14 +430,15 @@ uint32_t db_synced_count(struct txn *t, const struct id *node)
 {
 	AUTO(buf_fini) struct buf prefix = {0};
 	const struct db *db = t->db;
-	struct feed_pos last = {0};
+	struct last_change last = {0};
+	const struct feed_pos *p = &last.pos;
 	uint32_t n = 0;
 
 	(void)store_scan(t->store, key_node(&prefix, 'h', node), SLICE("", 0), keep_last, &last);
-	for (size_t i = 0; last.seq && i < db->acked_count; i++) {
+	for (size_t i = 0; p->seq && i < db->acked_count; i++) {
 		const struct acked *a = &db->acked[i];
 
-		n += feed_pos_seq(a->pos, a->count, &last.stream, last.actor) >= last.seq;
+		n += feed_pos_seq(a->pos, a->count, &p->stream, p->actor) >= p->seq;
 	}
 	return n;
 }

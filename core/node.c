@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define NODE_VERSION 2
-#define TOKENS_MAX 1024
+/** A token is at least a byte of lamport and an actor. */
+#define OPID_BYTES_MIN 9
 
 enum {
 	FLAG_EXEC = 1,
@@ -123,7 +124,7 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	ret->place = opid_read(&r);
 	if (ret->kind == NODE_DIR)
 		ret->born = opid_read(&r);
-	ret->token_count = (size_t)reader_varint_max(&r, TOKENS_MAX);
+	ret->token_count = (size_t)reader_varint_max(&r, reader_left(&r) / OPID_BYTES_MIN);
 	ret->tokens = xcalloc(ret->token_count, sizeof(*ret->tokens));
 	for (size_t i = 0; i < ret->token_count; i++)
 		ret->tokens[i] = opid_read(&r);
@@ -156,11 +157,16 @@ void node_touch(struct node *n, const struct opid *preds, size_t pred_count, str
 	size_t keep = 0;
 
 	for (size_t i = 0; i < n->token_count; i++) {
-		if (!is_among(n->tokens[i], preds, pred_count) && !opid_eq(n->tokens[i], add))
-			n->tokens[keep++] = n->tokens[i];
+		struct opid token = n->tokens[i];
+		bool own = add.lamport && token.actor == add.actor;
+
+		if (own && token.lamport > add.lamport)
+			add.lamport = 0; /* superseded before it came */
+		if (!is_among(token, preds, pred_count) && !(own && token.lamport <= add.lamport))
+			n->tokens[keep++] = token;
 	}
 	n->token_count = keep;
-	if (add.lamport == 0 || n->token_count >= TOKENS_MAX)
+	if (add.lamport == 0)
 		return;
 	size_t at = 0;
 	while (at < keep && opid_cmp(n->tokens[at], add) < 0)

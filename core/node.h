@@ -48,7 +48,10 @@ void node_encode(const struct node *n, struct buf *out);
 int node_decode(const struct id *id, struct slice bytes, struct node *ret);
 
 bool node_is_alive(const struct node *n);
-/** Replaces the tokens in preds; add.lamport 0 = adds none. */
+/**
+ * Replaces the tokens in preds, and what the author of `add` had put before; add.lamport 0 = adds none. An author
+ * has seen its own changes, so there is one token a device at most, and no order of arrival makes a difference.
+ */
 void node_touch(struct node *n, const struct opid *preds, size_t pred_count, struct opid add);
 /** Whether a beats b. */
 bool stamp_beats(struct stamp a, struct stamp b);

@@ -142,6 +142,57 @@ static void test_in_sync_is_small(void)
 	side_destroy(&sides[1]);
 }
 
+static void save(struct side *s, const char *name, const char *text)
+{
+	struct id root = db_root(s->db);
+	struct txn *t = db_begin(s->db);
+	struct id id;
+
+	(void)db_new_id(t, &root, name, NODE_RECORD, 0, &id);
+	assert(db_put_node(t, &id, NODE_RECORD, &root, name) >= 0);
+	assert(db_put_content(t, &id, NULL, SLICE_STR(text)) >= 0);
+	assert(db_commit(t) == 0);
+}
+
+static uint32_t synced_count(struct side *s, const char *name)
+{
+	struct id root = db_root(s->db);
+	struct txn *t = db_begin(s->db);
+	struct id id;
+
+	assert(db_child(t, &root, name, &id) == 0);
+	uint32_t n = db_synced_count(t, &id);
+	db_abort(t);
+	return n;
+}
+
+/* The last change is the one with the highest id, whatever the clocks say. */
+static void test_synced_count_is_of_the_last_change(void)
+{
+	struct side sides[3];
+
+	family(sides, 3, 900001);
+	clock_ms = 2000000;
+	save(&sides[0], "r.txt", "one\n");
+	for (unsigned i = 1; i < 3; i++)
+		(void)talk(&sides[0], &sides[i]);
+	clock_ms = 9000000;
+	save(&sides[0], "r.txt", "one\ntwo\n");
+	(void)talk(&sides[0], &sides[2]);
+	assert(synced_count(&sides[0], "r.txt") == 1);
+	clock_ms = 5000000;
+	for (unsigned i = 0; i < 20; i++)
+		save(&sides[1], "other.txt", i % 2 ? "x\n" : "y\n");
+	save(&sides[1], "r.txt", "zero\none\n");
+	(void)talk(&sides[0], &sides[1]);
+	assert(synced_count(&sides[0], "r.txt") == 1); /* its author has it, the third has not */
+	(void)talk(&sides[0], &sides[2]);
+	assert(synced_count(&sides[0], "r.txt") == 2);
+	clock_ms = 0;
+	for (unsigned i = 0; i < 3; i++)
+		side_destroy(&sides[i]);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : 30;
@@ -153,6 +204,8 @@ int main(int argc, char **argv)
 	digest_init();
 	test_in_sync_is_small();
 	(void)printf("ok in sync is small\n");
+	test_synced_count_is_of_the_last_change();
+	(void)printf("ok the last change counts\n");
 	for (unsigned run = 0; run < runs; run++) {
 		test_random(run);
 	}
