@@ -2,7 +2,7 @@
 #include "cli/tell.h"
 
 #include "core/delta.h"
-#include "core/manifest.h"
+#include "core/db_chunks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,16 +178,16 @@ static size_t count_new(const struct manifest *before, const struct manifest *m)
 }
 
 /* "1.2 GB, 3 chunks new" */
-static void tell_chunks(const struct history_state *from, const struct history_state *to,
-			bool fresh, struct tell *t)
+static void tell_chunks(struct db *db, const struct history_state *from,
+			const struct history_state *to, bool fresh, struct tell *t)
 {
 	struct manifest *before = NULL;
 	struct manifest *m = NULL;
 
 	if (from->chunked)
-		(void)manifest_decode(buf_slice(&from->content), &before);
+		(void)db_manifest_decode(db, buf_slice(&from->content), &before);
 	if (to->chunked)
-		(void)manifest_decode(buf_slice(&to->content), &m);
+		(void)db_manifest_decode(db, buf_slice(&to->content), &m);
 	comma(&t->summary);
 	if (fresh)
 		buf_printf(&t->summary, "created, ");
@@ -275,7 +275,7 @@ static void tell_states(struct db *db, const struct history *h, const struct his
 		tell_content(buf_slice(&from->content), buf_slice(&to->content), first, t);
 	else if (!is_dir && to->alive &&
 		 !slice_eq(buf_slice(&from->content), buf_slice(&to->content)))
-		tell_chunks(from, to, first, t);
+		tell_chunks(db, from, to, first, t);
 	if (!first)
 		tell_name(db, from, to, t);
 	if (from->exec != to->exec && !(first && !to->exec)) {

@@ -452,6 +452,8 @@ static int open_chunks(struct db *db, struct why *why)
 	chunk_keys_init(&db->chunk_keys, db->root_key);
 	int r = packs_open(db->dir, db->store, &db->chunk_keys, &db->packs);
 
+	if (r == 0)
+		db_chunks_init(db);
 	return r < 0 ? why_set(why, r, "cannot open '%s/chunks': %s", db->dir, strerror(-r)) : 0;
 }
 

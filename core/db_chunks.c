@@ -57,19 +57,66 @@ int db_manifest(struct txn *t, const struct id *node, struct manifest **ret)
 		return r;
 	if (!chunked)
 		return -ENODATA;
-	return manifest_decode(buf_slice(&shown), ret) < 0 ? -EIO : 0;
+	return db_manifest_decode(t->db, buf_slice(&shown), ret) < 0 ? -EIO : 0;
+}
+
+int db_manifest_decode(struct db *db, struct slice manifest, struct manifest **ret)
+{
+	return manifest_decode(manifest, &db->parts, ret, NULL);
 }
 
 bool db_chunks_are_here(struct db *db, struct slice manifest)
 {
 	struct manifest *m = NULL;
-	bool all = manifest_decode(manifest, &m) == 0;
 
+	if (db_manifest_decode(db, manifest, &m) < 0)
+		return false;
+	bool all = true;
+	for (size_t i = 0; all && i < m->part_count; i++)
+		all = packs_state(db->packs, &m->parts[i]) == PACKS_INDEXED;
 	for (size_t i = 0; all && i < m->count; i++)
 		all = chunk_id_is_zero(&m->entries[i].id) ||
 		      packs_state(db->packs, &m->entries[i].id) == PACKS_INDEXED;
 	manifest_unref(m);
 	return all;
+}
+
+/* Any lock may be held. */
+static int read_chunk(struct db *db, const struct chunk_id *id, struct buf *ret)
+{
+	int r = packs_read(db->packs, id, ret);
+
+	if (r == -EIO) /* noted: the next flush sees to it */
+		__atomic_store_n(&db->chunks_due, true, __ATOMIC_RELAXED);
+	return r;
+}
+
+static int get_part(void *ctx, const struct chunk_id *id, struct buf *ret)
+{
+	return read_chunk(ctx, id, ret);
+}
+
+static int put_part(void *ctx, struct slice part, struct chunk_id *ret_id)
+{
+	const struct db *db = ctx;
+
+	*ret_id = chunk_id_of(&db->chunk_keys, part);
+	return packs_put(db->packs, ret_id, part);
+}
+
+static void want_damaged(struct db *db)
+{
+	AUTO(free_ptr) struct packs_damage *all = NULL;
+	size_t n = packs_damages(db->packs, &all);
+
+	for (size_t i = 0; i < n; i++)
+		wants_add_repair(&db->wants, &all[i].id, all[i].length);
+}
+
+void db_chunks_init(struct db *db)
+{
+	db->parts = (struct manifest_store){.get = get_part, .put = put_part, .ctx = db};
+	want_damaged(db);
 }
 
 /* The chunk, from the few read last or from its pack. The cache's lock is held. */
@@ -85,7 +132,7 @@ static int read_cached(struct db *db, const struct chunk_id *id, const struct bu
 	}
 	struct cached_chunk *slot = &c->items[c->next++ % countof(c->items)];
 	slot->id = (struct chunk_id){{0}};
-	int r = packs_read(db->packs, id, &slot->bytes);
+	int r = read_chunk(db, id, &slot->bytes);
 	if (r < 0)
 		return r == -ENOENT ? -EIO : r;
 	slot->id = *id;
@@ -128,6 +175,10 @@ int db_chunks_read(struct db *db, const struct manifest *m, uint64_t offset, siz
 		r = read_entry(db, m, e, offset, (size_t)(stop - offset), ret);
 		offset = stop;
 	}
+	if (r < 0 && db_chunks_are_due(db)) {
+		db_lock(db);
+		db_unlock_changed(db); /* somebody flushes, and so asks for it */
+	}
 	return r;
 }
 
@@ -136,7 +187,8 @@ int db_chunks_read(struct db *db, const struct manifest *m, uint64_t offset, siz
 void db_get_missing(struct db *db, struct db_missing *ret)
 {
 	db_lock(db);
-	*ret = (struct db_missing){.file_count = db->wants.count,
+	*ret = (struct db_missing){.file_count = db->wants.count - db->wants.repair_count,
+				   .damaged_count = db->wants.repair_count,
 				   .byte_count = db->wants.missing_bytes,
 				   .bad_count = db->wants.bad_count};
 	mutex_unlock(&db->lock);
@@ -144,15 +196,15 @@ void db_get_missing(struct db *db, struct db_missing *ret)
 
 struct find_manifest {
 	struct opid op;
-	struct manifest *found;
+	struct buf found;
 };
 
 static void match_manifest(void *ctx, struct opid id, struct slice manifest)
 {
 	struct find_manifest *f = ctx;
 
-	if (opid_eq(id, f->op) && !f->found)
-		(void)manifest_decode(manifest, &f->found);
+	if (opid_eq(id, f->op) && !f->found.len)
+		buf_slice_append(&f->found, manifest);
 }
 
 /* The next want whose manifest was not looked at yet; NULL = none. */
@@ -169,12 +221,20 @@ static void read_want(struct txn *t, struct want *want)
 {
 	struct find_manifest f = {.op = want->op};
 	struct txn_node *tn = txn_node(t, &want->node);
+	struct manifest *m = NULL;
+	struct manifest *lacking = NULL;
 	struct doc *doc = NULL;
 
 	if (tn && txn_doc(t, tn, &doc) == 0)
 		doc_manifests(doc, match_manifest, &f);
-	/* Without a value there is nothing to wait for. */
-	want->m = f.found ? f.found : manifest_create(CHUNK_ORDER_MIN);
+	int r = manifest_decode(buf_slice(&f.found), &t->db->parts, &m, &lacking);
+	/* Without a value there is nothing to wait for, nor where a part is not what it should be. */
+	want->partial = r == -ENOENT;
+	want->m = want->partial ? lacking
+		  : r == 0	? wants_list(m)
+				: manifest_create(CHUNK_ORDER_MIN);
+	manifest_unref(m);
+	buf_fini(&f.found);
 }
 
 /* Looks up chunks of what came, a part at a time. true: there is more to look up. */
@@ -190,15 +250,23 @@ static bool scan_some(struct db *db)
 	return more;
 }
 
-/* Shows one node whose chunks are complete; false when there is none. */
+/* Goes on with one want whose chunks are complete; false when there is none. */
 static bool show_one(struct db *db, int *ret)
 {
 	struct txn *t = db_begin(db);
-	const struct want *want = wants_complete(&db->wants);
+	struct want *want = wants_complete(&db->wants);
 
 	if (!want) {
 		db_abort(t);
 		return false;
+	}
+	if (want->repair || want->partial) {
+		if (want->repair)
+			wants_remove(&db->wants, &want->node, want->op);
+		else
+			wants_look_again(&db->wants, want);
+		db_abort(t);
+		return true;
 	}
 	t->remote = true;
 	*ret = txn_end_want(t, want);
@@ -209,32 +277,68 @@ static bool show_one(struct db *db, int *ret)
 	return *ret == 0;
 }
 
-int db_chunks_flush(struct db *db)
+/* What was found damaged since the last time is remembered, and wanted. */
+static int flush_damages(struct db *db)
+{
+	struct txn *t = db_begin(db);
+
+	packs_stage_damages(db->packs, t->store);
+	if (!store_is_dirty(t->store)) {
+		db_abort(t);
+		return 0;
+	}
+	want_damaged(db);
+	return db_commit_changed(t);
+}
+
+static int flush_fresh(struct db *db)
 {
 	struct packs_batch *b = NULL;
+	int r = packs_sync(db->packs, &b);
+
+	if (r < 0 || !b)
+		return r;
+	struct txn *t = db_begin(db);
+	packs_stage(db->packs, b, t->store);
+	r = db_commit_quiet(t);
+	db_lock(db);
+	for (size_t i = 0; r == 0 && i < packs_batch_count(b); i++)
+		wants_settled(&db->wants, packs_batch_id(b, i));
+	packs_settle(db->packs, b, r == 0);
+	mutex_unlock(&db->lock);
+	return r;
+}
+
+/* Shows what is complete. What was parts of manifests so far is chunks then, which are to be asked for. */
+static int show_all(struct db *db)
+{
 	int r = 0;
 
+	do {
+		while (scan_some(db))
+			;
+	} while (show_one(db, &r));
+	return r;
+}
+
+int db_chunks_flush(struct db *db)
+{
 	mutex_lock(&db->flush_lock);
 	__atomic_store_n(&db->chunks_due, false, __ATOMIC_RELAXED);
-	r = packs_sync(db->packs, &b);
-	if (r == 0 && b) {
-		struct txn *t = db_begin(db);
-
-		packs_stage(b, t->store);
-		r = db_commit_quiet(t);
-		db_lock(db);
-		for (size_t i = 0; r == 0 && i < packs_batch_count(b); i++)
-			wants_settled(&db->wants, packs_batch_id(b, i));
-		packs_settle(db->packs, b, r == 0);
-		mutex_unlock(&db->lock);
-	}
+	int r = flush_fresh(db);
+	if (r == 0)
+		r = flush_damages(db);
 	db_lock(db);
 	bool wanted = db->wants.count > 0;
+	uint64_t serial = db->wants.serial;
 	mutex_unlock(&db->lock);
-	while (r == 0 && wanted && scan_some(db))
-		;
-	while (r == 0 && wanted && show_one(db, &r))
-		;
+	if (r == 0 && wanted)
+		r = show_all(db);
+	db_lock(db);
+	if (db->wants.serial != serial)
+		db_unlock_changed(db); /* there is more to ask for */
+	else
+		mutex_unlock(&db->lock);
 	mutex_unlock(&db->flush_lock);
 	return r;
 }
@@ -315,7 +419,7 @@ int db_chunks_arrived(struct db *db, const struct chunk_id *id, struct slice sea
 int db_chunks_send(struct db *db, const struct chunk_id *id, struct buf *out)
 {
 	AUTO(buf_fini) struct buf bytes = {0};
-	int r = packs_read(db->packs, id, &bytes);
+	int r = read_chunk(db, id, &bytes);
 
 	if (r == 0)
 		chunk_seal(&db->chunk_keys, id, buf_slice(&bytes), out);

@@ -33,6 +33,8 @@ int db_old_shown(struct txn *t, const struct id *node, struct buf *ret, bool *re
  */
 int db_put_chunks(struct txn *t, const struct id *node, const struct doc *base,
 		  struct slice manifest);
+/** manifest_decode(), with the parts that are here. -ENOENT: some are not. -EBADMSG. With or without the lock. */
+int db_manifest_decode(struct db *db, struct slice manifest, struct manifest **ret);
 /**
  * Whether all chunks of a manifest are here. Those of what a node shows are; those of an old version may never have
  * been fetched, for something newer had replaced it already. Without the lock.
@@ -47,13 +49,16 @@ int db_chunks_read(struct db *db, const struct manifest *m, uint64_t offset, siz
 struct db_missing {
 	uint64_t file_count; /**< values, shown or lost, that lack chunks here */
 	uint64_t byte_count; /**< as far as known */
-	uint64_t bad_count;  /**< chunks received that were not what they said, since the start */
+	uint64_t damaged_count; /**< chunks that this disk gives back wrong, and no device has sent again yet */
+	uint64_t bad_count; /**< chunks received that were not what they said, since the start */
 };
 
 /** What has arrived or was imported is made durable at the latest when it is that much. */
 #define DB_CHUNKS_FLUSH_BYTES (64u << 20)
 
 void db_get_missing(struct db *db, struct db_missing *ret);
+/** How manifests find their parts, and damage is noted. To be called once packs are open. */
+void db_chunks_init(struct db *db);
 /** Makes what has arrived durable, and shows what is complete with it. Waits for the disk. */
 int db_chunks_flush(struct db *db);
 /** Whether somebody should call db_chunks_flush() or db_sync() now rather than in a second. */

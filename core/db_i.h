@@ -67,6 +67,7 @@ struct db {
 	int lock_fd;
 	struct chunk_keys chunk_keys;
 	struct packs *packs;
+	struct manifest_store parts; /**< of manifests: in packs */
 	struct chunk_cache chunk_cache;
 	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */
 

@@ -128,9 +128,10 @@ int import_finish(struct import *i, struct buf *ret_manifest)
 	int r = cut(i, true);
 
 	if (r == 0)
+		r = manifest_seal(i->m, &i->db->parts);
+	if (r == 0)
 		r = db_chunks_flush(i->db);
-	if (r < 0)
-		return r;
-	manifest_encode(i->m, ret_manifest);
-	return ret_manifest->len > MANIFEST_BYTES_MAX ? -EFBIG : 0;
+	if (r == 0)
+		manifest_encode(i->m, ret_manifest);
+	return r;
 }

@@ -1,22 +1,36 @@
 /*
- * Manifests: the chunks that a file is made of, in order. Plain data; nothing here touches a disk.
+ * Manifests: the chunks that a file is made of, in order. Nothing here touches a disk.
  *
- *   u8 version = 1
+ *   u8 version = 2
  *   u8 order               log2 of the average chunk (core/chunk.h)
  *   varint size            of the file
- *   entries, to the end:   varint length << 1 | is_hole, then 24 bytes id unless it is a hole
+ *   u8 level, entries      as in a part
  *
- * A hole reads as zeros and is no chunk. Lengths add up to the size; a chunk has 1 to CHUNK_BYTES_MAX bytes; two
- * holes are never next to each other. So a file has one manifest for each way of cutting it.
+ * A long list is a tree: it is cut into parts, which are kept and travel as chunks, and what is left is the list of the
+ * parts, which may be cut again. So a small change in a large file is one new part on each level. The cuts depend on
+ * the entries alone (ids are digests, and one in some 64 ends a part), so an entry put in front moves one cut.
+ *
+ *   u8 level               0: the entries are pieces of the file; n + 1: parts whose level is n
+ *   entries, to the end    varint length << 1 | is_hole, then 24 bytes id unless it is a hole
+ *
+ * A hole reads as zeros and is no chunk; it is on level 0. An entry's length is how much of the file it stands for.
+ * Lengths add up to the size; a chunk has 1 to CHUNK_BYTES_MAX bytes; two holes are never next to each other. So a file
+ * has one manifest for each way of cutting it.
  */
 #ifndef BLAZE_CORE_MANIFEST_H
 #define BLAZE_CORE_MANIFEST_H
 
 #include "core/chunk.h"
 
-/** The largest file that travels: its manifest is some 30 MiB. */
+/** The largest file that travels. */
 #define MANIFEST_FILE_BYTES_MAX (1ull << 40)
-#define MANIFEST_BYTES_MAX (64u << 20)
+/** Pieces of a file. */
+#define MANIFEST_ENTRIES_MAX (1u << 22)
+#define MANIFEST_LEVELS_MAX 4
+/** Of a manifest or a part. */
+#define MANIFEST_PART_BYTES_MAX (64u << 10)
+/** About how long a part is, for who counts what is still to come. */
+#define MANIFEST_PART_BYTES 2048
 
 struct manifest_entry {
 	struct chunk_id id; /**< zero: a hole */
@@ -30,7 +44,10 @@ struct manifest {
 	struct manifest_entry *entries;
 	size_t count;
 	size_t cap;
-	unsigned refs; /**< atomic */
+	struct chunk_id *parts; /**< of the tree, on all levels */
+	size_t part_count;
+	struct buf root; /**< as it is stored; empty until it was sealed */
+	unsigned refs;	 /**< atomic */
 };
 
 struct manifest *manifest_create(unsigned order);
@@ -44,9 +61,26 @@ uint64_t manifest_length(const struct manifest *m, size_t entry);
 /** The entry that this offset (below size) lies in. */
 size_t manifest_find(const struct manifest *m, uint64_t offset);
 
+/** Where parts are kept. */
+struct manifest_store {
+	/** Clears ret first. < 0: it is not here, or damaged. */
+	int (*get)(void *ctx, const struct chunk_id *id, struct buf *ret);
+	/** Keeps a part. < 0: it cannot. */
+	int (*put)(void *ctx, struct slice part, struct chunk_id *ret_id);
+	void *ctx;
+};
+
+/** Nothing will be added: cuts it into parts, which it puts. -EFBIG: too long a list. */
+int manifest_seal(struct manifest *m, const struct manifest_store *s);
+/** Appends a sealed one, without its parts. */
 void manifest_encode(const struct manifest *m, struct buf *out);
-/** -EBADMSG when malformed. */
-int manifest_decode(struct slice bytes, struct manifest **ret);
+/**
+ * The inverse, with its parts. -EBADMSG when malformed. -ENOENT when parts could not be got: then *ret_lacking, unless it is
+ * NULL, is a list whose entries are those, as far as they are known.
+ */
+int manifest_decode(struct slice bytes, const struct manifest_store *s, struct manifest **ret,
+		    struct manifest **ret_lacking);
+/** Whether this is a manifest, its parts aside. */
 bool manifest_is_sound(struct slice bytes);
 /** The size of the file, of a sound manifest. */
 uint64_t manifest_size(struct slice bytes);

@@ -13,6 +13,11 @@
 
 #define RECORD_HEAD_BYTES (4 + CHUNK_ID_BYTES)
 #define MARK_KEY "Kp"
+#define DAMAGE_KEY "Kr"
+/** Chunks that are remembered as damaged; what is beyond is noticed when it is read again. */
+#define DAMAGES_MAX 65536
+/** Chunks found damaged at the same time that are logged one by one. */
+#define DAMAGES_TOLD 20
 
 /** Where a chunk's bytes are. */
 struct place {
@@ -47,6 +52,10 @@ struct packs {
 	uint64_t fresh_bytes;
 	uint32_t *slots; /* hash of fresh: index + 1; a power of two, at most half full */
 	size_t slot_count;
+	struct packs_damage *damages; /* in the order they were found */
+	size_t damage_count;	      /* atomic, to be read without the lock when it is 0 */
+	size_t damage_cap;
+	size_t damage_staged; /* those before are in the store */
 };
 
 struct packs_batch {
@@ -106,6 +115,83 @@ static bool find_fresh(struct packs *p, const struct chunk_id *id, struct place 
 	return i != 0;
 }
 
+/* ---- damage -------------------------------------------------------------------------------------- */
+
+static size_t find_damage_locked(const struct packs *p, const struct chunk_id *id)
+{
+	size_t i = 0;
+
+	while (i < p->damage_count && !chunk_id_eq(&p->damages[i].id, id))
+		i++;
+	return i;
+}
+
+static bool is_damaged(struct packs *p, const struct chunk_id *id)
+{
+	if (__atomic_load_n(&p->damage_count, __ATOMIC_RELAXED) == 0)
+		return false;
+	mutex_lock(&p->lock);
+	bool found = find_damage_locked(p, id) < p->damage_count;
+	mutex_unlock(&p->lock);
+	return found;
+}
+
+/* How many are known then; 0 = it was already. */
+static size_t note_damage(struct packs *p, const struct chunk_id *id, uint64_t length)
+{
+	mutex_lock(&p->lock);
+	bool fresh = find_damage_locked(p, id) == p->damage_count && p->damage_count < DAMAGES_MAX;
+	if (fresh && p->damage_count == p->damage_cap) {
+		p->damage_cap = p->damage_cap ? p->damage_cap * 2 : 8;
+		p->damages = xreallocarray(p->damages, p->damage_cap, sizeof(*p->damages));
+	}
+	if (fresh) {
+		p->damages[p->damage_count] = (struct packs_damage){.id = *id, .length = length};
+		__atomic_store_n(&p->damage_count, p->damage_count + 1, __ATOMIC_RELAXED);
+	}
+	size_t known = fresh ? p->damage_count : 0;
+	mutex_unlock(&p->lock);
+	return known;
+}
+
+static void forget_damage_locked(struct packs *p, const struct chunk_id *id)
+{
+	size_t i = find_damage_locked(p, id);
+
+	if (i == p->damage_count)
+		return;
+	memmove(&p->damages[i], &p->damages[i + 1], (p->damage_count - i - 1) * sizeof(*p->damages));
+	__atomic_store_n(&p->damage_count, p->damage_count - 1, __ATOMIC_RELAXED);
+	p->damage_staged -= i < p->damage_staged;
+}
+
+size_t packs_damages(struct packs *p, struct packs_damage **ret)
+{
+	mutex_lock(&p->lock);
+	size_t n = p->damage_count;
+	*ret = xmemdup(p->damages, n * sizeof(**ret));
+	mutex_unlock(&p->lock);
+	return n;
+}
+
+static struct slice damage_key(struct buf *key, const struct chunk_id *id)
+{
+	buf_clear(key);
+	buf_append(key, DAMAGE_KEY, 2);
+	buf_append(key, id->b, sizeof(id->b));
+	return buf_slice(key);
+}
+
+void packs_stage_damages(struct packs *p, struct store_txn *t)
+{
+	AUTO(buf_fini) struct buf key = {0};
+
+	mutex_lock(&p->lock);
+	for (; p->damage_staged < p->damage_count; p->damage_staged++)
+		store_put(t, damage_key(&key, &p->damages[p->damage_staged].id), SLICE("", 0));
+	mutex_unlock(&p->lock);
+}
+
 /* ---- the index ----------------------------------------------------------------------------------- */
 
 static struct slice key_of(struct buf *key, const struct chunk_id *id)
@@ -139,7 +225,7 @@ enum packs_state packs_state(struct packs *p, const struct chunk_id *id)
 	AUTO(buf_fini) struct buf value = {0};
 	struct place at;
 
-	if (store_read(p->store, key_of(&key, id), &value) == 0)
+	if (!is_damaged(p, id) && store_read(p->store, key_of(&key, id), &value) == 0)
 		return PACKS_INDEXED;
 	return find_fresh(p, id, &at) ? PACKS_FRESH : PACKS_NONE;
 }
@@ -181,15 +267,19 @@ int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret)
 	int r = find(p, id, &at);
 
 	buf_clear(ret);
-	if (r == 0)
-		r = read_place(p, &at, ret);
 	if (r < 0)
 		return r;
-	struct chunk_id is = chunk_id_of(p->keys, buf_slice(ret));
+	r = read_place(p, &at, ret);
+	struct chunk_id is = r == 0 ? chunk_id_of(p->keys, buf_slice(ret)) : (struct chunk_id){{0}};
 	if (chunk_id_eq(&is, id))
 		return 0;
-	log_err("a chunk in '%s/%08llx' is damaged", p->dir, (unsigned long long)at.pack);
 	buf_clear(ret);
+	size_t known = note_damage(p, id, at.length);
+	if (known && known <= DAMAGES_TOLD)
+		log_err("a chunk in '%s/%08llx' is damaged: %s at byte %llu%s", p->dir,
+			(unsigned long long)at.pack, r < 0 ? strerror(-r) : "wrong content",
+			(unsigned long long)at.offset,
+			known < DAMAGES_TOLD ? "" : "; more such chunks are not told of");
 	return -EIO;
 }
 
@@ -312,7 +402,7 @@ int packs_sync(struct packs *p, struct packs_batch **ret)
 	return 0;
 }
 
-void packs_stage(const struct packs_batch *b, struct store_txn *t)
+void packs_stage(struct packs *p, const struct packs_batch *b, struct store_txn *t)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
@@ -323,6 +413,8 @@ void packs_stage(const struct packs_batch *b, struct store_txn *t)
 		buf_varint(&value, b->items[i].at.offset);
 		buf_varint(&value, b->items[i].at.length);
 		store_put(t, key_of(&key, &b->items[i].id), buf_slice(&value));
+		if (is_damaged(p, &b->items[i].id))
+			store_delete(t, damage_key(&key, &b->items[i].id));
 	}
 	buf_clear(&value);
 	buf_varint(&value, b->end.pack);
@@ -337,8 +429,10 @@ void packs_settle(struct packs *p, struct packs_batch *b, bool written)
 		assert(p->fresh_count >= b->count);
 		p->fresh_count -= b->count;
 		memmove(p->fresh, p->fresh + b->count, p->fresh_count * sizeof(*p->fresh));
-		for (size_t i = 0; i < b->count; i++)
+		for (size_t i = 0; i < b->count; i++) {
 			p->fresh_bytes -= b->items[i].at.length;
+			forget_damage_locked(p, &b->items[i].id);
+		}
 		index_fresh(p, p->slot_count);
 		p->mark = b->end;
 	}
@@ -427,6 +521,31 @@ static int recover(struct packs *p)
 	return r;
 }
 
+static bool load_damage(void *ctx, struct slice key, struct slice value)
+{
+	struct packs *p = ctx;
+	struct reader k = reader_init(key);
+	struct chunk_id id;
+	struct place at;
+
+	(void)value;
+	(void)reader_take(&k, 2);
+	reader_copy(&k, id.b, sizeof(id.b));
+	if (reader_finish(&k) == 0 && find(p, &id, &at) == 0)
+		(void)note_damage(p, &id, at.length);
+	return true;
+}
+
+static int load_damages(struct packs *p)
+{
+	struct store_txn *t = store_begin(p->store);
+	int r = store_scan(t, SLICE_STR(DAMAGE_KEY), SLICE("", 0), load_damage, p);
+
+	store_abort(t);
+	p->damage_staged = p->damage_count;
+	return r;
+}
+
 int packs_open(const char *dir, struct store *store, const struct chunk_keys *keys,
 	       struct packs **ret)
 {
@@ -439,6 +558,8 @@ int packs_open(const char *dir, struct store *store, const struct chunk_keys *ke
 	random_bytes(&p->salt, sizeof(p->salt));
 	mutex_init(&p->lock);
 	int r = mkdir(p->dir, 0700) != 0 && errno != EEXIST ? -errno : recover(p);
+	if (r == 0)
+		r = load_damages(p);
 	if (r < 0) {
 		packs_close(p);
 		return r;
@@ -455,6 +576,7 @@ void packs_close(struct packs *p)
 	mutex_fini(&p->lock);
 	free(p->fresh);
 	free(p->slots);
+	free(p->damages);
 	free(p->dir);
 	free(p);
 }

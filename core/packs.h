@@ -7,10 +7,15 @@
  * Store keys:
  *   k id24    varint pack, offset of the chunk's bytes, length
  *   Kp        varint pack, offset: all before is in the index, or superfluous
+ *   Kr id24   empty: the chunk was found damaged
  *
  * What the index names is whole: a chunk enters it after its pack was flushed to stable storage (packs_sync()). Until
  * then it is known in memory, and readable. After a crash, what was appended behind the mark is read again, kept as
  * far as each record is what its id says, and the rest is cut off. So nothing that had arrived is fetched again.
+ *
+ * A chunk that does not read as what its id says is damaged: it counts as not here, so that it is put again when it
+ * comes from a peer or is saved once more, and takes the place of the damaged one in the index. Until then the index
+ * keeps the old place, because a disk that cannot be read now may be readable later.
  *
  * Threads: any, but for the three steps of a flush, which the caller serialises.
  */
@@ -39,8 +44,18 @@ enum packs_state {
 };
 enum packs_state packs_state(struct packs *p, const struct chunk_id *id);
 bool packs_has(struct packs *p, const struct chunk_id *id);
-/** Clears ret first. -ENOENT; -EIO: it is not any more what it was. */
+/** Clears ret first. -ENOENT; -EIO: it is not any more what it was, which is logged, and noted as damage. */
 int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret);
+
+struct packs_damage {
+	struct chunk_id id;
+	uint64_t length;
+};
+
+/** The chunks known to be damaged. Returns the count; *ret is the caller's to free. */
+size_t packs_damages(struct packs *p, struct packs_damage **ret);
+/** Stages that they are damaged, for the next start. */
+void packs_stage_damages(struct packs *p, struct store_txn *t);
 /** Bytes put and not yet in the index. */
 uint64_t packs_fresh_bytes(struct packs *p);
 
@@ -49,7 +64,7 @@ struct packs_batch;
 /** Step one, which waits for the disk: what was put until now is durable. *ret NULL: there is nothing. */
 int packs_sync(struct packs *p, struct packs_batch **ret);
 /** Step two: stages its place in the index. */
-void packs_stage(const struct packs_batch *b, struct store_txn *t);
+void packs_stage(struct packs *p, const struct packs_batch *b, struct store_txn *t);
 /** Step three, after the transaction: written or not. Frees the batch. */
 void packs_settle(struct packs *p, struct packs_batch *b, bool written);
 

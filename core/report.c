@@ -421,6 +421,14 @@ static void put_problems(const struct facts *f, struct buf *out)
 	}
 	if (f->problem_count == PROBLEMS_LISTED_MAX)
 		buf_printf(out, "  … and any further ones\n");
+	uint64_t damaged = f->missing.damaged_count;
+	if (damaged)
+		buf_printf(out,
+			   "  %" PRIu64
+			   " chunk%s of large files %s damaged on this disk, and fetched "
+			   "again from a device that has %s\n",
+			   damaged, plural(damaged), damaged == 1 ? "is" : "are",
+			   damaged == 1 ? "it" : "them");
 }
 
 static void count_hold(void *ctx, const struct hold *h)
@@ -621,7 +629,8 @@ int report_attention(const struct report_source *src)
 
 	gather(src, &f);
 	hold_list(src->db, count_hold, &holds);
-	return holds || f.not_json_count || f.conflict_count || f.stats.conflict_count || f.unsent
+	return holds || f.missing.damaged_count || f.not_json_count || f.conflict_count ||
+			       f.stats.conflict_count || f.unsent
 		       ? 3
 		       : 0;
 }
@@ -721,6 +730,7 @@ void report_json(const struct report_source *src, struct buf *out)
 	put_json_number(out, "files", f.missing.file_count);
 	put_json_number(out, "bytes", f.missing.byte_count);
 	put_json_number(out, "forged", f.missing.bad_count);
+	put_json_number(out, "damaged", f.missing.damaged_count);
 	close_json(out, '}');
 	buf_printf(out, ",");
 	buf_printf(out, "\"peers\":[");

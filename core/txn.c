@@ -522,5 +522,9 @@ void db_abort(struct txn *t)
 
 	txn_fini(t);
 	free(t);
-	mutex_unlock(&db->lock);
+	if (__atomic_load_n(&db->chunks_due,
+			    __ATOMIC_RELAXED)) /* it met damage: somebody should see to it */
+		db_unlock_changed(db);
+	else
+		mutex_unlock(&db->lock);
 }

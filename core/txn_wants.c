@@ -58,7 +58,7 @@ static void try_whole(struct txn *t, struct txn_node *tn)
 void txn_apply_doc(struct txn *t, struct txn_node *tn, const struct op *op, struct stamp stamp)
 {
 	bool missing = op->kind == OP_CHUNKS && t->remote && manifest_is_sound(op->value) &&
-		       !wants_have_all(t->db->packs, op->value);
+		       !wants_have_all(t->db->packs, &t->db->parts, op->value);
 
 	if (missing) {
 		const struct want want = {
@@ -84,7 +84,7 @@ static void want_missing(void *ctx, struct opid id, struct slice manifest)
 	/* Its change's number is not known here: nothing of that author's is acknowledged before. */
 	const struct want want = {.node = i->tn->n.id, .op = id, .stream = i->tn->n.stream, .seq = 1};
 
-	if (!wants_have_all(i->t->db->packs, manifest))
+	if (!wants_have_all(i->t->db->packs, &i->t->db->parts, manifest))
 		set(i->t, &want, false);
 }
 

@@ -127,8 +127,26 @@ void wants_add(struct wants *w, const struct want *like)
 	struct want *want = &w->items[w->count++];
 	*want = *like;
 	want->m = NULL;
+	want->repair = want->partial = false;
 	want->scanned = want->first = want->ask = 0;
 	want->serial = ++w->serial;
+}
+
+void wants_add_repair(struct wants *w, const struct chunk_id *id, uint64_t length)
+{
+	struct reader r = reader_init(SLICE(id->b, sizeof(id->b)));
+	struct want like = {.seq = UINT64_MAX}; /* of no feed */
+
+	like.op.lamport = reader_be64(&r);
+	like.op.actor = reader_be64(&r);
+	if (wants_find(w, &like.node, like.op))
+		return;
+	wants_add(w, &like);
+	struct want *want = &w->items[w->count - 1];
+	want->repair = true;
+	want->m = manifest_create(CHUNK_ORDER_MIN);
+	manifest_add(want->m, id, length);
+	w->repair_count++;
 }
 
 struct want *wants_find(const struct wants *w, const struct id *node, struct opid op)
@@ -140,19 +158,33 @@ struct want *wants_find(const struct wants *w, const struct id *node, struct opi
 	return NULL;
 }
 
-void wants_remove(struct wants *w, const struct id *node, struct opid op)
+static void forget_list(struct wants *w, struct want *want)
 {
-	struct want *want = wants_find(w, node, op);
-
-	if (!want)
-		return;
 	for (size_t i = want->first; want->m && i < want->scanned; i++) {
 		struct missing **at = find(w, &want->m->entries[i].id);
 
 		if (*at && --(*at)->refs == 0)
 			drop(w, at);
 	}
-	manifest_unref(want->m);
+	manifest_unref(STEAL(want->m));
+}
+
+void wants_look_again(struct wants *w, struct want *want)
+{
+	forget_list(w, want);
+	want->partial = false;
+	want->scanned = want->first = want->ask = 0;
+	want->serial = ++w->serial; /* who lacked the parts may have the chunks */
+}
+
+void wants_remove(struct wants *w, const struct id *node, struct opid op)
+{
+	struct want *want = wants_find(w, node, op);
+
+	if (!want)
+		return;
+	forget_list(w, want);
+	w->repair_count -= want->repair;
 	*want = w->items[--w->count];
 }
 
@@ -182,19 +214,42 @@ uint64_t wants_limit(const struct wants *w, const struct id *stream, uint64_t ac
 
 /* ---- looking up ---------------------------------------------------------------------------------- */
 
-bool wants_have_all(struct packs *p, struct slice manifest)
+static bool is_here(struct packs *p, const struct chunk_id *ids, size_t count)
+{
+	bool all = true;
+
+	for (size_t i = 0; all && i < count; i++)
+		all = packs_state(p, &ids[i]) == PACKS_INDEXED;
+	return all;
+}
+
+bool wants_have_all(struct packs *p, const struct manifest_store *parts, struct slice manifest)
 {
 	struct manifest *m = NULL;
 
-	if (manifest.len > SMALL_MANIFEST_CHUNKS * (CHUNK_ID_BYTES + 4) ||
-	    manifest_decode(manifest, &m) < 0)
+	/* The second byte is the order: that many chunks there are, about. */
+	if (manifest_size(manifest) >> manifest.data[1] > SMALL_MANIFEST_CHUNKS ||
+	    manifest_decode(manifest, parts, &m, NULL) < 0)
 		return false;
-	bool all = true;
+	bool all = is_here(p, m->parts, m->part_count);
 	for (size_t i = 0; all && i < m->count; i++)
-		all = chunk_id_is_zero(&m->entries[i].id) ||
-		      packs_state(p, &m->entries[i].id) == PACKS_INDEXED;
+		all = chunk_id_is_zero(&m->entries[i].id) || is_here(p, &m->entries[i].id, 1);
 	manifest_unref(m);
 	return all;
+}
+
+struct manifest *wants_list(struct manifest *m)
+{
+	if (m->part_count == 0)
+		return manifest_ref(m);
+	struct manifest *list = manifest_create(m->order);
+	for (size_t i = 0; i < m->part_count; i++)
+		manifest_add(list, &m->parts[i], MANIFEST_PART_BYTES);
+	for (size_t i = 0; i < m->count; i++) {
+		if (!chunk_id_is_zero(&m->entries[i].id))
+			manifest_add(list, &m->entries[i].id, manifest_length(m, i));
+	}
+	return list;
 }
 
 static void scan_one(struct wants *w, struct packs *p, struct want *want, size_t *left)

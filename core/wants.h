@@ -14,6 +14,8 @@
  *   Kw node16 lamport8 actor8   16 bytes stream, varint seq: a want
  *   Ks node16                   the state that is shown meanwhile, as under 's'
  *
+ * A chunk found damaged (packs_damages()) is a want of its own, of no node, so that it is fetched again.
+ *
  * In memory, a want's chunks are looked up step by step (wants_scan()), so that a manifest of thousands of chunks
  * stops nobody. What is not in the index of the packs is in one table of missing chunks, for all wants.
  */
@@ -28,11 +30,14 @@ struct want {
 	struct id node;
 	struct opid op;
 	struct id stream;
-	uint64_t seq;	    /**< of the change, in op.actor's feed */
-	struct manifest *m; /**< NULL until it was looked at */
-	size_t scanned;	    /**< entries before are here or in the table */
-	size_t first;	    /**< entries before are here */
-	size_t ask;	    /**< entries before are here or were asked for */
+	uint64_t seq; /**< of the change, in op.actor's feed */
+	bool repair;  /**< of a damaged chunk, which is the only one in m */
+	/** What has to be here: parts of the manifest, and chunks; NULL until it was looked at */
+	struct manifest *m;
+	bool partial;	/**< m is no more than the parts known to lack: to be looked at again */
+	size_t scanned; /**< entries before are here or in the table */
+	size_t first;	/**< entries before are here */
+	size_t ask;	/**< entries before are here or were asked for */
 	uint64_t serial;
 };
 
@@ -49,11 +54,16 @@ struct wants {
 	uint64_t missing_bytes; /**< not arrived */
 	uint64_t salt;
 	uint64_t bad_count; /**< chunks received that were not what they said */
+	size_t repair_count;
 };
 
 void wants_fini(struct wants *w);
 /** Adds one; its manifest is looked at later. A copy of *like. */
 void wants_add(struct wants *w, const struct want *like);
+/** Fetches a damaged chunk again, if that is not wanted yet. */
+void wants_add_repair(struct wants *w, const struct chunk_id *id, uint64_t length);
+/** All parts it lacked are here: its manifest is to be looked at again. */
+void wants_look_again(struct wants *w, struct want *want);
 /** NULL if there is none. */
 struct want *wants_find(const struct wants *w, const struct id *node, struct opid op);
 void wants_remove(struct wants *w, const struct id *node, struct opid op);
@@ -61,7 +71,9 @@ void wants_remove(struct wants *w, const struct id *node, struct opid op);
 uint64_t wants_limit(const struct wants *w, const struct id *stream, uint64_t actor, uint64_t seq);
 
 /** Whether all chunks of a manifest are here for good; false when that takes too long to find out. */
-bool wants_have_all(struct packs *p, struct slice manifest);
+bool wants_have_all(struct packs *p, const struct manifest_store *parts, struct slice manifest);
+/** What is wanted of a manifest: its parts and its chunks. */
+struct manifest *wants_list(struct manifest *m);
 /** Looks up at most `max` entries of wants whose manifest is known. true: there are more to look up. */
 bool wants_scan(struct wants *w, struct packs *p, size_t max);
 /** The first want all of whose chunks are here, or NULL. */

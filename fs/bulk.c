@@ -201,7 +201,7 @@ void bulk_encode(const struct inode *i, struct buf *out)
 	manifest_encode(b->like, out);
 }
 
-int bulk_decode(struct inode *i, struct slice stored)
+int bulk_decode(struct vfs *v, struct inode *i, struct slice stored)
 {
 	struct reader r = reader_init(stored);
 	uint64_t count = reader_varint_max(&r, RANGES_MAX);
@@ -212,7 +212,7 @@ int bulk_decode(struct inode *i, struct slice stored)
 		ranges[k].from = reader_varint(&r);
 		ranges[k].to = reader_varint(&r);
 	}
-	int e = r.bad ? -EIO : manifest_decode(reader_take(&r, reader_left(&r)), &m);
+	int e = r.bad ? -EIO : db_manifest_decode(v->db, reader_take(&r, reader_left(&r)), &m);
 	if (e < 0) {
 		free(ranges);
 		return -EIO;

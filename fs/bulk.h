@@ -54,7 +54,7 @@ void bulk_fini(struct inode *i);
 
 /** What is stored with a partial file. */
 void bulk_encode(const struct inode *i, struct buf *out);
-int bulk_decode(struct inode *i, struct slice stored);
+int bulk_decode(struct vfs *v, struct inode *i, struct slice stored);
 
 /** Content that is in a file, as it is at one moment. */
 struct bulk_view {

@@ -250,10 +250,10 @@ int bytes_sync(struct vfs *v, struct backing *b)
 /* ---- content ------------------------------------------------------------------------------------ */
 
 /* inode.data has been read, with this result; it may be a manifest. */
-static int loaded(struct inode *i, int r, bool chunked)
+static int loaded(struct vfs *v, struct inode *i, int r, bool chunked)
 {
 	if (r == 0 && chunked) {
-		r = manifest_decode(buf_slice(&i->data), &i->chunks) < 0 ? -EIO : 0;
+		r = db_manifest_decode(v->db, buf_slice(&i->data), &i->chunks) < 0 ? -EIO : 0;
 		buf_fini(&i->data);
 	} else if (r == -ENOENT) { /* nothing was ever written into it */
 		buf_clear(&i->data);
@@ -273,7 +273,7 @@ static int load_file(struct vfs *v, struct txn *t, struct inode *i)
 	if (r < 0 || !i->own_chunks || i->file != i->stored_file || bulk_is_partial(i))
 		return r;
 	r = store_get(db_store(t), ns_key(&key, 'b', i->ino), &stored);
-	return r < 0 ? r : bulk_decode(i, buf_slice(&stored));
+	return r < 0 ? r : bulk_decode(v, i, buf_slice(&stored));
 }
 
 int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
@@ -292,15 +292,15 @@ int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
 		r = db_shown(t, &i->node, &i->data, &chunked);
 	else
 		buf_clear(&i->data);
-	return loaded(i, r, chunked);
+	return loaded(v, i, r, chunked);
 }
 
-int bytes_load_old(struct txn *t, struct inode *i)
+int bytes_load_old(struct vfs *v, struct txn *t, struct inode *i)
 {
 	bool chunked = false;
 	int r = db_old_shown(t, &i->node, &i->data, &chunked);
 
-	return loaded(i, r, chunked);
+	return loaded(v, i, r, chunked);
 }
 
 /* Stages that nothing is stored for the inode any more but what it keeps. */
@@ -423,12 +423,12 @@ static void keep_file(struct vfs *v, struct txn *t, struct inode *i, const struc
 
 	give_up(v, t, i, i->file);
 	i->backing->unsafe = i->backing->fresh = true;
-	if (manifest_decode(buf_slice(&now->bytes), &m) == 0)
+	if (db_manifest_decode(v->db, buf_slice(&now->bytes), &m) == 0)
 		bulk_is_like(i, m, bulk_is_partial(i));
 	manifest_unref(m);
 }
 
-static void take_rendering(struct inode *i, struct rendering *now)
+static void take_rendering(struct vfs *v, struct inode *i, struct rendering *now)
 {
 	bool was_file = i->file;
 
@@ -441,7 +441,7 @@ static void take_rendering(struct inode *i, struct rendering *now)
 		return; /* large: is read from the record when somebody asks for it */
 	i->data = now->bytes;
 	now->bytes = (struct buf){0};
-	(void)loaded(i, 0, now->chunked);
+	(void)loaded(v, i, 0, now->chunked);
 }
 
 void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged)
@@ -453,7 +453,7 @@ void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rende
 		give_up(v, t, i, 0);
 		if (i->file && i->file != i->stored_file)
 			doom(v, i, i->file); /* not at once: bytes_undo() may need it */
-		take_rendering(i, merged);
+		take_rendering(v, i, merged);
 	}
 	i->own_bytes = i->own_chunks = false;
 	i->stored_file = 0;

@@ -40,7 +40,7 @@ int bytes_whole(struct vfs *v, struct txn *t, struct inode *i, struct buf *room,
 /** The record has taken the content over, and made this of it (*merged is the inode's then). */
 void bytes_published(struct vfs *v, struct txn *t, struct inode *i, struct rendering *merged);
 /** Loads what the node showed before this transaction. */
-int bytes_load_old(struct txn *t, struct inode *i);
+int bytes_load_old(struct vfs *v, struct txn *t, struct inode *i);
 /** From memory to a new file. */
 int bytes_spill(struct vfs *v, struct txn *t, struct inode *i);
 /** Content that was in chunks, or in a partial file, is in this one from now on, which is taken over. */

@@ -182,7 +182,7 @@ static int settle_content(struct vfs *v, struct txn *t, struct inode *i)
 		return 0;
 	/* A change from elsewhere may be on its way into the record: the file keeps what it had. */
 	if (!loaded && txn_is_remote(t)) {
-		r = bytes_load_old(t, i);
+		r = bytes_load_old(v, t, i);
 	}
 	if (r == 0)
 		r = bytes_load(v, t, i);

@@ -26,7 +26,7 @@ bool shown_hold(struct vfs *v, struct txn *t, struct inode *i, uint64_t new_size
 		return true;
 	if (i->opens == 0 || now > i->reader_ms + YOUNG_MS || (i->size == 0 && new_size == 0))
 		return false;
-	if (!i->file && !i->loaded && bytes_load_old(t, i) < 0)
+	if (!i->file && !i->loaded && bytes_load_old(v, t, i) < 0)
 		return false;
 	i->held_ms = now;
 	i->held_epoch = v->epoch - 1; /* bases_keep() has counted the change already */

@@ -279,6 +279,7 @@ int special_conflicts_get(struct special_conflicts *c, uint64_t number, struct s
 }
 
 struct wanted {
+	struct db *db;
 	struct opid op;
 	struct buf *out;
 	struct manifest *chunks;
@@ -294,14 +295,14 @@ static void take_value(void *ctx, const struct db_loser *l)
 	w->found = true;
 	if (!l->chunked)
 		buf_slice_append(w->out, l->value);
-	else if (manifest_decode(l->value, &w->chunks) < 0)
+	else if (db_manifest_decode(w->db, l->value, &w->chunks) < 0)
 		w->found = false;
 }
 
 int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct buf *out,
 			   struct manifest **ret_chunks)
 {
-	struct wanted w = {.out = out};
+	struct wanted w = {.db = c->db, .out = out};
 	struct id node = {0};
 
 	refresh(c);

@@ -719,7 +719,7 @@ int special_past_read(struct special_past *p, uint64_t number, struct buf *ret,
 	if (r == 0)
 		r = get_content(p, &t, &c);
 	if (r == 0 && c->chunked)
-		r = manifest_decode(buf_slice(&c->bytes), ret_manifest) < 0 ? -EIO : 0;
+		r = db_manifest_decode(p->db, buf_slice(&c->bytes), ret_manifest) < 0 ? -EIO : 0;
 	else if (r == 0)
 		buf_slice_append(ret, buf_slice(&c->bytes));
 	mutex_unlock(&p->lock);

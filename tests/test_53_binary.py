@@ -2,6 +2,7 @@
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -297,11 +298,46 @@ def test_damaged_chunk_is_an_error_and_not_wrong_bytes(node):
     with open(pack, 'r+b') as f:
         f.seek(2 * MIB)
         f.write(b'rot')
-    node.allow('.*is damaged')
+    node.allow('.*is damaged: wrong content at byte .*')
     node.mount()
     with pytest.raises(OSError) as e:
         node.read('f.bin')
     assert e.value.errno == errno.EIO
+
+
+def damaged(node):
+    return json.loads(node.text('.blaze/status.json'))['arriving']['damaged']
+
+
+def test_damaged_chunk_is_fetched_again_from_a_peer(pair):
+    a, b = pair.nodes
+    data = pattern(4 * MIB, 9)
+    a.write('f.bin', data)
+    pair.synced(deadline=DEADLINE)
+    shows(b, 'f.bin', data)
+    b.stop()
+    pack = next((b.home / b.database / 'chunks').iterdir())
+    with open(pack, 'r+b') as f:  # one bit
+        f.seek(2 * MIB)
+        bit = f.read(1)[0] ^ 16
+        f.seek(2 * MIB)
+        f.write(bytes([bit]))
+    b.allow(f".*chunks/{pack.name}' is damaged: wrong content at byte .*")
+    a.stop()
+    b.mount()
+    with pytest.raises(OSError) as e:
+        b.read('f.bin')
+    assert e.value.errno == errno.EIO
+    eventually(lambda: damaged(b) == 1, DEADLINE, 'status says so')
+    b.stop()  # it is not forgotten
+    b.mount()
+    assert damaged(b) == 1 and '1 chunk of large files is damaged' in b.text('.blaze/status')
+    a.mount()
+    eventually(lambda: damaged(b) == 0, DEADLINE, 'it was fetched')
+    assert b.read('f.bin') == data
+    b.stop()
+    b.mount()
+    assert b.read('f.bin') == data
 
 
 def change(f, data, rnd):

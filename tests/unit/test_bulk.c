@@ -3,6 +3,7 @@
 #include "core/sync.h"
 #include "core/sync_chunks.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,7 +365,7 @@ static void take_loser(void *ctx, const struct db_loser *l)
 		buf_slice_append(&all->bytes, l->value);
 		return;
 	}
-	CHECK(l->whole && manifest_decode(l->value, &m) == 0);
+	CHECK(l->whole && db_manifest_decode(all->db, l->value, &m) == 0);
 	CHECK(db_chunks_read(all->db, m, 0, (size_t)m->size, &all->bytes) == 0);
 	manifest_unref(m);
 }
@@ -541,6 +542,101 @@ static void test_replaced_version_is_not_fetched(void)
 }
 
 /* Random saves, meetings and cuts; then everybody shows the same. */
+/* A small change in a large file is a small change: of the manifest, only the parts above the change are new. */
+static void test_manifest_of_a_large_file_is_a_tree(void)
+{
+	AUTO(buf_fini) struct buf x = {0};
+	AUTO(buf_fini) struct buf is = {0};
+	struct side s[2];
+
+	family(s, 2);
+	(void)meet(&s[0], &s[1]);
+	fill(&x, 48 * MIB, 61);
+	save(&s[0], "f", &x);
+	struct line whole = meet(&s[0], &s[1]);
+	CHECK(whole.chunk_bytes > 48 * MIB && db_is_acked(s[0].db));
+	check_shows(&s[1], "f", &x);
+	x.data[20 * MIB] ^= 1;
+	save(&s[0], "f", &x);
+	struct line l = meet(&s[0], &s[1]);
+	size_t beside = l.bytes - l.chunk_bytes;
+	(void)printf("# a byte in 48 MiB: %zu bytes in chunks, %zu beside them\n", l.chunk_bytes,
+		     beside);
+	CHECK(beside < 4000 && l.chunk_bytes < 300000 && db_is_acked(s[0].db));
+	check_shows(&s[1], "f", &x);
+	part(s, 2);
+	(void)printf("ok manifest_of_a_large_file_is_a_tree\n");
+}
+
+/* Flips a bit of every chunk in the packs of a device. */
+static void rot(const struct side *s)
+{
+	AUTO(free_ptr) char *path = xasprintf("%s/chunks/00000001", s->dir);
+	int fd = open(path, O_RDWR);
+	uint8_t b = 0;
+
+	CHECK(fd >= 0);
+	for (off_t at = 1000; pread(fd, &b, 1, at) == 1; at += 8000) {
+		b ^= 4;
+		CHECK(pwrite(fd, &b, 1, at) == 1);
+	}
+	(void)close(fd);
+}
+
+static void test_damaged_chunks_are_fetched_again(void)
+{
+	AUTO(buf_fini) struct buf x = {0};
+	AUTO(buf_fini) struct buf is = {0};
+	struct side s[2];
+	struct db_missing missing;
+
+	family(s, 2);
+	(void)meet(&s[0], &s[1]);
+	fill(&x, 2 * MIB, 71);
+	save(&s[0], "f", &x);
+	(void)meet(&s[0], &s[1]);
+	check_shows(&s[1], "f", &x);
+	rot(&s[1]);
+	struct txn *t = db_begin(s[1].db);
+	struct id node = node_of(&s[1], t, "f");
+	struct manifest *m = NULL;
+	(void)db_manifest(t, &node, &m);
+	db_abort(t);
+	if (m)
+		CHECK(db_chunks_read(s[1].db, m, 0, MIB, &is) == -EIO);
+	manifest_unref(m);
+	CHECK(db_chunks_are_due(s[1].db) && db_chunks_flush(s[1].db) == 0);
+	db_get_missing(s[1].db, &missing);
+	CHECK(missing.damaged_count > 0 && missing.file_count == 0);
+	/* It is known after a restart, too. */
+	db_close(s[1].db);
+	side_open(&s[1]);
+	db_get_missing(s[1].db, &missing);
+	CHECK(missing.damaged_count > 0);
+	for (unsigned round = 0; round < 100 && missing.damaged_count; round++) {
+		(void)meet(&s[0], &s[1]);
+		t = db_begin(s[1].db);
+		int r = db_manifest(t, &node, &m);
+		db_abort(t);
+		buf_clear(&is);
+		for (uint64_t at = 0; r == 0 && at < m->size; at += 4000) /* finds more */
+			(void)db_chunks_read(s[1].db, m, at, 1, &is);
+		if (r == 0)
+			manifest_unref(m);
+		CHECK(db_chunks_flush(s[1].db) == 0);
+		db_get_missing(s[1].db, &missing);
+	}
+	CHECK(missing.damaged_count == 0);
+	check_shows(&s[1], "f", &x);
+	db_close(s[1].db);
+	side_open(&s[1]);
+	db_get_missing(s[1].db, &missing);
+	CHECK(missing.damaged_count == 0);
+	check_shows(&s[1], "f", &x);
+	part(s, 2);
+	(void)printf("ok damaged_chunks_are_fetched_again\n");
+}
+
 static void test_random(void)
 {
 	static const char *const names[] = {"a", "b", "c"};
@@ -607,6 +703,8 @@ int main(void)
 	test_replaced_version_is_not_fetched();
 	for (unsigned i = 0; i < count; i++) {
 		seed = 1000 + i;
+		test_manifest_of_a_large_file_is_a_tree();
+		test_damaged_chunks_are_fetched_again();
 		test_random();
 	}
 	(void)printf("ok random\n");
