@@ -2,7 +2,7 @@
  * Creating, opening and closing a database; its lock, its clock, its observers, its settings.
  *
  * A database's directory:
- *   format    "blaze database 2\n<database id>\n": says what this is before LevelDB touches anything
+ *   format    "blaze database 3\n<database id>\n": says what this is before LevelDB touches anything
  *   lock      flock(2)ed by the process that has it open
  *   store/    LevelDB          ballast   see core/store.h
  *   files/    large content of the local namespace, see fs/backing.h
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define FORMAT_WORD "blaze database"
-#define FORMAT_VERSION 2
+#define FORMAT_VERSION 3
 #define HLC_AHEAD_MS_MAX 60000
 
 /* ---- lock, clock, observers -------------------------------------------------------------------- */
