@@ -35,7 +35,8 @@
  *     resolve.*          conflicts settled
  *     restore*.*         what was, brought back; what was done, taken back
  *     delta*.*           what changed between two contents, for people
- *     change.*           what one save becomes       doc*.c         a record's content as a CRDT
+ *     change*.*          what one save becomes       doc*.c         a record's content as a CRDT
+ *     batch.*, intern.*  what changes in one envelope share is told once
  *       doc_edit.c       from a JSON save to operations; doc_match.c which element is which; doc_layout.c, doc_space.c
  *       doc_tree.c       new values whole            doc_place.c    where elements stand (formatting: layout, space)
  *     diff*.*            what changed in a text, what two arrays share

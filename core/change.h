@@ -11,34 +11,43 @@
  * token and replaces the tokens in its preds; OP_DELETE removes the tokens in its preds and adds none.
  * So a delete takes away only what its author saw, and a concurrent edit wins over it.
  *
- * Wire form of a change (varints as in core/bytes.h; `op` draws one operation):
+ * Wire form of a change (varints as in core/bytes.h; `op` draws one operation): u8 version = 4, then a row. In a batch
+ * (core/batch.h) rows follow each other, and `before` reaches back into the rows before; alone, all before is nothing.
  *
- *   u8 version = 3
- *   varint lamport            of the first operation
- *   varint hlc                milliseconds << 16 | counter
- *   u8 program                0 = unknown; up to CHANGE_PROGRAM_BYTES_MAX: so many bytes of its name
+ *   row:
+ *   u8 1 a counter follows | 2 a program follows, else it is that of the row before | 4 deps follow |
+ *      8 a lamport follows, else it is the next | op_count << 4; 0: it follows
+ *   [varint op_count]
+ *   varint zigzag milliseconds of the hlc, from the row's before
+ *   [varint counter]          the hlc's low 16 bits
+ *   [u8 program]              0 = unknown; up to CHANGE_PROGRAM_BYTES_MAX: so many bytes of its name
  *                             follow; above: one of the names everybody knows (change_program.c)
- *   varint actor_count, then 8 bytes each (big-endian): every actor but the author named below
- *   varint dep_count, then (varint actor_index, varint seq) each: heads of the other feeds of this
- *                             stream which advanced since the author's previous change
- *   varint op_count, then op_count times:
- *     u8 kind | 0x80 if the node is that of the previous operation
- *     [16 bytes node]
- *     varint lamport - (previous operation's lamport + 1)
- *     varint pred_count, then (varint actor_index, varint lamport) each
+ *   [varint dep_count, then (actor << 1, varint seq) each]: heads of the other feeds of this stream which
+ *                             advanced since the author's previous change
+ *   [varint lamport]          of the first operation, from the next after the row before
+ *   op_count times:
+ *     [u8 17, varint lamports left out before it]
+ *     u8 kind, 16 = SET of VALUE_TEXT that neither clears nor has a place | 0x20 if the node is not that of the
+ *              operation before | preds << 6: 0 none, 1 the one operation that is predicted (core/batch.h), 2 one of
+ *              the author's: back, 3: actor << 1 | 1, back; or varint count << 1, then (actor << 1, back) each
+ *     [node]
+ *     [preds]
  *     fields by kind:
  *       TOUCH DELETE UNRAW     nothing
- *       MOVE                   u8 node_kind, 16 bytes parent, bytes name
- *       SET                    bytes path, u8 value_kind | 0x40 if it clears | 0x80 if a place
- *                              follows, bytes value, [place]
- *       UNSET                  bytes path, u8 1 if it clears, else 0
- *       INSERT                 bytes path, place, varint count, bytes value
- *       PLACE                  bytes path, place
- *       SPACE                  bytes path, bytes value
+ *       MOVE                   u8 node_kind, node parent, bytes name
+ *       SET                    path, [u8 value_kind | 0x40 if it clears | 0x80 if a place follows], bytes value,
+ *                              [place]; the u8 unless it is 16
+ *       UNSET                  path, u8 1 if it clears, else 0
+ *       INSERT                 path, place, varint count, bytes value
+ *       PLACE                  path, place
+ *       SPACE                  path, bytes value
  *       RAW LAYOUT MEMBER TEXT CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
+ *   node:  varint, 0 = 16 bytes of a new one follow, n = the n-th last new one; before the first new one: 16 bytes
+ *   path:  varint length << 1, then a new one; or n << 1 | 1, n new ones before the last
+ *   actor: varint, 0 = the author, 1 = 8 bytes (big-endian) of a new one follow, n + 2 = the n-th of the first 32
+ *   back:  varint zigzag, the operation's lamport less the pred's
  *   place: bytes prefix, varint zigzag rank, varint (lamport - waypoint), varint zigzag index
- *   actor_index 0 is the author, i + 1 the i-th of the table.
  */
 #ifndef BLAZE_CORE_CHANGE_H
 #define BLAZE_CORE_CHANGE_H

@@ -1,7 +1,7 @@
 /*
  * Sealed envelopes: consecutive changes of one feed, as they travel and as they are stored.
  *
- *   u8 version = 2
+ *   u8 version = 3
  *   16 bytes tag          pseudonym of the feed: keyed digest of stream and author
  *   varint seq_first, varint count
  *   16 bytes commitment   digest of the feed key: XChaCha20-Poly1305 alone would let one ciphertext
@@ -9,7 +9,7 @@
  *   24 bytes nonce        keyed digest of the plaintext and all that it is bound to; never the seq,
  *                         which a restored backup would use again for other content
  *   bytes ciphertext      XChaCha20-Poly1305 over: varint length, then `length` bytes of changes
- *                         (each as length-prefixed bytes), then zeros up to Padmé's next size
+ *                         (as core/batch.h says), then zeros up to Padmé's next size
  *   64 bytes signature    Ed25519 by the author over the hash
  *
  * hash = digest of all before the signature and of the hidden part, which is bound but not sent:

@@ -8,15 +8,19 @@
  *
  *   edit_us         an edit in memory: its operation made, applied and encoded as a change
  *   save_us         a save in memory: the whole file compared, applied, encoded and rendered
- *   plain_bytes     mean size of these changes
+ *   plain_bytes     mean size of these changes, each by itself
+ *   batch_bytes     and of those of an envelope, 256 together (core/batch.h)
+ *   stratum_bytes   and as they are kept in the end, 4,096 together, compressed and sealed (core/stratum.h)
  *   db_us           a whole-file save through core/db.h, LevelDB included
  *   synced_us       the same with a barrier (fsync) after each
- *   sealed_bytes    mean size of a change in an envelope of a hundred
+ *   sealed_bytes    mean size of a change in an envelope of 256
  *   alone_bytes     and of one sealed alone: nonce, signature and all
  *   merge_ms        half as many changes of another, who edited at the same time: decoded, applied, rendered
  *   db_merge_ms     the same through core/db.h: envelopes opened, verified, applied, in LevelDB
  */
+#include "core/batch.h"
 #include "core/db.h"
+#include "core/stratum.h"
 #include "tests/bench/measure.h"
 
 #include <math.h>
@@ -25,7 +29,8 @@
 #define FIELDS 20
 #define TEXT_BYTES 64
 #define SYNCED 500
-#define BATCH 100
+#define BATCH ENVELOPE_CHANGES_MAX
+#define SEALED (16 * BATCH)
 
 static const char *const names[FIELDS] = {
 	"id",	  "name",     "email",	 "phone",   "city",   "street",	  "zip",
@@ -173,7 +178,8 @@ static void apply_all(struct side *s, uint32_t record, const struct ops *ops, ui
 static void compare(struct side *s, uint32_t record, struct slice file, struct ops *ops)
 {
 	const struct id node = node_of(record);
-	const struct doc_stamp stamp = {.actor = s->actor, .hlc = ++s->hlc, .lamport = &s->lamport};
+	const struct doc_stamp stamp = {
+		.actor = s->actor, .hlc = s->hlc += 1 << 16, .lamport = &s->lamport};
 
 	(void)doc_diff(s->docs[record], file, true, &node, &stamp, ops);
 }
@@ -274,6 +280,57 @@ static double edit_all(struct slice changes, uint32_t count, size_t *ret_bytes)
 		change_fini(&list[i]);
 	empty(s);
 	return ns;
+}
+
+/* Up to `count` of the changes in r, as they stand there. */
+static struct slice take_changes(struct reader *r, size_t count, size_t *ret_count)
+{
+	const uint8_t *start = r->p;
+
+	for (*ret_count = 0; *ret_count < count && reader_left(r); (*ret_count)++)
+		(void)reader_bytes(r, SIZE_MAX);
+	return SLICE(start, (size_t)(r->p - start));
+}
+
+/* Bytes of the changes in batches. */
+static size_t batch_size(struct slice changes)
+{
+	AUTO(buf_fini) struct buf coded = {0};
+	struct reader r = reader_init(changes);
+	size_t count;
+
+	while (reader_left(&r)) {
+		struct slice part = take_changes(&r, BATCH, &count);
+
+		batch_encode(2, part, count, &coded);
+	}
+	return coded.len;
+}
+
+/* Bytes of the changes in strata. */
+static size_t stratum_size(struct slice changes)
+{
+	AUTO(buf_fini) struct buf packed = {0};
+	struct stratum_part parts[STRATUM_CHANGES / BATCH];
+	const uint8_t root_key[DIGEST_BYTES] = {1};
+	const struct envelope_place at = {.root_key = root_key, .actor = 2};
+	struct reader r = reader_init(changes);
+	uint64_t seq = 1;
+
+	while (reader_left(&r)) {
+		struct stratum s = {.seq_first = seq, .parts = parts};
+		size_t count;
+
+		for (; s.part_count < countof(parts) && reader_left(&r); s.part_count++) {
+			struct slice part = take_changes(&r, BATCH, &count);
+
+			parts[s.part_count] = (struct stratum_part){.count = count, .changes = part};
+			s.count += count;
+		}
+		stratum_pack(&at, &s, &packed);
+		seq += s.count;
+	}
+	return packed.len;
 }
 
 /* One takes in what another did at the same time. Returns nanoseconds. */
@@ -472,7 +529,7 @@ static struct db_figures measure_db(const char *dir, uint32_t count)
 	f.save_ns = edit_db(a, 7, count, BATCH, false) / count;
 	f.synced_ns = edit_db(a, 8, SYNCED, UINT32_MAX, true) / SYNCED;
 	(void)pass(a, b, &there);
-	f.sealed_bytes = (double)sealed_size(a, b, 9, 10 * BATCH, BATCH) / (10 * BATCH);
+	f.sealed_bytes = (double)sealed_size(a, b, 9, SEALED, BATCH) / SEALED;
 	f.alone_bytes = (double)sealed_size(a, b, 10, BATCH, 1) / BATCH;
 	there = 0;
 	(void)pass(a, b, &there);
@@ -510,10 +567,14 @@ int main(int argc, char **argv)
 	double save_ns = save_all(s, edits, count, &changes) / count;
 	empty(s);
 	double edit_ns = edit_all(buf_slice(&changes), count, &plain) / count;
+	size_t batches = batch_size(buf_slice(&changes));
+	size_t strata = stratum_size(buf_slice(&changes));
 	double merge_ns = merge(count / 2);
 	struct db_figures f = measure_db(argv[1], count);
 	(void)printf("{\"edits\":%u,\"edit_us\":%.3f,\"save_us\":%.3f,\"plain_bytes\":%.1f,", count,
 		     edit_ns / 1e3, save_ns / 1e3, (double)plain / count);
+	(void)printf("\"batch_bytes\":%.1f,\"stratum_bytes\":%.1f,", (double)batches / count,
+		     (double)strata / count);
 	(void)printf("\"db_us\":%.2f,\"synced_us\":%.1f,\"sealed_bytes\":%.1f,\"alone_bytes\":%.1f,",
 		     f.save_ns / 1e3, f.synced_ns / 1e3, f.sealed_bytes, f.alone_bytes);
 	(void)printf("\"merge_ms\":%.1f,\"db_merge_ms\":%.1f}\n", merge_ns / 1e6, f.merge_ns / 1e6);

@@ -79,11 +79,13 @@ static void test_change_hostile_counts(void)
 		const char *bytes;
 		size_t len;
 	} rows[] = {
-		{"\x03\x01\x01\xff\x1f", 5},		     /* actors */
-		{"\x03\x01\x01\x00\xff\x1f", 6},	     /* deps */
-		{"\x03\x01\x01\x00\x00\xc0\x84\x3d", 8},     /* ops */
-		{"\x03\x00\x01\x00\x00\x01\x81\x00\x00", 9}, /* first with same node */
-		{"\x09\x00\x00\x00\x00\x00", 6},	     /* version */
+		{"\x04\x04\x00\xff\x1f", 5},	 /* ops */
+		{"\x04\x14\x00\xff\x1f", 5},	 /* deps */
+		{"\x04\x04\x00\xc1\x84\x3d", 6}, /* ops, above the limit */
+		{"\x04\x18\x00\x01\x01", 5},	 /* first with the same node */
+		{"\x04\x18\x00\x01\x21", 5},	 /* a node that is not there */
+		{"\x04\x10\x00\x21", 4},	 /* lamport 0 */
+		{"\x09\x00\x00\x00\x00\x00", 6}, /* version */
 	};
 
 	for (size_t i = 0; i < countof(rows); i++) {
