@@ -27,6 +27,7 @@ struct loser {
 	bool whole;
 	uint64_t size; /**< of a whole value */
 	struct buf path;
+	struct buf key;
 	struct buf value;
 	struct buf shown;
 	char *author;
@@ -44,6 +45,7 @@ static void losers_fini(struct losers *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		buf_fini(&l->items[i].path);
+		buf_fini(&l->items[i].key);
 		buf_fini(&l->items[i].value);
 		buf_fini(&l->items[i].shown);
 		free(l->items[i].author);
@@ -64,9 +66,10 @@ static void collect(void *ctx, const struct db_loser *l)
 			  .shown_ms = l->shown_ms};
 
 	buf_printf(&n.path, "%s", l->path);
+	buf_slice_append(&n.key, l->key);
 	if (!l->whole) {
-		buf_slice_append(&n.value, l->value.len ? l->value : SLICE_STR("{}"));
-		buf_slice_append(&n.shown, l->shown.len ? l->shown : SLICE_STR("{}"));
+		buf_slice_append(&n.value, l->value);
+		buf_slice_append(&n.shown, l->shown.len ? l->shown : SLICE_STR("null"));
 	}
 	all->items = xreallocarray(all->items, all->count + 1, sizeof(*all->items));
 	all->items[all->count++] = n;
@@ -250,11 +253,13 @@ static int settle(struct service *s, struct out *out, bool use, const char *whic
 		if (i == SIZE_MAX)
 			return CODE_FAILED;
 	}
-	r = use	    ? resolve_use(s->db, &node, all.items[i].id)
-	    : which ? resolve_drop(s->db, &node, all.items[i].id)
+	const struct doc_which one = {all.items[i].id, buf_slice(&all.items[i].key)};
+	r = use	    ? resolve_use(s->db, &node, &one)
+	    : which ? resolve_drop(s->db, &node, &one)
 		    : resolve_keep(s->db, &node);
-	if (r < 0)
-		return out_error(out, CODE_FAILED, "conflicts: %s", strerror(-r));
+	if (r <= 0)
+		return out_error(out, CODE_FAILED, "conflicts: %s",
+				 r ? strerror(-r) : "somebody settled it just now");
 	AUTO(buf_fini) struct buf said = {0};
 	const struct loser *l = &all.items[i];
 	if (use && !l->whole) {

@@ -261,12 +261,13 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 struct db_loser {
 	bool whole;   /**< the whole content, byte for byte as it was saved; else a JSON field */
 	bool chunked; /**< whole, and value is its manifest (core/manifest.h); all chunks are here */
-	const char *path;   /**< of the field, for people; "" when whole, and for the root itself */
-	struct slice value; /**< a field's JSON text as it was written; empty for an object */
+	const char *path; /**< of the field, for people; "" when whole, and for the root itself */
+	struct slice key; /**< the same, as doc_which has it */
+	struct slice value; /**< a field's JSON text as it was written; objects and arrays on one line */
 	struct opid id;
 	const char *author_name; /**< of the device that wrote it */
 	uint64_t time_ms;	 /**< wall clock of its author */
-	struct slice shown;	 /**< a field's value that is shown instead; empty for an object */
+	struct slice shown; /**< a field's value that is shown instead, likewise; empty: nothing is */
 	const char *shown_author;
 	uint64_t shown_ms;
 };

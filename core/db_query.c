@@ -324,6 +324,7 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 struct lost {
 	struct db_loser l;
 	struct buf path;
+	struct buf key;
 	struct buf value;
 	struct buf shown;
 	struct device author;
@@ -354,14 +355,18 @@ static void keep_loser(void *ctx, const struct doc_loser *l)
 		return; /* it is not all here yet */
 
 	doc_path_show(all->doc, l->path, &lost.path);
-	buf_slice_append(&lost.value, l->value);
+	buf_slice_append(&lost.key, l->path);
+	if (l->raw)
+		buf_slice_append(&lost.value, l->value);
+	else
+		doc_loser_text(all->doc, l, &lost.value);
 	if (db_member_locked(all->db, l->id.actor, &lost.author) < 0)
 		(void)snprintf(lost.author.name, sizeof(lost.author.name), "unknown");
 	struct doc_loser shown;
 	if (doc_shown_at(all->doc, l, &shown)) {
 		lost.l.shown_ms = shown.hlc >> 16;
 		(void)db_member_locked(all->db, shown.id.actor, &lost.shown_author);
-		buf_slice_append(&lost.shown, shown.value);
+		doc_loser_text(all->doc, &shown, &lost.shown);
 	}
 	all->items = xreallocarray(all->items, all->count + 1, sizeof(*all->items));
 	/* Siblings come in the order they arrived here, which says nothing elsewhere. */
@@ -388,12 +393,14 @@ int db_losers(struct db *db, const struct id *node, void (*fn)(void *ctx, const 
 		struct lost *lost = &all.items[i];
 
 		lost->l.path = buf_str(&lost->path);
+		lost->l.key = buf_slice(&lost->key);
 		lost->l.value = buf_slice(&lost->value);
 		lost->l.author_name = lost->author.name;
 		lost->l.shown = buf_slice(&lost->shown);
 		lost->l.shown_author = lost->shown_author.name;
 		fn(ctx, &lost->l);
 		buf_fini(&lost->path);
+		buf_fini(&lost->key);
 		buf_fini(&lost->value);
 		buf_fini(&lost->shown);
 	}

@@ -105,8 +105,7 @@ enum {
 static void remove_seen(struct doc *d, uint32_t f, const struct op *op, unsigned of)
 {
 	struct field now = d->fields[f];
-	uint32_t live = now.reg.count;
-	uint32_t kept = live + now.place.count + now.space.count;
+	const struct held before = doc_held(d, f);
 
 	if (of & OF_VALUE)
 		doc_reg_cover(d, &now.reg, op->preds, op->pred_count);
@@ -118,26 +117,50 @@ static void remove_seen(struct doc *d, uint32_t f, const struct op *op, unsigned
 	field->reg = now.reg;
 	field->place = now.place;
 	field->space = now.space;
-	doc_field_count(d, f, (int32_t)now.reg.count - (int32_t)live,
-			(int32_t)(now.reg.count + now.place.count + now.space.count) - (int32_t)kept);
+	doc_field_count(d, f, &before);
+}
+
+/* The first who gives a value of another kind shades what he had seen, whoever comes next takes it out. */
+static void shade_seen(struct doc *d, uint32_t f, const struct op *op)
+{
+	struct field now = d->fields[f];
+	const struct held before = doc_held(d, f);
+
+	doc_reg_shade(d, &now.reg, op->preds, op->pred_count);
+	doc_reg_shade(d, &now.place, op->preds, op->pred_count);
+	doc_reg_shade(d, &now.space, op->preds, op->pred_count);
+	struct field *field = &d->fields[f];
+	field->reg = now.reg;
+	field->place = now.place;
+	field->space = now.space;
+	doc_field_count(d, f, &before);
 }
 
 /* Takes out these values and no others: a conflict is settled. */
 static void remove_named(struct doc *d, uint32_t f, const struct op *op)
 {
 	struct reg reg = d->fields[f].reg;
-	int32_t removed = (int32_t)doc_reg_remove(d, &reg, op->preds, op->pred_count);
+	const struct held before = doc_held(d, f);
 
+	(void)doc_reg_remove(d, &reg, op->preds, op->pred_count);
 	d->fields[f].reg = reg;
-	doc_field_count(d, f, -removed, -removed);
+	doc_field_count(d, f, &before);
 }
 
-static void remove_beneath(struct doc *d, uint32_t f, const struct op *op)
+/* What is beneath f goes; `kind` is that of the value it is given, NULL: it goes itself. */
+static void remove_beneath(struct doc *d, uint32_t f, const struct op *op, const enum sib_kind *kind)
 {
-	uint32_t at = f;
+	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
+		bool shade = kind && *kind != (d->fields[c].is_item ? SIB_ARRAY : SIB_OBJECT);
 
-	while ((at = doc_walk(d, at, f, d->fields[at].kept > 0)) != DOC_NONE)
-		remove_seen(d, at, op, OF_VALUE | OF_PLACE | OF_SPACE);
+		for (uint32_t at = c; at != DOC_NONE;
+		     at = doc_walk(d, at, c, d->fields[at].kept > 0)) {
+			if (shade)
+				shade_seen(d, at, op);
+			else
+				remove_seen(d, at, op, OF_VALUE | OF_PLACE | OF_SPACE);
+		}
+	}
 }
 
 /* Adds to one of the registers of f. */
@@ -145,14 +168,14 @@ static void add_to(struct doc *d, uint32_t f, unsigned of, struct opid id, struc
 {
 	struct field *field = &d->fields[f];
 	struct reg reg = of == OF_PLACE ? field->place : field->space;
-	uint32_t before = reg.count;
+	const struct held before = doc_held(d, f);
 
 	(void)add_text(d, &reg, id, text);
 	if (of == OF_PLACE)
 		field->place = reg;
 	else
 		field->space = reg;
-	doc_field_count(d, f, 0, (int32_t)(reg.count - before));
+	doc_field_count(d, f, &before);
 }
 
 static void apply_place(struct doc *d, uint32_t f, const struct op *op, struct opid id)
@@ -168,8 +191,14 @@ static void apply_set(struct doc *d, uint32_t f, const struct op *op, struct opi
 	unsigned of = OF_VALUE | (op->has_place ? OF_PLACE | OF_SPACE : 0u);
 
 	remove_seen(d, f, op, of);
-	if (op->clears)
-		remove_beneath(d, f, op);
+	if (op->clears) {
+		/* A tree begins with its root's kind. */
+		enum sib_kind kind = op->value_kind == VALUE_TREE
+					     ? (enum sib_kind)(op->value.data[0] & 3)
+					     : SIB_TEXT;
+
+		remove_beneath(d, f, op, &kind);
+	}
 	if (op->has_place)
 		apply_place(d, f, op, id);
 	if (op->value_kind == VALUE_TREE) {
@@ -177,12 +206,12 @@ static void apply_set(struct doc *d, uint32_t f, const struct op *op, struct opi
 		return;
 	}
 	struct reg reg = d->fields[f].reg;
-	uint32_t before = reg.count;
+	const struct held before = doc_held(d, f);
 	struct sib *s = add_text(d, &reg, id, op->value);
 	s->hlc = hlc;
 	s->kind = SIB_TEXT;
 	d->fields[f].reg = reg;
-	doc_field_count(d, f, (int32_t)(reg.count - before), (int32_t)(reg.count - before));
+	doc_field_count(d, f, &before);
 }
 
 static void apply_field(struct doc *d, const struct op *op, struct opid id, uint64_t hlc)
@@ -197,7 +226,7 @@ static void apply_field(struct doc *d, const struct op *op, struct opid id, uint
 		doc_tree_insert(d, f, op, id, hlc);
 	} else if (op->kind == OP_UNSET && op->clears) {
 		remove_seen(d, f, op, OF_VALUE | OF_PLACE | OF_SPACE);
-		remove_beneath(d, f, op);
+		remove_beneath(d, f, op, NULL);
 	} else if (op->kind == OP_UNSET) {
 		remove_named(d, f, op);
 	} else if (op->kind == OP_PLACE) {
@@ -253,6 +282,7 @@ static void report(const struct doc *d, const struct sib *s, const struct doc_lo
 
 	l.value = doc_sib_text(d, s);
 	l.chunks = s->kind == SIB_CHUNKS;
+	l.container = s->kind == SIB_OBJECT ? '{' : s->kind == SIB_ARRAY ? '[' : 0;
 	l.id = s->id;
 	l.hlc = s->hlc;
 	fn(ctx, &l);
@@ -282,7 +312,8 @@ static void hidden_losers(const struct doc *d, void (*fn)(void *ctx, const struc
 	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
 		into = d->fields[f].live > 0;
 		for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
-			if (d->sibs[i].kind != SIB_TEXT || doc_is_covered(d, d->sibs[i].id))
+			if (d->sibs[i].shaded || d->sibs[i].kind != SIB_TEXT ||
+			    doc_is_covered(d, d->sibs[i].id))
 				continue;
 			buf_clear(&path);
 			doc_path(d, f, &path);
@@ -308,8 +339,8 @@ static void own_losers(const struct losing *x, uint32_t f, const enum sib_kind *
 	for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
 		const struct sib *s = &d->sibs[i];
 
-		if (kind && s->kind == *kind &&
-		    (*kind != SIB_TEXT || json_same(s->value, d->sibs[shown].value)))
+		if (s->shaded || (kind && s->kind == *kind &&
+				  (*kind != SIB_TEXT || json_same(s->value, d->sibs[shown].value))))
 			continue;
 		if (!path.data)
 			doc_path(d, f, &path);
@@ -431,7 +462,7 @@ static void put_index(const struct doc *d, uint32_t f, struct buf *out)
 	AUTO(free_ptr) struct ranked *items = NULL;
 	struct ranking all = {0};
 
-	if (f != DOC_NONE && d->fields[f].live)
+	if (f != DOC_NONE && doc_is_there(d, f))
 		doc_rank_children(d, d->fields[f].parent, RANK_ITEMS, &all);
 	items = all.items;
 	for (size_t i = 0; i < all.count; i++) {

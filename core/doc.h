@@ -26,7 +26,8 @@
  *
  * Which kind is shown where two disagree: the one with the highest (hlc, lamport, actor) among its
  * values here and, for an object or array, what is in it. The losers stay underneath. An object or
- * array is also there while something in it is: an edit wins against a deletion around it.
+ * array is also there while something in it is: an edit wins against a deletion around it. What is in
+ * an object or array in whose place a value of another kind was put is kept for that case (sib.shaded).
  *
  * Two devices that make the same array at the same time, of elements without ids: if the content is
  * the same it is one, else the elements of both are there, those of one device after the other's.
@@ -142,8 +143,9 @@ enum doc_mode doc_mode(const struct doc *d);
 struct doc_loser {
 	struct slice path; /**< empty and raw = true: the whole value */
 	bool raw;
-	bool chunks;	    /**< raw, and value is a manifest */
-	struct slice value; /**< empty for an object or array */
+	bool chunks;	   /**< raw, and value is a manifest */
+	uint8_t container; /**< '{' or '[': an object or array, and no value; else 0 */
+	struct slice value;
 	struct opid id;
 	uint64_t hlc;
 };
@@ -158,14 +160,22 @@ size_t doc_conflict_count(const struct doc *d);
 /** The highest lamport of any operation that was applied. */
 uint64_t doc_last_lamport(const struct doc *d);
 
+/** A loser by name. One operation may have written several. */
+struct doc_which {
+	struct opid id;
+	struct slice path; /**< encoded; empty: the root, or the whole value */
+};
+
 /**
- * Appends operations that settle a conflict: that take away the value `id` that lost (lamport 0: all that lost), or,
+ * Appends operations that settle a conflict: that take away the value that lost (NULL: all that lost), or,
  * if use, all that it lost against. true if there are any. Nothing is applied.
  */
-bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *node,
+bool doc_settle(const struct doc *d, const struct doc_which *loser, bool use, const struct id *node,
 		const struct doc_stamp *stamp, struct ops *ops);
-/** What is shown where l lost; its value is empty if that is an object or the whole. false: nothing is. */
+/** What is shown where l lost; of a whole value, only who wrote it when. false: nothing is. */
 bool doc_shown_at(const struct doc *d, const struct doc_loser *l, struct doc_loser *ret);
+/** Appends the value of a field's loser, or of what is shown there, as JSON; objects and arrays on one line. */
+void doc_loser_text(const struct doc *d, const struct doc_loser *l, struct buf *out);
 
 /** Calls fn for every manifest among the raw siblings. */
 void doc_manifests(const struct doc *d,

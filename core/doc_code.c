@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 5
+#define DOC_VERSION 6
 
 #define SIB_KINDS 3u /* enum sib_kind */
 #define SIB_ACTOR 4u
@@ -13,6 +13,7 @@
 #define SIB_HLC 16u
 #define SIB_NEXT 32u
 #define SIB_ROOT 64u
+#define SIB_SHADED 128u
 
 #define FIELD_CHILDREN 4u
 #define FIELD_ITEM 8u
@@ -121,6 +122,7 @@ static void put_sib(struct encoder *e, const struct sib *s)
 	flags |= next ? SIB_NEXT : s->id.lamport == e->last.lamport ? 0 : SIB_LAMPORT;
 	flags |= s->hlc == e->last.hlc ? 0 : SIB_HLC;
 	flags |= s->root == DOC_NONE ? 0 : SIB_ROOT;
+	flags |= s->shaded ? SIB_SHADED : 0;
 	buf_u8(e->out, (uint8_t)flags);
 	if (flags & SIB_ACTOR)
 		buf_varint(e->out, actor);
@@ -202,6 +204,7 @@ static unsigned field_flags(struct encoder *e, const struct field *f, size_t chi
 		flags |= FIELD_KEY_NEXT;
 	if (f->place.count == 1 && f->reg.count &&
 	    opid_eq(d->sibs[f->place.first].id, d->sibs[f->reg.first].id) &&
+	    d->sibs[f->place.first].shaded == d->sibs[f->reg.first].shaded &&
 	    is_next(e, before->place, d->sibs[f->place.first].value))
 		flags |= FIELD_PLACE_NEXT;
 	else if (f->place.count)
@@ -346,6 +349,7 @@ static struct sib *take_sib_of(struct decoder *c, struct reg *reg, struct opid *
 	*last = id;
 	struct sib *s = doc_reg_add(c->d, reg, id);
 	s->kind = (enum sib_kind)(flags & SIB_KINDS);
+	s->shaded = flags & SIB_SHADED;
 	s->hlc = now.hlc;
 	c->last = now;
 	return s;
@@ -489,8 +493,10 @@ static void take_place_next(struct decoder *c, uint32_t f, struct before *before
 		return;
 	}
 	before->place = take_next(c, before->place, false);
-	struct opid id = d->sibs[d->fields[f].reg.first].id;
-	doc_reg_add(d, &reg, id)->value = before->place;
+	const struct sib first = d->sibs[d->fields[f].reg.first];
+	struct sib *s = doc_reg_add(d, &reg, first.id);
+	s->value = before->place;
+	s->shaded = first.shaded;
 	d->fields[f].place = reg;
 }
 
@@ -554,9 +560,7 @@ static void take_tree(struct decoder *c, uint32_t parent, size_t depth, struct b
 		take_place_next(c, f, before);
 	if (flags & FIELD_SPACES)
 		take_spaces(c, f);
-	const struct field *field = &c->d->fields[f];
-	doc_field_count(c->d, f, (int32_t)field->reg.count,
-			(int32_t)(field->reg.count + field->place.count + field->space.count));
+	doc_field_count(c->d, f, &(struct held){0});
 	if (children && depth == DOC_DEPTH_MAX)
 		c->r.bad = true;
 	for (uint64_t i = 0; i < children && !c->r.bad; i++)

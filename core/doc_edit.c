@@ -294,7 +294,7 @@ static bool own_key(const struct diff *x, const struct box *b, const struct kid 
 	struct doc_key item = {buf_slice(&key), true};
 	uint32_t f = b->field == DOC_NONE ? DOC_NONE : doc_child(x->base, b->field, item, DOC_NONE);
 	/* An element made under this id has another one now. */
-	if (f != DOC_NONE && x->base->fields[f].live)
+	if (f != DOC_NONE && doc_is_there(x->base, f))
 		return false;
 	doc_path_add(out, item);
 	return true;
@@ -429,7 +429,7 @@ static void match_kids(struct diff *x, struct box *b, uint32_t *match)
 			uint32_t f = doc_child(d, b->field, key, hint);
 
 			hint = f == DOC_NONE ? hint : d->fields[f].next;
-			k->field = f != DOC_NONE && d->fields[f].live ? f : DOC_NONE;
+			k->field = f != DOC_NONE && doc_is_there(d, f) ? f : DOC_NONE;
 			match[i] = k->field == DOC_NONE ? DOC_NONE : x->rank[f];
 		}
 		if (k->field != DOC_NONE)

@@ -34,7 +34,7 @@
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 5
+ *   u8 version = 6
  *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
@@ -54,7 +54,7 @@
  *                                                   made by the first sibling's operation
  *                      [varint count, siblings]     FIELD_SPACES, with bytes each
  *                      kept_children fields, members first, each in the order shown
- *   sibling            u8 SIB_* flags
+ *   sibling            u8 SIB_* flags; SIB_SHADED: see struct sib
  *                      [varint index in seen]       SIB_ACTOR, else that of the sibling before
  *                      [varint zigzag difference]   SIB_LAMPORT, else the sibling before's, + 1 if
  *                                                   SIB_NEXT
@@ -91,6 +91,12 @@ struct sib {
 	enum sib_kind kind;
 	uint32_t next;
 	uint32_t root; /**< of the raw register only: the text this stands for, or DOC_NONE */
+	/**
+	 * Beneath a field that was given a value of another kind by somebody who had seen this: there no more, but
+	 * kept, and shown if others, who had not seen that, bring the object or array around it back. Whoever gives
+	 * the field a value next takes it away.
+	 */
+	bool shaded;
 };
 
 /** An operation on a text that no other is built upon. */
@@ -135,7 +141,8 @@ struct field {
 	uint32_t child_count;  /**< dead ones included */
 	uint32_t live_members; /**< children */
 	uint32_t live_items;   /**< children */
-	uint32_t live;	       /**< values here and beneath */
+	uint32_t live;	       /**< values here and beneath, but shaded ones */
+	uint32_t shaded;       /**< shaded values here and beneath */
 	uint32_t kept;	       /**< values, places and spaces here and beneath */
 	struct reg reg;
 	struct reg place; /**< the winner has the highest id */
@@ -220,6 +227,8 @@ struct sib *doc_reg_add(struct doc *d, struct reg *reg, struct opid id);
 uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count);
 /** Takes out those that an actor in `preds` wrote no later than the id there. */
 void doc_reg_cover(struct doc *d, struct reg *reg, const struct opid *preds, size_t count);
+/** The same, but those that are not shaded yet are shaded instead. */
+void doc_reg_shade(struct doc *d, struct reg *reg, const struct opid *preds, size_t count);
 /** The sibling with the highest (hlc, lamport, actor), DOC_NONE if there is none. */
 uint32_t doc_reg_best(const struct doc *d, struct reg reg);
 /** The sibling with the highest id, DOC_NONE if there is none. */
@@ -232,8 +241,18 @@ uint32_t doc_child(const struct doc *d, uint32_t parent, struct doc_key key, uin
 uint32_t doc_child_add(struct doc *d, uint32_t parent, struct doc_key key);
 /** The field at this path, or DOC_NONE. If make, it is created where missing. */
 uint32_t doc_field_at(struct doc *d, struct slice path, bool make);
-/** Adds to the count of values, and of all that is kept, here and above. */
-void doc_field_count(struct doc *d, uint32_t f, int32_t live, int32_t kept);
+/** What the registers of a field hold. */
+struct held {
+	uint32_t live;	 /**< values, but shaded ones */
+	uint32_t shaded; /**< values */
+	uint32_t kept;	 /**< values, places and spaces */
+};
+
+struct held doc_held(const struct doc *d, uint32_t f);
+/** Corrects the counts, here and above, of a field that held `before`. */
+void doc_field_count(struct doc *d, uint32_t f, const struct held *before);
+/** Whether the field is shown if what it is in is: it is live, or shaded. */
+bool doc_is_there(const struct doc *d, uint32_t f);
 /** The field after f, depth first, within the subtree `top`. If !into, f's children are skipped. */
 uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into);
 /**
@@ -241,6 +260,8 @@ uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into);
  * has none.
  */
 enum sib_kind doc_shows(const struct doc *d, uint32_t f, uint32_t *ret_text);
+/** The newest value of f as an object or array, and of what is in it. */
+uint32_t doc_newest(const struct doc *d, uint32_t f, enum sib_kind kind);
 /** A field's place among its siblings; empty if it has none. */
 struct slice doc_field_place(const struct doc *d, uint32_t f);
 /** Appends children of f, in order. */
@@ -354,6 +375,8 @@ struct lay {
 
 /** Fills *ret from the winner, or the default; free with doc_style_fini(). */
 void doc_style_of(const struct doc *d, struct style *ret);
+/** All on one line, and all spaces void. */
+void doc_style_plain(struct style *ret);
 bool doc_style_decode(struct slice blob, struct style *ret);
 void doc_style_encode(const struct style *s, struct buf *out);
 /** The style that fits the text best. Its texts borrow from it. */
@@ -394,6 +417,11 @@ void doc_tree_apply(struct doc *d, uint32_t f, struct slice tree, struct opid id
 void doc_tree_insert(struct doc *d, uint32_t f, const struct op *op, struct opid id, uint64_t hlc);
 /** The tree as JSON on one line. */
 void doc_tree_text(struct slice tree, size_t count, struct buf *out);
+/**
+ * Whether the item f, shown as an object, lacks the member it is known by: it was deleted, and is there again only
+ * because somebody edited something in it who had not seen that. Then it is shown with this member as its first.
+ */
+bool doc_lost_id(const struct doc *d, uint32_t f, struct slice *ret_name, struct slice *ret_token);
 /** The key of an item known by its member doc_id_names[name]. */
 void doc_item_key(unsigned name, struct slice token, struct buf *out);
 
@@ -401,6 +429,11 @@ void doc_item_key(unsigned name, struct slice token, struct buf *out);
 
 /** doc_apply() of an operation known to be well-formed. */
 void doc_apply_sound(struct doc *d, const struct op *op, struct opid id, uint64_t hlc);
+
+/* doc_render.c */
+
+/** What is in f as an object or array, on one line. */
+void doc_render_container(const struct doc *d, uint32_t f, bool is_array, struct buf *out);
 
 /* doc_match.c: which element of the save is which of base. */
 

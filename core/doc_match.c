@@ -106,6 +106,8 @@ static uint64_t hash_items(struct matching *m, uint32_t field)
 uint64_t doc_match_field(struct matching *m, uint32_t field)
 {
 	const struct doc *d = m->base;
+	struct slice name;
+	struct slice token;
 	uint32_t text = DOC_NONE;
 	uint64_t h = SEED + 1;
 
@@ -123,9 +125,11 @@ uint64_t doc_match_field(struct matching *m, uint32_t field)
 	case SIB_OBJECT:
 		for (uint32_t c = d->fields[field].first_child; c != DOC_NONE;
 		     c = d->fields[c].next) {
-			if (d->fields[c].live && !d->fields[c].is_item)
+			if (doc_is_there(d, c) && !d->fields[c].is_item)
 				h += mix(hash_text(d->fields[c].key), doc_match_field(m, c));
 		}
+		if (doc_lost_id(d, field, &name, &token))
+			h += mix(hash_text(name), hash_text(token));
 		break;
 	}
 	m->field_hash[field] = known(h);
@@ -263,8 +267,12 @@ static struct slice item_member(const struct doc *d, uint32_t field, struct slic
 
 	if (doc_shows(d, field, &text) != SIB_OBJECT)
 		return SLICE("", 0);
+	struct slice own;
+	struct slice token;
+	if (doc_lost_id(d, field, &own, &token) && slice_eq(own, name))
+		return token;
 	uint32_t f = doc_child(d, field, (struct doc_key){name, false}, DOC_NONE);
-	if (f == DOC_NONE || !d->fields[f].live || doc_shows(d, f, &text) != SIB_TEXT)
+	if (f == DOC_NONE || !doc_is_there(d, f) || doc_shows(d, f, &text) != SIB_TEXT)
 		return SLICE("", 0);
 	return d->sibs[text].value;
 }
@@ -370,7 +378,7 @@ static uint32_t likeness(const struct pairing *p, size_t node, size_t item)
 	for (uint32_t c = n->first_child; c != JSON_NONE; c = j->nodes[c].next) {
 		uint32_t f = doc_child(d, field, (struct doc_key){j->nodes[c].key, false}, hint);
 
-		if (f == DOC_NONE || !d->fields[f].live)
+		if (f == DOC_NONE || !doc_is_there(d, f))
 			continue;
 		hint = d->fields[f].next;
 		keys++;

@@ -33,12 +33,51 @@ static void put_key(struct render *r, uint32_t f, const struct space *own)
 							 : r->style.text[STYLE_COLON]);
 }
 
+/* The member that an element has lost, with the comma before the next. */
+static void put_lost_id(struct render *r, uint32_t f, const struct lay *lay)
+{
+	struct slice name;
+	struct slice token;
+
+	if (!doc_lost_id(r->d, f, &name, &token))
+		return;
+	buf_u8(r->out, '"');
+	buf_slice_append(r->out, name);
+	buf_u8(r->out, '"');
+	buf_slice_append(r->out, r->style.text[STYLE_COLON]);
+	buf_slice_append(r->out, token);
+	buf_u8(r->out, ',');
+	buf_slice_append(r->out, lay->sep);
+}
+
+static void put_children(struct render *r, size_t first, size_t end, size_t depth,
+			 const struct lay *lay)
+{
+	struct space space;
+
+	for (size_t i = first; i < end; i++) {
+		uint32_t c = r->ranking.items[i].field;
+
+		doc_space_of(r->d, &r->style, c, &space);
+		if (i > first)
+			buf_slice_append(r->out, space.mask & SPACE_BEFORE
+							 ? doc_space_text(&space, SPACE_BEFORE)
+							 : lay->sep);
+		put_key(r, c, &space);
+		put_value(r, c, depth + 1, &space);
+		if (i + 1 < end) {
+			if (space.mask & SPACE_AFTER)
+				buf_slice_append(r->out, doc_space_text(&space, SPACE_AFTER));
+			buf_u8(r->out, ',');
+		}
+	}
+}
+
 static void put_container(struct render *r, uint32_t f, size_t depth, const struct space *own,
 			  bool is_array)
 {
 	size_t first = r->ranking.count;
 	bool sorted = !is_array && r->style.flags & STYLE_SORTED;
-	struct space space;
 
 	doc_rank_children(r->d, f,
 			  is_array ? RANK_ITEMS
@@ -53,26 +92,10 @@ static void put_container(struct render *r, uint32_t f, size_t depth, const stru
 	} else {
 		struct lay lay = doc_style_lay(&r->style, is_array, depth, own);
 
-		for (size_t i = first; i < end; i++) {
-			uint32_t c = r->ranking.items[i].field;
-
-			doc_space_of(r->d, &r->style, c, &space);
-			if (i == first)
-				buf_slice_append(r->out, lay.open);
-			else
-				buf_slice_append(r->out,
-						 space.mask & SPACE_BEFORE
-							 ? doc_space_text(&space, SPACE_BEFORE)
-							 : lay.sep);
-			put_key(r, c, &space);
-			put_value(r, c, depth + 1, &space);
-			if (i + 1 < end) {
-				if (space.mask & SPACE_AFTER)
-					buf_slice_append(r->out,
-							 doc_space_text(&space, SPACE_AFTER));
-				buf_u8(r->out, ',');
-			}
-		}
+		buf_slice_append(r->out, lay.open);
+		if (!is_array)
+			put_lost_id(r, f, &lay);
+		put_children(r, first, end, depth, &lay);
 		buf_slice_append(r->out, lay.close);
 	}
 	buf_u8(r->out, is_array ? ']' : '}');
@@ -106,6 +129,17 @@ static void put_json(struct render *r)
 	buf_slice_append(r->out, r->style.text[STYLE_SUFFIX]);
 	doc_style_fini(&r->style);
 	free(r->ranking.items);
+}
+
+void doc_render_container(const struct doc *d, uint32_t f, bool is_array, struct buf *out)
+{
+	const struct space none = {0};
+	struct render r = {.d = d, .out = out};
+
+	doc_style_plain(&r.style);
+	put_container(&r, f, 0, &none, is_array);
+	doc_style_fini(&r.style);
+	free(r.ranking.items);
 }
 
 void doc_render(const struct doc *d, struct buf *out)

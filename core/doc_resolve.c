@@ -9,7 +9,7 @@ struct settling {
 	const struct id *node;
 	const struct doc_stamp *stamp;
 	struct ops *ops;
-	struct opid only; /**< lamport 0 = all of them */
+	const struct doc_which *only; /**< NULL = all of them */
 	enum sib_kind kind;
 };
 
@@ -51,11 +51,16 @@ static void add_removal(struct settling *s, bool raw, struct slice path, const s
 	op->path = arena_copy(&s->ops->arena, path);
 }
 
+static bool is_it(const struct doc_which *which, const struct doc_loser *l)
+{
+	return opid_eq(which->id, l->id) && slice_eq(which->path, l->path);
+}
+
 static void drop_loser(void *ctx, const struct doc_loser *l)
 {
 	struct settling *s = ctx;
 
-	if (s->only.lamport == 0 || opid_eq(s->only, l->id))
+	if (!s->only || is_it(s->only, l))
 		add_removal(s, l->raw, l->path, &l->id, 1);
 }
 
@@ -75,7 +80,7 @@ static void remove_from(struct settling *s, bool raw, struct slice path, struct 
 	for (uint32_t i = reg.first; i != DOC_NONE; i = s->d->sibs[i].next) {
 		const struct sib *sib = &s->d->sibs[i];
 
-		if ((which == WHICH_OTHERS && opid_eq(sib->id, s->only)) ||
+		if ((which == WHICH_OTHERS && opid_eq(sib->id, s->only->id)) ||
 		    (which == WHICH_KIND && sib->kind == s->kind))
 			continue;
 		ids[n++] = sib->id;
@@ -93,8 +98,7 @@ static void remove_field(struct settling *s, uint32_t f, enum which which)
 }
 
 struct search {
-	struct opid id;
-	struct buf path;
+	const struct doc_which *which;
 	bool raw;
 	bool found;
 };
@@ -103,11 +107,10 @@ static void find_loser(void *ctx, const struct doc_loser *l)
 {
 	struct search *s = ctx;
 
-	if (!opid_eq(s->id, l->id))
+	if (!is_it(s->which, l))
 		return;
 	s->found = true;
 	s->raw = l->raw;
-	buf_slice_append(&s->path, l->path);
 }
 
 /* What is beneath a value of the kind `kind`, and is not in it. */
@@ -138,18 +141,18 @@ static void use_field(struct settling *s, struct slice path)
 		remove_beneath(s, up);
 	}
 	for (uint32_t i = s->d->fields[f].reg.first; i != DOC_NONE; i = s->d->sibs[i].next) {
-		if (opid_eq(s->d->sibs[i].id, s->only))
+		if (opid_eq(s->d->sibs[i].id, s->only->id))
 			s->kind = s->d->sibs[i].kind;
 	}
 	remove_field(s, f, WHICH_OTHERS);
 	remove_beneath(s, f);
 }
 
-bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *node,
+bool doc_settle(const struct doc *d, const struct doc_which *loser, bool use, const struct id *node,
 		const struct doc_stamp *stamp, struct ops *ops)
 {
-	struct settling s = {.d = d, .node = node, .stamp = stamp, .ops = ops, .only = id};
-	struct search found = {.id = id};
+	struct settling s = {.d = d, .node = node, .stamp = stamp, .ops = ops, .only = loser};
+	struct search found = {.which = loser};
 	size_t first = ops->count;
 
 	if (!use) {
@@ -160,8 +163,7 @@ bool doc_settle(const struct doc *d, struct opid id, bool use, const struct id *
 	if (found.found && found.raw)
 		remove_from(&s, true, SLICE("", 0), d->raw, WHICH_OTHERS);
 	else if (found.found)
-		use_field(&s, found.path.len ? buf_slice(&found.path) : SLICE("", 0));
-	buf_fini(&found.path);
+		use_field(&s, loser->path);
 	return ops->count > first;
 }
 
@@ -180,10 +182,26 @@ bool doc_shown_at(const struct doc *d, const struct doc_loser *l, struct doc_los
 	}
 	uint32_t f = doc_field_at((struct doc *)(uintptr_t)d, l->path, false);
 	uint32_t text = DOC_NONE;
-	if (f == DOC_NONE || !d->fields[f].live || doc_shows(d, f, &text) != SIB_TEXT)
+	if (f == DOC_NONE || !doc_is_there(d, f))
 		return false;
-	ret->value = d->sibs[text].value;
+	enum sib_kind kind = doc_shows(d, f, &text);
+	if (kind == SIB_TEXT)
+		ret->value = d->sibs[text].value;
+	else
+		text = doc_newest(d, f, kind);
+	ret->container = kind == SIB_OBJECT ? '{' : kind == SIB_ARRAY ? '[' : 0;
 	ret->id = d->sibs[text].id;
 	ret->hlc = d->sibs[text].hlc;
 	return true;
+}
+
+void doc_loser_text(const struct doc *d, const struct doc_loser *l, struct buf *out)
+{
+	uint32_t f =
+		l->container ? doc_field_at((struct doc *)(uintptr_t)d, l->path, false) : DOC_NONE;
+
+	if (f == DOC_NONE)
+		buf_slice_append(out, l->value);
+	else
+		doc_render_container(d, f, l->container == '[', out);
 }

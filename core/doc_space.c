@@ -121,6 +121,14 @@ void doc_style_of(const struct doc *d, struct style *ret)
 	make_ladder(ret);
 }
 
+void doc_style_plain(struct style *ret)
+{
+	style_default(ret);
+	ret->flags = 0;
+	ret->id.lamport = UINT64_MAX;
+	make_ladder(ret);
+}
+
 bool doc_style_breaks(const struct style *s, bool is_array, size_t depth, const struct space *own)
 {
 	if (own->mask & (SPACE_INLINE | SPACE_BROKEN))

@@ -235,8 +235,9 @@ static bool covers(const struct opid *preds, size_t count, struct opid id)
 	return false;
 }
 
+/* If `shade`, only what is shaded already goes, and the rest is. */
 static uint32_t remove_if(struct doc *d, struct reg *reg, const struct opid *preds, size_t count,
-			  covers_fn *fn)
+			  covers_fn *fn, bool shade)
 {
 	uint32_t removed = 0;
 	uint32_t before = DOC_NONE;
@@ -245,6 +246,9 @@ static uint32_t remove_if(struct doc *d, struct reg *reg, const struct opid *pre
 		uint32_t next = d->sibs[i].next;
 
 		if (!fn(preds, count, d->sibs[i].id)) {
+			before = i;
+		} else if (shade && !d->sibs[i].shaded) {
+			d->sibs[i].shaded = true;
 			before = i;
 		} else {
 			if (before == DOC_NONE)
@@ -264,12 +268,17 @@ static uint32_t remove_if(struct doc *d, struct reg *reg, const struct opid *pre
 
 uint32_t doc_reg_remove(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
 {
-	return remove_if(d, reg, preds, count, names);
+	return remove_if(d, reg, preds, count, names, false);
 }
 
 void doc_reg_cover(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
 {
-	(void)remove_if(d, reg, preds, count, covers);
+	(void)remove_if(d, reg, preds, count, covers, false);
+}
+
+void doc_reg_shade(struct doc *d, struct reg *reg, const struct opid *preds, size_t count)
+{
+	(void)remove_if(d, reg, preds, count, covers, true);
 }
 
 uint32_t doc_reg_best(const struct doc *d, struct reg reg)
@@ -433,16 +442,31 @@ uint32_t doc_field_at(struct doc *d, struct slice path, bool make)
 	return f;
 }
 
-void doc_field_count(struct doc *d, uint32_t f, int32_t live, int32_t kept)
+struct held doc_held(const struct doc *d, uint32_t f)
 {
-	while (live || kept) {
+	const struct field *field = &d->fields[f];
+	struct held h = {.kept = field->reg.count + field->place.count + field->space.count};
+
+	for (uint32_t i = field->reg.first; i != DOC_NONE; i = d->sibs[i].next)
+		h.shaded += d->sibs[i].shaded;
+	h.live = field->reg.count - h.shaded;
+	return h;
+}
+
+void doc_field_count(struct doc *d, uint32_t f, const struct held *before)
+{
+	const struct held now = doc_held(d, f);
+	const struct held add = {now.live - before->live, now.shaded - before->shaded,
+				 now.kept - before->kept}; /* modulo 2^32 */
+
+	while (add.live || add.shaded || add.kept) {
 		struct field *field = &d->fields[f];
 		bool was_live = field->live;
 
-		assert(live > 0 || field->live >= (uint32_t)-live);
-		assert(kept > 0 || field->kept >= (uint32_t)-kept);
-		field->live += (uint32_t)live;
-		field->kept += (uint32_t)kept;
+		field->live += add.live;
+		field->shaded += add.shaded;
+		field->kept += add.kept;
+		assert(field->live <= d->sib_count && field->shaded <= d->sib_count);
 		if (field->parent == DOC_NONE)
 			return;
 		struct field *p = &d->fields[field->parent];
@@ -450,6 +474,11 @@ void doc_field_count(struct doc *d, uint32_t f, int32_t live, int32_t kept)
 		*count += (uint32_t)(field->live != 0) - (uint32_t)was_live;
 		f = field->parent;
 	}
+}
+
+bool doc_is_there(const struct doc *d, uint32_t f)
+{
+	return d->fields[f].live || d->fields[f].shaded;
 }
 
 uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into)
@@ -464,26 +493,6 @@ uint32_t doc_walk(const struct doc *d, uint32_t f, uint32_t top, bool into)
 	return DOC_NONE;
 }
 
-/* The newest value among f's members, or items, and what is in them. */
-static uint32_t newest_beneath(const struct doc *d, uint32_t f, bool items)
-{
-	uint32_t newest = DOC_NONE;
-
-	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
-		if (d->fields[c].is_item != items || !d->fields[c].live)
-			continue;
-		for (uint32_t at = c; at != DOC_NONE;
-		     at = doc_walk(d, at, c, d->fields[at].live > 0)) {
-			uint32_t best = doc_reg_best(d, d->fields[at].reg);
-
-			if (best != DOC_NONE && (newest == DOC_NONE ||
-						 doc_sib_cmp(&d->sibs[best], &d->sibs[newest]) > 0))
-				newest = best;
-		}
-	}
-	return newest;
-}
-
 static uint32_t newer(const struct doc *d, uint32_t a, uint32_t b)
 {
 	if (a == DOC_NONE || b == DOC_NONE)
@@ -491,20 +500,54 @@ static uint32_t newer(const struct doc *d, uint32_t a, uint32_t b)
 	return doc_sib_cmp(&d->sibs[a], &d->sibs[b]) >= 0 ? a : b;
 }
 
+/* The newest value among f's members, or items, and what is in them; shaded ones only if f has no others. */
+static uint32_t newest_beneath(const struct doc *d, uint32_t f, bool items)
+{
+	uint32_t newest = DOC_NONE;
+	bool all = !d->fields[f].live;
+
+	for (uint32_t c = d->fields[f].first_child; c != DOC_NONE; c = d->fields[c].next) {
+		if (d->fields[c].is_item != items)
+			continue;
+		for (uint32_t at = c; at != DOC_NONE; at = doc_walk(d, at, c, doc_is_there(d, at))) {
+			for (uint32_t i = d->fields[at].reg.first; i != DOC_NONE;
+			     i = d->sibs[i].next) {
+				if (all || !d->sibs[i].shaded)
+					newest = newer(d, newest, i);
+			}
+		}
+	}
+	return newest;
+}
+
+/* Whether there is any shaded member, or item. */
+static bool has_shaded(const struct doc *d, uint32_t f, bool items)
+{
+	uint32_t c = d->fields[f].first_child;
+
+	while (c != DOC_NONE && (d->fields[c].is_item != items || !d->fields[c].shaded))
+		c = d->fields[c].next;
+	return c != DOC_NONE;
+}
+
 enum sib_kind doc_shows(const struct doc *d, uint32_t f, uint32_t *ret_text)
 {
 	const struct field *field = &d->fields[f];
 	uint32_t best[SIB_CHUNKS] = {DOC_NONE, DOC_NONE, DOC_NONE};
+	bool all = !field->live;
 
-	assert(field->live > 0);
+	assert(doc_is_there(d, f));
 	for (uint32_t i = field->reg.first; i != DOC_NONE; i = d->sibs[i].next) {
 		enum sib_kind kind = d->sibs[i].kind;
 
-		best[kind] = newer(d, best[kind], i);
+		if (all || !d->sibs[i].shaded)
+			best[kind] = newer(d, best[kind], i);
 	}
 	*ret_text = best[SIB_TEXT];
-	bool object = best[SIB_OBJECT] != DOC_NONE || field->live_members;
-	bool array = best[SIB_ARRAY] != DOC_NONE || field->live_items;
+	bool object = best[SIB_OBJECT] != DOC_NONE || field->live_members ||
+		      (all && has_shaded(d, f, false));
+	bool array =
+		best[SIB_ARRAY] != DOC_NONE || field->live_items || (all && has_shaded(d, f, true));
 	if (!object && !array)
 		return SIB_TEXT;
 	if (best[SIB_TEXT] == DOC_NONE && !(object && array))
@@ -517,6 +560,17 @@ enum sib_kind doc_shows(const struct doc *d, uint32_t f, uint32_t *ret_text)
 	return winner == best[SIB_TEXT]	    ? SIB_TEXT
 	       : winner == best[SIB_OBJECT] ? SIB_OBJECT
 					    : SIB_ARRAY;
+}
+
+uint32_t doc_newest(const struct doc *d, uint32_t f, enum sib_kind kind)
+{
+	uint32_t newest = newest_beneath(d, f, kind == SIB_ARRAY);
+
+	for (uint32_t i = d->fields[f].reg.first; i != DOC_NONE; i = d->sibs[i].next) {
+		if (d->sibs[i].kind == kind)
+			newest = newer(d, newest, i);
+	}
+	return newest;
 }
 
 struct slice doc_field_place(const struct doc *d, uint32_t f)
@@ -547,7 +601,7 @@ static bool is_ranked(const struct field *c, enum rank_what what)
 {
 	if (what == RANK_KEPT)
 		return c->kept > 0;
-	return c->live && c->is_item == (what == RANK_ITEMS);
+	return (c->live || c->shaded) && c->is_item == (what == RANK_ITEMS);
 }
 
 void doc_rank_children(const struct doc *d, uint32_t f, enum rank_what what, struct ranking *out)

@@ -114,6 +114,21 @@ void doc_item_key(unsigned name, struct slice token, struct buf *out)
 	buf_slice_append(out, token);
 }
 
+bool doc_lost_id(const struct doc *d, uint32_t f, struct slice *ret_name, struct slice *ret_token)
+{
+	const struct field *field = &d->fields[f];
+
+	if (!field->is_item || field->key.data[0] == 0 || field->reg.count)
+		return false;
+	struct slice name = SLICE_STR(doc_id_names[field->key.data[0] - 1]);
+	uint32_t member = doc_child(d, f, (struct doc_key){name, false}, DOC_NONE);
+	if (member != DOC_NONE && doc_is_there(d, member))
+		return false;
+	*ret_name = name;
+	*ret_token = SLICE(field->key.data + 1, field->key.len - 1);
+	return true;
+}
+
 struct maker {
 	struct doc *d;
 	struct opid id;
@@ -138,36 +153,32 @@ static void add_place(struct maker *m, uint32_t f, uint32_t i)
 	const struct step step = {.waypoint = m->id, .index = (int64_t)i};
 	struct doc *d = m->d;
 	struct reg reg = d->fields[f].place;
-	uint32_t before = reg.count;
+	const struct held before = doc_held(d, f);
 
 	buf_clear(&m->key);
 	doc_step_put(&m->key, &step);
 	doc_reg_add(d, &reg, m->id)->value = arena_copy(&d->arena, buf_slice(&m->key));
 	d->fields[f].place = reg;
-	doc_field_count(d, f, 0, (int32_t)(reg.count - before));
+	doc_field_count(d, f, &before);
 }
 
 static void add_value(struct maker *m, uint32_t f, const struct node_head *h)
 {
 	struct doc *d = m->d;
 	struct reg reg = d->fields[f].reg;
-	uint32_t before = reg.count;
+	const struct held before = doc_held(d, f);
 	struct sib *s = doc_reg_add(d, &reg, m->id);
 
 	s->hlc = m->hlc;
 	s->kind = h->kind;
 	s->value = h->kind == SIB_TEXT ? h->text : SLICE("", 0);
 	d->fields[f].reg = reg;
-	int32_t live = (int32_t)(reg.count - before);
-	int32_t kept = live;
 	if (h->space.len) {
 		reg = d->fields[f].space;
-		before = reg.count;
 		doc_reg_add(d, &reg, m->id)->value = h->space;
 		d->fields[f].space = reg;
-		kept += (int32_t)(reg.count - before);
 	}
-	doc_field_count(d, f, live, kept);
+	doc_field_count(d, f, &before);
 }
 
 static void make_node(struct maker *m, uint32_t f);

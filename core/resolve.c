@@ -3,7 +3,7 @@
 
 #include "core/db_i.h"
 
-static int settle(struct db *db, const struct id *node, struct opid loser, bool use)
+static int settle(struct db *db, const struct id *node, const struct doc_which *loser, bool use)
 {
 	struct txn *t = db_begin_command(db, "blaze conflict");
 	struct txn_node *tn = txn_node(t, node);
@@ -40,15 +40,15 @@ static int settle(struct db *db, const struct id *node, struct opid loser, bool 
 
 int resolve_keep(struct db *db, const struct id *node)
 {
-	return settle(db, node, (struct opid){0}, false);
+	return settle(db, node, NULL, false);
 }
 
-int resolve_drop(struct db *db, const struct id *node, struct opid loser)
+int resolve_drop(struct db *db, const struct id *node, const struct doc_which *loser)
 {
 	return settle(db, node, loser, false);
 }
 
-int resolve_use(struct db *db, const struct id *node, struct opid loser)
+int resolve_use(struct db *db, const struct id *node, const struct doc_which *loser)
 {
 	return settle(db, node, loser, true);
 }

@@ -10,8 +10,8 @@
 /** What is shown stays; all that lost against it goes. */
 int resolve_keep(struct db *db, const struct id *node);
 /** One that lost goes. */
-int resolve_drop(struct db *db, const struct id *node, struct opid loser);
+int resolve_drop(struct db *db, const struct id *node, const struct doc_which *loser);
 /** One that lost is shown, and what it lost against goes. */
-int resolve_use(struct db *db, const struct id *node, struct opid loser);
+int resolve_use(struct db *db, const struct id *node, const struct doc_which *loser);
 
 #endif

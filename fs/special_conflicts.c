@@ -154,7 +154,7 @@ static void add_loser(void *ctx, const struct db_loser *l)
 		return;
 	}
 	buf_printf(&r->fields, "%s  ", *l->path ? l->path : ".");
-	put_line(&r->fields, l->value.len ? l->value : SLICE_STR("{}"));
+	put_line(&r->fields, l->value);
 	buf_printf(&r->fields, "  %s  ", l->author_name);
 	special_conflicts_put_time(l->time_ms, &r->fields);
 	buf_u8(&r->fields, '\n');
@@ -356,7 +356,8 @@ int special_conflicts_drop(struct special_conflicts *c, const char *name)
 	int r = find_loser(c, name, &node, &op);
 
 	if (r == 0)
-		r = op.lamport ? resolve_drop(c->db, &node, op) : resolve_keep(c->db, &node);
+		r = op.lamport ? resolve_drop(c->db, &node, &(struct doc_which){op, SLICE("", 0)})
+			       : resolve_keep(c->db, &node);
 	forget_list(c);
 	return r < 0 ? r : 0;
 }
@@ -376,7 +377,7 @@ int special_conflicts_use(struct special_conflicts *c, const char *name, const s
 	db_abort(t);
 	if (r < 0 || !op.lamport || !id_eq(&there, &node))
 		return -EXDEV;
-	r = resolve_use(c->db, &node, op);
+	r = resolve_use(c->db, &node, &(struct doc_which){op, SLICE("", 0)});
 	forget_list(c);
 	return r < 0 ? r : 0;
 }

@@ -102,7 +102,40 @@ def test_array_replaced_by_something_else_is_kept(pair):
     if shown['tags'] == 'none':
         assert 'tags[2]  "c"' in lost
     else:
-        assert shown['tags'] == ['c'] and 'tags  "none"' in lost
+        assert shown['tags'] == ['a', 'b', 'c'] and 'tags  "none"' in lost
+
+
+@pytest.mark.parametrize('other', ['"none"', 'null', '{"first": "a"}'])
+def test_array_of_elements_with_ids_and_a_value_in_its_place_are_both_kept(pair, other):
+    shown = json.loads(apart(pair, JQ, (jq(f'.items = {other}'), jq('.items[1].price = 7'))))
+    a, b = pair.nodes
+    (found,) = [json.loads(line) for line in a.run('conflicts', '--json', cwd=a.mnt).stdout.splitlines()][:1]
+    whole = [{'id': 1, 'price': 5}, {'id': 2, 'price': 7}]
+    if shown['items'] == whole:
+        assert found['field'] == 'items' and found['in_use'] == whole and found['value'] == json.loads(other)
+        assert found['in_use_author'] == 'device-b' and not found['in_use_time'].startswith('1970')
+    a.run('conflicts', 'use', '1', a.path('r.json'))
+    pair.synced()
+    assert json.loads(b.text('r.json'))['items'] == (json.loads(other) if shown['items'] == whole else whole)
+
+
+def test_a_value_that_took_an_arrays_place_leaves_nothing_behind(node):
+    node.write('r.json', JQ)
+    for items in ('"none"', '7', '[{"id": 9}]', '{"x": 1}', '[]'):
+        node.sh(jq(f'.items = {items}'))
+        assert json.loads(node.text('r.json'))['items'] == json.loads(items)
+
+
+def test_element_removed_here_and_edited_there_keeps_its_id(pair):
+    shown = json.loads(apart(pair, JQ, (jq('del(.items[1])'), jq('.items[1].price = 7'))))
+    assert shown['items'] == [{'id': 1, 'price': 5}, {'id': 2, 'price': 7}]
+    a, b = pair.nodes
+    a.sh(jq('.items[1].price = 8'))
+    pair.synced()
+    assert json.loads(b.text('r.json'))['items'][1] == {'id': 2, 'price': 8}
+    b.sh(jq('del(.items[1].id)'))
+    pair.synced()
+    assert json.loads(a.text('r.json'))['items'][1] == {'price': 8}
 
 
 def test_coordinates_are_one_value(pair):

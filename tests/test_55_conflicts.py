@@ -132,6 +132,22 @@ def test_moving_the_file_over_the_record_uses_it(pair):
     assert b.read('b.bin') == other
 
 
+def test_one_of_several_fields_that_lost_to_one_save(pair):
+    a, b = pair.nodes
+    pair.cut()
+    a.write('r.json', '{"x": 1, "y": {"z": 1}, "w": 1}')
+    b.write('r.json', '{"x": 2, "y": {"z": 2}, "w": 2}')
+    pair.restore()
+    pair.synced()
+    shown = json.loads(a.text('r.json'))['x']
+    assert [f['field'] for f in conflicts(a)] == ['x', 'y.z', 'w']
+    a.run('conflicts', 'use', '2', a.path('r.json'))
+    b.run('conflicts', 'keep', b.path('r.json'), '1')
+    pair.synced()
+    assert json.loads(b.text('r.json')) == {'x': shown, 'y': {'z': 3 - shown}, 'w': shown}
+    assert [f['field'] for f in conflicts(b)] == ['w']
+
+
 def test_object_that_lost_against_a_value(pair):
     a, b = apart(pair, 'r.json', '{"x":{"k":1}}', '{"x":{"k":2}}', '{"x":7}')
     shown = json.loads(a.text('r.json'))
