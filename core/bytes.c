@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUF_BYTES_MIN 128
+
 struct slice slice_str(const char *s)
 {
 	return SLICE(s, strlen(s));
@@ -42,14 +44,14 @@ void buf_clear(struct buf *b)
 	b->len = 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t extra)
+uint8_t *buf_grow(struct buf *b, size_t extra)
 {
 	size_t need = 0;
 
 	if (__builtin_add_overflow(b->len, extra, &need))
 		abort();
 	if (need > b->cap || !b->data) {
-		size_t cap = b->cap < 64 ? 64 : b->cap + b->cap / 2;
+		size_t cap = b->cap < BUF_BYTES_MIN ? BUF_BYTES_MIN : b->cap * 2;
 
 		b->cap = cap < need ? need : cap;
 		b->data = xreallocarray(b->data, b->cap, 1);
@@ -65,24 +67,6 @@ void buf_resize(struct buf *b, size_t len)
 		memset(buf_reserve(b, extra), 0, extra);
 	}
 	b->len = len;
-}
-
-void buf_append(struct buf *b, const void *data, size_t len)
-{
-	if (len == 0)
-		return;
-	memcpy(buf_reserve(b, len), data, len);
-	b->len += len;
-}
-
-void buf_slice_append(struct buf *b, struct slice s)
-{
-	buf_append(b, s.data, s.len);
-}
-
-void buf_u8(struct buf *b, uint8_t v)
-{
-	buf_append(b, &v, 1);
 }
 
 static void put_be(struct buf *b, uint64_t v, size_t bytes)
@@ -102,11 +86,6 @@ void buf_be16(struct buf *b, uint16_t v)
 void buf_be32(struct buf *b, uint32_t v)
 {
 	put_be(b, v, 4);
-}
-
-void buf_be64(struct buf *b, uint64_t v)
-{
-	put_be(b, v, 8);
 }
 
 void buf_varint(struct buf *b, uint64_t v)

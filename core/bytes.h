@@ -13,6 +13,8 @@
 
 #include "core/base.h"
 
+#include <string.h>
+
 /** Borrowed, read-only. */
 struct slice {
 	const uint8_t *data;
@@ -42,15 +44,15 @@ void buf_fini(struct buf *b);
 struct slice buf_slice(const struct buf *b);
 void buf_clear(struct buf *b);
 /** Makes room for extra more bytes and returns where they go; len does not change. */
-uint8_t *buf_reserve(struct buf *b, size_t extra);
+static inline uint8_t *buf_reserve(struct buf *b, size_t extra);
 /** Grows with zeros or shrinks. */
 void buf_resize(struct buf *b, size_t len);
-void buf_append(struct buf *b, const void *data, size_t len);
-void buf_slice_append(struct buf *b, struct slice s);
-void buf_u8(struct buf *b, uint8_t v);
+static inline void buf_append(struct buf *b, const void *data, size_t len);
+static inline void buf_slice_append(struct buf *b, struct slice s);
+static inline void buf_u8(struct buf *b, uint8_t v);
 void buf_be16(struct buf *b, uint16_t v);
 void buf_be32(struct buf *b, uint32_t v);
-void buf_be64(struct buf *b, uint64_t v);
+static inline void buf_be64(struct buf *b, uint64_t v);
 void buf_varint(struct buf *b, uint64_t v);
 /** varint length, then the bytes. */
 void buf_bytes(struct buf *b, struct slice s);
@@ -59,6 +61,43 @@ void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(pr
 char *buf_str(struct buf *b);
 /** The string a JSON writer needs between quotes: escapes ", \ and controls; invalid UTF-8 becomes U+FFFD. */
 void buf_json_string(struct buf *b, struct slice s);
+
+/* A save puts some thousand numbers into buffers: what is called that often is not worth a call. */
+
+/** buf_reserve() where there is no room. */
+uint8_t *buf_grow(struct buf *b, size_t extra);
+
+static inline uint8_t *buf_reserve(struct buf *b, size_t extra)
+{
+	return b->data && extra <= b->cap - b->len ? b->data + b->len : buf_grow(b, extra);
+}
+
+static inline void buf_append(struct buf *b, const void *data, size_t len)
+{
+	if (len)
+		memcpy(buf_reserve(b, len), data, len);
+	b->len += len;
+}
+
+static inline void buf_slice_append(struct buf *b, struct slice s)
+{
+	buf_append(b, s.data, s.len);
+}
+
+static inline void buf_u8(struct buf *b, uint8_t v)
+{
+	*buf_reserve(b, 1) = v;
+	b->len++;
+}
+
+static inline void buf_be64(struct buf *b, uint64_t v)
+{
+	uint8_t *p = buf_reserve(b, 8);
+
+	for (unsigned i = 0; i < 8; i++)
+		p[i] = (uint8_t)(v >> (56 - 8 * i));
+	b->len += 8;
+}
 
 struct reader {
 	const uint8_t *p;

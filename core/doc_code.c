@@ -277,7 +277,7 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 	put_texts(&e, d->style);
 	struct before none = {SLICE("", 0), SLICE("", 0)};
 	put_tree(&e, 0, &none);
-	doc_covers_encode(d, NULL, out);
+	doc_covers_encode(d, out);
 	buf_fini(&e.next);
 	free(e.ranking.items);
 }
@@ -586,7 +586,7 @@ int doc_decode(struct slice state, struct slice rendered, struct doc **ret)
 	take_texts(&c, &d->style);
 	struct before none = {SLICE("", 0), SLICE("", 0)};
 	take_tree(&c, DOC_NONE, 0, &none);
-	doc_covers_decode(d, NULL, &c.r);
+	doc_covers_decode(d, &c.r);
 	buf_fini(&c.next);
 	if (reader_finish(&c.r) < 0) {
 		doc_destroy(d);

@@ -2,39 +2,33 @@
  * What a whole value was put in the place of.
  *
  * Fields stay underneath a whole value. Those that its author had seen were replaced by it; the others are its
- * losers. Which is which belongs to the value and goes with it: when it is taken away the fields are there again,
- * and a value that was written without knowing them must not pass for one that replaced them. A text that is
- * buried takes its entries along, and brings them back with itself.
+ * losers. Which is which belongs to the token that says it, an operation on the raw register, and goes with that:
+ * when the whole value is taken away the fields are there again, and a value that was written without knowing
+ * them must not pass for one that replaced them.
  */
 #include "core/doc_i.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct id doc_cover_holder(struct opid id)
-{
-	struct id ret;
-
-	for (unsigned i = 0; i < 8; i++) {
-		ret.b[i] = (uint8_t)(id.lamport >> (56 - 8 * i));
-		ret.b[8 + i] = (uint8_t)(id.actor >> (56 - 8 * i));
-	}
-	return ret;
-}
-
 static bool covers(const struct cover *c, struct opid id)
 {
 	return c->upto.actor == id.actor && c->upto.lamport >= id.lamport;
 }
 
+/* Whether the token is there. */
 static bool is_held(const struct doc *d, const struct cover *c)
 {
 	for (uint32_t i = d->raw.first; i != DOC_NONE; i = d->sibs[i].next) {
 		const struct sib *s = &d->sibs[i];
-		struct id own = s->root == DOC_NONE ? doc_cover_holder(s->id) : d->roots[s->root].id;
+		const struct root *r = s->root == DOC_NONE ? NULL : &d->roots[s->root];
 
-		if (id_eq(&own, &c->holder))
+		if (opid_eq(s->id, c->token))
 			return true;
+		for (uint32_t k = 0; r && k < r->count; k++) {
+			if (r->heads[k].alive && opid_eq(r->heads[k].id, c->token))
+				return true;
+		}
 	}
 	return false;
 }
@@ -65,12 +59,12 @@ static bool is_of_use(const struct doc *d, const struct cover *c)
 
 static int cmp(const struct cover *a, const struct cover *b)
 {
-	int r = memcmp(a->holder.b, b->holder.b, sizeof(a->holder.b));
+	int r = opid_cmp(a->token, b->token);
 
-	return r ? r : a->upto.actor < b->upto.actor ? -1 : a->upto.actor > b->upto.actor;
+	return r ? r : (a->upto.actor > b->upto.actor) - (a->upto.actor < b->upto.actor);
 }
 
-/* One for each holder and actor, ascending, so that the order of operations does not show in the state. */
+/* One for each token and actor, ascending, so that the order of operations does not show in the state. */
 static void add(struct doc *d, struct cover c)
 {
 	uint32_t i = d->cover_count;
@@ -93,10 +87,24 @@ static void add(struct doc *d, struct cover c)
 	d->cover_count++;
 }
 
-void doc_cover(struct doc *d, const struct op *op, const struct id *holder)
+static bool is_to_be_kept(const struct doc *d, const struct cover *c)
 {
-	for (size_t i = 0; d->fields[0].live && i < op->pred_count; i++)
-		add(d, (struct cover){.holder = *holder, .upto = op->preds[i]});
+	return is_held(d, c) && is_of_use(d, c);
+}
+
+void doc_cover(struct doc *d, const struct op *op, struct opid token)
+{
+	uint32_t n = 0;
+
+	if (!d->fields[0].live)
+		return;
+	for (uint32_t i = 0; i < d->cover_count; i++) {
+		if (is_to_be_kept(d, &d->covers[i]))
+			d->covers[n++] = d->covers[i];
+	}
+	d->cover_count = n;
+	for (size_t i = 0; i < op->pred_count; i++)
+		add(d, (struct cover){.token = token, .upto = op->preds[i]});
 }
 
 void doc_covers_copy(struct doc *d, const struct doc *from)
@@ -106,40 +114,43 @@ void doc_covers_copy(struct doc *d, const struct doc *from)
 		d->cover_count ? xmemdup(from->covers, d->cover_count * sizeof(*d->covers)) : NULL;
 }
 
-/* Whether it belongs to `holder`, or, if that is NULL, to a value that is there. */
-static bool is_to_be_kept(const struct doc *d, const struct cover *c, const struct id *holder)
+static void put_opid(struct buf *out, struct opid id)
 {
-	return (holder ? id_eq(&c->holder, holder) : is_held(d, c)) && is_of_use(d, c);
+	buf_be64(out, id.actor);
+	buf_varint(out, id.lamport);
 }
 
-void doc_covers_encode(const struct doc *d, const struct id *holder, struct buf *out)
+static struct opid take_opid(struct reader *r)
+{
+	struct opid id = {.actor = reader_be64(r)};
+
+	id.lamport = reader_varint(r);
+	return id;
+}
+
+void doc_covers_encode(const struct doc *d, struct buf *out)
 {
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < d->cover_count; i++)
-		n += is_to_be_kept(d, &d->covers[i], holder);
+		n += is_to_be_kept(d, &d->covers[i]);
 	buf_varint(out, n);
 	for (uint32_t i = 0; i < d->cover_count; i++) {
-		const struct cover *c = &d->covers[i];
-
-		if (!is_to_be_kept(d, c, holder))
+		if (!is_to_be_kept(d, &d->covers[i]))
 			continue;
-		if (!holder)
-			id_write(out, &c->holder);
-		buf_be64(out, c->upto.actor);
-		buf_varint(out, c->upto.lamport);
+		put_opid(out, d->covers[i].token);
+		put_opid(out, d->covers[i].upto);
 	}
 }
 
-void doc_covers_decode(struct doc *d, const struct id *holder, struct reader *r)
+void doc_covers_decode(struct doc *d, struct reader *r)
 {
 	uint64_t n = reader_varint_max(r, reader_left(r));
 
 	for (uint64_t i = 0; i < n && !r->bad; i++) {
-		struct cover c = {.holder = holder ? *holder : id_read(r)};
+		struct cover c = {.token = take_opid(r)};
 
-		c.upto.actor = reader_be64(r);
-		c.upto.lamport = reader_varint(r);
+		c.upto = take_opid(r);
 		if (!r->bad)
 			add(d, c);
 	}

@@ -57,23 +57,37 @@ struct context {
 	size_t cap;
 };
 
+static void context_note(struct context *c, struct opid id)
+{
+	size_t k = 0;
+
+	while (k < c->count && c->items[k].actor != id.actor)
+		k++;
+	if (k == c->count) {
+		if (c->count == c->cap) {
+			c->cap = c->cap ? c->cap * 2 : 4;
+			c->items = xreallocarray(c->items, c->cap, sizeof(*c->items));
+		}
+		c->items[c->count++] = id;
+	} else if (c->items[k].lamport < id.lamport) {
+		c->items[k] = id;
+	}
+}
+
 static void context_add(struct context *c, const struct doc *d, struct reg reg)
 {
-	for (uint32_t i = reg.first; i != DOC_NONE; i = d->sibs[i].next) {
-		struct opid id = d->sibs[i].id;
-		size_t k = 0;
+	for (uint32_t i = reg.first; i != DOC_NONE; i = d->sibs[i].next)
+		context_note(c, d->sibs[i].id);
+}
 
-		while (k < c->count && c->items[k].actor != id.actor)
-			k++;
-		if (k == c->count) {
-			if (c->count == c->cap) {
-				c->cap = c->cap ? c->cap * 2 : 4;
-				c->items = xreallocarray(c->items, c->cap, sizeof(*c->items));
-			}
-			c->items[c->count++] = id;
-		} else if (c->items[k].lamport < id.lamport) {
-			c->items[k] = id;
-		}
+/* All values of fields. */
+static void context_add_values(struct context *c, const struct doc *d)
+{
+	bool into = true;
+
+	for (uint32_t f = 0; f != DOC_NONE; f = doc_walk(d, f, 0, into)) {
+		into = d->fields[f].live > 0;
+		context_add(c, d, d->fields[f].reg);
 	}
 }
 
@@ -103,17 +117,22 @@ struct op *doc_edit_raw(struct diff *x, enum op_kind kind)
 	size_t n = tokens(d, NULL);
 	struct op *op = doc_edit_op(x, kind);
 
-	bool hides = d->fields[0].live && (kind == OP_RAW || kind == OP_CHUNKS);
-	size_t seen = hides ? d->seen_count : n == 0 && d->seen_count ? 1 : 0;
-	if (n + seen > CHANGE_PREDS_MAX) {
+	struct context hidden = {0};
+	if (kind != OP_UNRAW)
+		context_add_values(&hidden, d);
+	if (n + hidden.count == 0 && d->seen_count)
+		context_note(&hidden, (struct opid){d->seen[0].lamport, d->seen[0].actor});
+	if (n + hidden.count > CHANGE_PREDS_MAX)
 		x->too_large = true;
-		return op;
+	if (!x->too_large) {
+		struct opid *preds = ops_preds(x->ops, op, n + hidden.count);
+
+		if (n)
+			(void)tokens(d, preds);
+		for (size_t i = 0; i < hidden.count; i++)
+			preds[n + i] = hidden.items[i];
 	}
-	struct opid *preds = ops_preds(x->ops, op, n + seen);
-	if (n)
-		(void)tokens(d, preds);
-	for (size_t i = 0; i < seen; i++)
-		preds[n + i] = (struct opid){d->seen[i].lamport, d->seen[i].actor};
+	free(hidden.items);
 	return op;
 }
 

@@ -40,7 +40,7 @@
  *   raw                varint sibling_count, siblings
  *   style              likewise
  *   root               a field without its key
- *   covers             varint n, each: 16 bytes holder, 8 bytes actor, varint lamport; see struct cover
+ *   covers             varint n, each: a token, an operation; both as 8 bytes actor, varint lamport
  *
  *   field              u8 FIELD_* flags | min(sibling_count, 3)
  *                      [varint sibling_count - 3]   if it is 3 or more
@@ -122,7 +122,7 @@ struct doc_mem;
 
 /** Who wrote a whole value had seen the fields of this actor up to this operation; see doc_cover.c. */
 struct cover {
-	struct id holder; /**< the value: a root's id, or doc_cover_holder() */
+	struct opid token; /**< the operation that wrote it, an edit of a text included */
 	struct opid upto;
 };
 
@@ -175,7 +175,7 @@ struct doc {
 	struct root *roots;
 	uint32_t root_count;
 	uint32_t root_cap;
-	struct cover *covers; /**< ascending by holder and actor */
+	struct cover *covers; /**< ascending by token and actor */
 	uint32_t cover_count;
 	uint32_t cover_cap;
 	struct doc_side side; /**< put is NULL: `mem` is used */
@@ -490,7 +490,7 @@ void doc_edit_preds(struct diff *x, struct op *op, struct reg reg);
 /**
  * An operation on the raw register that replaces all of it. Preds are never empty if the document is not:
  * without any, the operation would say that its author knew of nothing. Of fields that a whole value hides they
- * say what was seen, by the last operation of everybody: what was not, is among the losers.
+ * say what was seen, by the last operation of everybody on one: what was not, is among the losers.
  */
 struct op *doc_edit_raw(struct diff *x, enum op_kind kind);
 /** Appends the operations that turn base's fields into x->json, in x->style. */
@@ -549,8 +549,8 @@ size_t doc_text_preds(const struct doc *base, struct opid *ret);
 
 /** On its own, with its text. */
 void doc_root_encode(const struct root *root, struct buf *out);
-/** The content borrows from the reader's bytes. root->id and sib are left alone. */
-int doc_root_decode(struct root *root, struct reader *r);
+/** The content borrows from `bytes`. root->id and sib are left alone. */
+int doc_root_decode(struct root *root, struct slice bytes);
 /** Beside its sibling, without its text. */
 void doc_root_write(const struct doc *d, const struct sib *s, struct buf *out);
 /** Adds the root of a sibling just read. */
@@ -558,16 +558,14 @@ void doc_root_read(struct doc *d, uint32_t sib, struct reader *r);
 
 /* doc_cover.c */
 
-/** What a whole value that is no text is known by. */
-struct id doc_cover_holder(struct opid id);
-/** Whether a whole value was put in the place of a field's value, and is still there. */
+/** Whether a whole value was put in the place of a field's value `id`, and is still there. */
 bool doc_is_covered(const struct doc *d, struct opid id);
 /** Notes what the author of a whole value had seen: all of an actor's up to the operation that preds name. */
-void doc_cover(struct doc *d, const struct op *op, const struct id *holder);
+void doc_cover(struct doc *d, const struct op *op, struct opid token);
 void doc_covers_copy(struct doc *d, const struct doc *from);
-/** Those of all values that are there, or of one, without its name. What says nothing any more is left out. */
-void doc_covers_encode(const struct doc *d, const struct id *holder, struct buf *out);
-void doc_covers_decode(struct doc *d, const struct id *holder, struct reader *r);
+/** What says nothing any more is left out. */
+void doc_covers_encode(const struct doc *d, struct buf *out);
+void doc_covers_decode(struct doc *d, struct reader *r);
 
 /* doc_mem.c */
 

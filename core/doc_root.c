@@ -55,16 +55,17 @@ void doc_root_encode(const struct root *root, struct buf *out)
 	buf_bytes(out, doc_root_text(root));
 }
 
-int doc_root_decode(struct root *root, struct reader *r)
+int doc_root_decode(struct root *root, struct slice bytes)
 {
-	uint8_t fresh = reader_u8(r);
+	struct reader r = reader_init(bytes);
+	uint8_t fresh = reader_u8(&r);
 
 	root->fresh = fresh == 1;
 	if (fresh > 1)
-		r->bad = true;
-	take_heads(r, reader_varint_max(r, reader_left(r)), root);
-	root->content = reader_bytes(r, reader_left(r));
-	return r->bad ? -EBADMSG : 0;
+		r.bad = true;
+	take_heads(&r, reader_varint_max(&r, reader_left(&r)), root);
+	root->content = reader_bytes(&r, reader_left(&r));
+	return reader_finish(&r);
 }
 
 void doc_root_write(const struct doc *d, const struct sib *s, struct buf *out)

@@ -9,7 +9,7 @@
  * Beside the state (struct doc_side), under keys of the document:
  *   'e' root16 lamport8 actor8  an edit, as text_event_encode() has it: where and how much. What a root
  *                               began as is an event without parents; it is written with the first edit
- *   'd' root16                  a root that lost its last token, as doc_root_encode() has it, and what it covers
+ *   'd' root16                  a root that lost its last token, as doc_root_encode() has it
  */
 #include "core/digest.h"
 #include "core/doc_i.h"
@@ -236,7 +236,6 @@ static void bury(struct doc *d, struct root *r)
 		const struct doc_side *side = side_of(d);
 
 		doc_root_encode(r, &value);
-		doc_covers_encode(d, &r->id, &value);
 		side->put(side->ctx, key_root(&key, 'd', &r->id), buf_slice(&value));
 	}
 	root_fini(r);
@@ -249,10 +248,8 @@ static void bury(struct doc *d, struct root *r)
 static struct root *dig_up(struct doc *d, const struct id *id, struct slice value)
 {
 	struct root *r = doc_root_add(d, id);
-	struct reader in = reader_init(value);
 
-	if (doc_root_decode(r, &in) == 0) {
-		doc_covers_decode(d, id, &in);
+	if (doc_root_decode(r, value) == 0) {
 		r->content = arena_copy(&d->arena, r->content);
 		d->copied += r->content.len;
 		return r;
@@ -276,12 +273,11 @@ static bool look_at_buried(void *ctx, struct slice key, struct slice value)
 {
 	struct search *s = ctx;
 	struct reader k = reader_init(key);
-	struct reader in = reader_init(value);
 	struct root r = {.sib = DOC_NONE};
 
 	(void)reader_u8(&k);
 	r.id = id_read(&k);
-	if (reader_finish(&k) == 0 && !find_root(s->d, &r.id) && doc_root_decode(&r, &in) == 0) {
+	if (reader_finish(&k) == 0 && !find_root(s->d, &r.id) && doc_root_decode(&r, value) == 0) {
 		if (find_head(&r, s->id)) {
 			s->found = dig_up(s->d, &r.id, value);
 		} else if (!r.fresh) {
@@ -387,9 +383,16 @@ size_t doc_raw_tokens(const struct doc *d, struct opid *ret)
 
 static struct id root_id(const struct op *op, struct opid id, bool initial)
 {
+	struct buf b = {0};
+	struct id own = {{0}};
+
 	if (initial) /* the same on whatever device it was made */
 		return digest_id("blaze text root", &op->value, 1);
-	return doc_cover_holder(id);
+	buf_be64(&b, id.lamport);
+	buf_be64(&b, id.actor);
+	memcpy(own.b, b.data, sizeof(own.b));
+	buf_fini(&b);
+	return own;
 }
 
 static void apply_whole_text(struct doc *d, const struct op *op, struct head head, bool initial)
@@ -412,7 +415,6 @@ static void apply_whole_text(struct doc *d, const struct op *op, struct head hea
 		}
 	}
 	doc_root_head(r, head);
-	doc_cover(d, op, &own);
 	(void)doc_root_show(d, r);
 }
 
@@ -564,10 +566,8 @@ out:
 	text_edits_fini(&v.edits);
 }
 
-void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t hlc, bool initial)
+static void apply_raw(struct doc *d, const struct op *op, struct head head, bool initial)
 {
-	const struct head head = {.id = id, .hlc = hlc, .alive = true};
-
 	if (op->kind == OP_TEXT) {
 		apply_text(d, op, head);
 		return;
@@ -579,11 +579,16 @@ void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t 
 		apply_whole_text(d, op, head, initial);
 		return;
 	}
-	struct sib *s = doc_reg_add(d, &d->raw, id);
+	struct sib *s = doc_reg_add(d, &d->raw, head.id);
 	s->kind = op->kind == OP_CHUNKS ? SIB_CHUNKS : SIB_TEXT;
-	s->hlc = hlc;
+	s->hlc = head.hlc;
 	s->value = arena_copy(&d->arena, op->value);
 	d->copied += op->value.len;
-	const struct id own = doc_cover_holder(id);
-	doc_cover(d, op, &own);
+}
+
+void doc_apply_raw(struct doc *d, const struct op *op, struct opid id, uint64_t hlc, bool initial)
+{
+	apply_raw(d, op, (struct head){.id = id, .hlc = hlc, .alive = true}, initial);
+	if (op->kind != OP_UNRAW)
+		doc_cover(d, op, id);
 }
