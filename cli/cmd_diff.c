@@ -288,7 +288,7 @@ static int diff_file(struct printing *p, struct db *db, const struct id *node, c
 	static const struct point now = {.ms = UINT64_MAX};
 	AUTO(sides_fini) struct sides s = {0};
 	struct history *h = NULL;
-	int r = history_open(db, node, &h);
+	int r = history_open_whole(db, node, &h);
 
 	if (r == 0 && count == 0)
 		r = last_change(h, &s);

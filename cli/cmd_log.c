@@ -102,7 +102,7 @@ static int tell_node(struct service *s, const struct history_mark *marks, size_t
 		r = tell_change(s->db, h, i, &e.t);
 		if (r < 0)
 			break;
-		if (!is_top && !belongs(s->db, &e.t, top)) {
+		if (marks[k].followed ? e.t.left : !is_top && !belongs(s->db, &e.t, top)) {
 			tell_fini(&e.t);
 			continue;
 		}

@@ -68,7 +68,7 @@ static int restore_renamed(struct service *s, const char *path, uint64_t ms, str
 	int r = db_resolve(s->db, path, true, &node);
 
 	if (r == 0)
-		r = history_open(s->db, &node, &h);
+		r = history_open_whole(s->db, &node, &h);
 	for (size_t i = 0; r == 0 && i < history_count(h); i++) {
 		if (history_at(h, i)->time_ms <= ms)
 			last = i;
@@ -119,7 +119,7 @@ static int of_rev(struct service *s, struct out *out, const char *path, const ch
 	int r = db_resolve(s->db, path, true, &node);
 
 	if (r == 0)
-		r = history_open(s->db, &node, &h);
+		r = history_open_whole(s->db, &node, &h);
 	if (r < 0)
 		return out_error(out, CODE_FAILED, "restore: %s never was a record of %s", shown,
 				 s->name);

@@ -26,12 +26,16 @@ static int undo_rev(struct service *s, const struct id *node, const char *rev, s
 {
 	struct history *h = NULL;
 	size_t i = 0;
-	int r = history_open(s->db, node, &h);
+	struct id of;
+	int r = history_open_whole(s->db, node, &h);
 
 	if (r == 0)
 		r = history_find(h, rev, &i);
-	if (r == 0)
-		r = restore_undo_change(s->db, node, h, i, ret);
+	if (r == 0) {
+		struct history *part = history_part(h, &i, &of);
+
+		r = restore_undo_change(s->db, &of, part, i, ret);
+	}
 	history_close(h);
 	return r;
 }

@@ -29,6 +29,7 @@
  *       tree.c, node.*   where nodes are             name.*         hostile names
  *       hold.*           bulk deletions of other devices, held for confirmation
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
+ *       follow.*         records that were moved to another collection, and what came late for them
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     history*.*         what one node was, and when; what a whole tree went through
  *     past.*, when.*     the whole tree as of a time; times as people type them
@@ -66,6 +67,7 @@
  *       ns.c             the local namespace         localname.*    what never leaves the device
  *       counts.*         what the kernel knows       due.c          what waits to be published
  *       publish.c        when bytes become a change  project.c      changes coming down
+ *       publish_tree.c   whole directories, and records under another id
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
  *       bulk.*           large content into chunks and back

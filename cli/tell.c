@@ -3,6 +3,7 @@
 
 #include "core/delta.h"
 #include "core/db_chunks.h"
+#include "core/follow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,6 +247,28 @@ static void tell_name(struct db *db, const struct history_state *from,
 	buf_u8(&t->json, '"');
 }
 
+/* It came from another collection, or went there. true if that says it all. */
+static bool tell_moved(struct db *db, const struct history_change *c, const struct id *node,
+		       struct tell *t)
+{
+	struct id other = c->origin;
+	bool came = !id_is_zero(&other);
+	struct txn *txn = db_begin(db);
+	bool moved = came || (c->deletes && follow_is(txn, node, &other) == 0);
+
+	db_abort(txn);
+	if (!moved)
+		return false;
+	AUTO(free_ptr) char *path = db_path(db, &other);
+	comma(&t->summary);
+	t->left = !came;
+	buf_printf(&t->summary, "moved %s %s", came ? "from" : "to", path);
+	buf_printf(&t->json, ",\"%s\":\"", came ? "moved_from" : "moved_to");
+	buf_json_string(&t->json, SLICE_STR(path));
+	buf_u8(&t->json, '"');
+	return true;
+}
+
 static const char *action_of(const struct history_state *from, const struct history_state *to,
 			     bool first)
 {
@@ -317,6 +340,11 @@ int tell_change(struct db *db, struct history *h, size_t i, struct tell *ret)
 	if (from.alive)
 		ret->parent_before = from.parent;
 	ret->parent_after = to.parent;
-	tell_states(db, h, &from, &to, ret);
+	struct id node;
+	h = history_part(h, &i, &node);
+	if (from.alive != to.alive && tell_moved(db, c, &node, ret))
+		buf_printf(&ret->json, ",\"action\":\"moved\"");
+	else
+		tell_states(db, h, &from, &to, ret);
 	return 0;
 }

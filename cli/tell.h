@@ -17,6 +17,7 @@ struct tell {
 	struct buf json;    /**< members of a JSON object, each with a comma in front; see README */
 	struct id parent_before; /**< where the node was; zero = nowhere */
 	struct id parent_after;
+	bool left; /**< it went to another collection, and says so there too */
 };
 void tell_fini(struct tell *t);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGE_VERSION 4
+#define CHANGE_VERSION 5
 #define SET_CLEARS 0x40u
 #define SET_PLACE 0x80u
 /* A row's first byte. */
@@ -194,6 +194,10 @@ static void put_fields(struct buf *out, struct change_context *x, const struct o
 		break;
 	case OP_EXEC:
 		buf_u8(out, op->exec);
+		break;
+	case OP_ORIGIN:
+		put_node(out, x, &op->parent);
+		buf_u8(out, op->carried);
 		break;
 	}
 }
@@ -496,6 +500,10 @@ static void take_fields(struct reader *r, struct change_context *x, struct op *o
 	case OP_EXEC:
 		op->exec = take_bool(r);
 		break;
+	case OP_ORIGIN:
+		op->parent = id_of(take_node(r, x));
+		op->carried = take_bool(r);
+		break;
 	}
 }
 
@@ -545,7 +553,7 @@ static void take_op(struct reader *r, struct change_context *x, struct change *c
 	unsigned kind = byte & OP_KIND;
 	unsigned how = byte & OP_PREDS;
 	bool plain = kind == OP_PLAIN_SET;
-	if (kind < OP_TOUCH || kind > OP_PLAIN_SET || lamport > LAMPORT_MAX)
+	if (kind < OP_TOUCH || kind == OP_GAP || kind > OP_ORIGIN || lamport > LAMPORT_MAX)
 		r->bad = true;
 	struct slice node = byte & OP_OTHER_NODE && !r->bad ? take_node(r, x) : x->node;
 	if (r->bad || node.len == 0) {

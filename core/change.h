@@ -11,7 +11,7 @@
  * token and replaces the tokens in its preds; OP_DELETE removes the tokens in its preds and adds none.
  * So a delete takes away only what its author saw, and a concurrent edit wins over it.
  *
- * Wire form of a change (varints as in core/bytes.h; `op` draws one operation): u8 version = 4, then a row. In a batch
+ * Wire form of a change (varints as in core/bytes.h; `op` draws one operation): u8 version = 5, then a row. In a batch
  * (core/batch.h) rows follow each other, and `before` reaches back into the rows before; alone, all before is nothing.
  *
  *   row:
@@ -43,6 +43,7 @@
  *       SPACE                  path, bytes value
  *       RAW LAYOUT MEMBER TEXT CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
+ *       ORIGIN                 node, u8 1 if it is carried over, else 0
  *   node:  varint, 0 = 16 bytes of a new one follow, n = the n-th last new one; before the first new one: 16 bytes
  *   path:  varint length << 1, then a new one; or n << 1 | 1, n new ones before the last
  *   actor: varint, 0 = the author, 1 = 8 bytes (big-endian) of a new one follow, n + 2 = the n-th of the first 32
@@ -72,7 +73,8 @@ enum op_kind {
 	OP_CHUNKS = 12, /**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
 	OP_INSERT = 13, /**< new elements of a JSON array, side by side */
 	OP_PLACE = 14,	/**< moves a member or element within its object or array */
-	OP_SPACE = 15	/**< how one JSON field is formatted where the style does not say so */
+	OP_SPACE = 15,	/**< how one JSON field is formatted where the style does not say so */
+	OP_ORIGIN = 18	/**< which node of another collection this one was: see core/follow.h */
 };
 
 enum node_kind {
@@ -116,7 +118,7 @@ struct op {
 	struct opid *preds;
 	size_t pred_count;
 	enum node_kind node_kind;   /**< MOVE */
-	struct id parent;	    /**< MOVE */
+	struct id parent;	    /**< MOVE; ORIGIN: the node it was */
 	struct slice name;	    /**< MOVE */
 	struct slice path;	    /**< SET, UNSET, INSERT, PLACE, SPACE: see core/doc.h */
 	enum value_kind value_kind; /**< SET */
@@ -126,6 +128,7 @@ struct op {
 	uint32_t count;		    /**< INSERT: elements in value */
 	struct slice value;	    /**< SET, INSERT, SPACE, RAW, LAYOUT, MEMBER, TEXT, CHUNKS */
 	bool exec;		    /**< EXEC */
+	bool carried; /**< ORIGIN: this change brings what others made of that node since */
 };
 
 /** A growing list of operations with the memory they point at. Zero-initialise. */

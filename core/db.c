@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define FORMAT_WORD "blaze database"
-#define FORMAT_VERSION 3
+#define FORMAT_VERSION 4
 #define HLC_AHEAD_MS_MAX 60000
 
 /* ---- lock, clock, observers -------------------------------------------------------------------- */
@@ -433,6 +433,7 @@ static int load(struct db *db, struct why *why)
 		r = snapshot_load(db);
 	if (r == 0)
 		r = txn_load_wants(db);
+	db->follow_due = true; /* until somebody has looked */
 	if (r < 0)
 		return why_set(
 			why, -EBADMSG,

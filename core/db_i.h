@@ -87,6 +87,7 @@ struct db {
 	uint64_t arrival;      /**< number the next envelope gets */
 	uint64_t record_count; /**< visible records */
 	bool holds;	       /**< hold_enable() was called */
+	bool follow_due;       /**< there may be something for follow_step() to do */
 	uint64_t joined_ms;    /**< before which deletions are not held */
 	uint64_t held_back;    /**< envelopes refused since start because something was missing */
 	struct feed *feeds;    /**< sorted by (stream, actor) */
@@ -119,6 +120,7 @@ struct txn_node {
 	bool stored;  /**< was in the store */
 	bool dirty;   /**< to be written back */
 	bool touched; /**< this transaction's own change has touched it */
+	bool carried; /**< its next TOUCH brings what others made of its origin: core/follow.c */
 	bool content_changed;
 	bool projected;	  /**< its projection changed: the view has to hear of it */
 	bool told;	  /**< the view has */
@@ -276,6 +278,14 @@ int tree_reindex(struct txn *t, struct txn_node *tn);
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp);
 /** The node is held no more, because it lives again or was deleted here. The caller reindexes. */
 void hold_clear(struct txn *t, struct txn_node *tn);
+
+/* follow.c */
+/** The effect of an OP_ORIGIN. */
+void follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struct opid id);
+/** A dead node gets a token; edit: from a change whose author saw it living. */
+void follow_revived(struct txn *t, struct txn_node *tn, bool edit);
+/** The node has this origin, as far as is known now: for a snapshot. */
+void follow_take(struct txn *t, struct txn_node *tn, const struct id *origin, struct opid id);
 
 /* tree_dirs.c */
 /** Applies the MOVE of a directory of this stream: at once, or in tree_dirs_settle(). */

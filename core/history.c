@@ -7,6 +7,8 @@
 #include "core/history.h"
 
 #include "core/db_i.h"
+#include "core/follow.h"
+#include "core/idset.h"
 #include "core/manifest.h"
 
 #include <inttypes.h>
@@ -29,7 +31,6 @@ struct visit {
 	uint64_t lamport_last;
 	uint32_t author;  /**< index of actors */
 	uint32_t ordinal; /**< among its author's, from 1 */
-	bool deletes;
 	struct buf bytes; /**< empty if not kept */
 };
 
@@ -63,6 +64,7 @@ struct history {
 	uint32_t *seen; /**< by visit and author: what the visit's author had seen; NULL = all before */
 	struct replay replays[REPLAYS];
 	uint64_t clock;
+	struct history *origin; /**< that of the node it was, whose changes come first; or NULL */
 };
 
 /* ---- finding the changes --------------------------------------------------------------------- */
@@ -168,6 +170,9 @@ static int read_change(struct history *h, struct txn *t, size_t i, struct buf *b
 
 int history_ops(struct history *h, size_t i, struct buf *bytes, struct change *ret)
 {
+	struct id node;
+
+	h = history_part(h, &i, &node);
 	return read_change(h, NULL, i, bytes, ret);
 }
 
@@ -212,7 +217,7 @@ static void join_pred(struct history *h, size_t i, uint32_t *seen, struct opid p
 static void join_deletion(struct history *h, size_t i, uint32_t *seen)
 {
 	for (size_t k = i; k > 0; k--) {
-		if (h->visits[k - 1].deletes) {
+		if (h->visits[k - 1].c.deletes) {
 			join_pred(h, i, seen, h->visits[k - 1].c.rev);
 			return;
 		}
@@ -263,7 +268,9 @@ static void note_change(struct history *h, size_t i, const struct change *c, str
 			continue;
 		v->lamport_first = v->lamport_first ? v->lamport_first : op->lamport;
 		v->lamport_last = op->lamport;
-		v->deletes = v->deletes || op->kind == OP_DELETE;
+		v->c.deletes = v->c.deletes || op->kind == OP_DELETE;
+		if (op->kind == OP_ORIGIN && !op->carried)
+			v->c.origin = op->parent;
 	}
 	if (n)
 		memcpy(v->c.program, c->program.data, n);
@@ -357,20 +364,77 @@ void history_close(struct history *h)
 	for (size_t i = 0; i < REPLAYS; i++)
 		replay_fini(&h->replays[i]);
 	changes_fini(&h->changes);
+	history_close(h->origin);
 	free(h->visits);
 	free(h->authors);
 	free(h->seen);
 	free(h);
 }
 
+static int origin_of(struct db *db, const struct id *node, struct id *ret)
+{
+	struct txn *t = db_begin(db);
+	int r = follow_was(t, node, ret);
+
+	db_abort(t);
+	return r;
+}
+
+int history_open_whole(struct db *db, const struct id *node, struct history **ret)
+{
+	struct idset seen = {0};
+	struct history *h = NULL;
+	struct history **next = &h;
+	struct id at = *node;
+	int r = history_open(db, &at, next);
+
+	(void)idset_add(&seen, &at);
+	while (r == 0 && origin_of(db, &at, &at) == 0 && seen.count < FOLLOW_ORIGINS_MAX) {
+		next = &(*next)->origin;
+		if (idset_add(&seen, &at) + 1 < seen.count) /* it was there before */
+			break;
+		r = history_open(db, &at, next);
+	}
+	idset_fini(&seen);
+	if (!h)
+		return r;
+	*ret = h; /* what it was may not be known here */
+	return 0;
+}
+
+/* Whose the i-th change is; *i becomes its number there. */
+static const struct history *part(const struct history *h, size_t *i)
+{
+	for (; h->origin; h = h->origin) {
+		size_t before = history_count(h->origin);
+
+		if (*i >= before) {
+			*i -= before;
+			break;
+		}
+	}
+	assert(*i < h->count);
+	return h;
+}
+
+struct history *history_part(struct history *h, size_t *i, struct id *ret_node)
+{
+	const struct history *found = part(h, i);
+
+	while (h != found)
+		h = h->origin;
+	*ret_node = h->node;
+	return h;
+}
+
 size_t history_count(const struct history *h)
 {
-	return h->count;
+	return h->count + (h->origin ? history_count(h->origin) : 0);
 }
 
 const struct history_change *history_at(const struct history *h, size_t i)
 {
-	assert(i < h->count);
+	h = part(h, &i);
 	return &h->visits[i].c;
 }
 
@@ -408,6 +472,7 @@ static void replay_op(struct replay *r, const struct op *op, struct stamp stamp)
 		n->exec = op->exec;
 		n->exec_stamp = stamp;
 		break;
+	case OP_ORIGIN:
 	case OP_MEMBER:
 		break;
 	case OP_SET:
@@ -590,18 +655,20 @@ static void counts_before(const struct history *h, size_t i, uint32_t *counts)
 
 int history_before(struct history *h, size_t i, unsigned want, struct history_state *ret)
 {
-	AUTO(free_ptr) uint32_t *counts = xcalloc(h->author_count, sizeof(*counts));
+	struct id node;
 
-	assert(i < h->count);
+	h = history_part(h, &i, &node);
+	AUTO(free_ptr) uint32_t *counts = xcalloc(h->author_count, sizeof(*counts));
 	counts_before(h, i, counts);
 	return state_of(h, counts, want, ret);
 }
 
 int history_after(struct history *h, size_t i, unsigned want, struct history_state *ret)
 {
-	AUTO(free_ptr) uint32_t *counts = xcalloc(h->author_count, sizeof(*counts));
+	struct id node;
 
-	assert(i < h->count);
+	h = history_part(h, &i, &node);
+	AUTO(free_ptr) uint32_t *counts = xcalloc(h->author_count, sizeof(*counts));
 	counts_before(h, i, counts);
 	counts[h->visits[i].author] = h->visits[i].ordinal;
 	return state_of(h, counts, want, ret);
@@ -616,10 +683,21 @@ static void counts_when(const struct history *h, uint64_t ms, uint32_t *counts)
 	}
 }
 
+static uint64_t first_ms(const struct history *h)
+{
+	uint64_t ms = UINT64_MAX;
+
+	for (size_t i = 0; i < h->count; i++)
+		ms = h->visits[i].c.time_ms < ms ? h->visits[i].c.time_ms : ms;
+	return ms;
+}
+
 int history_when(struct history *h, uint64_t ms, unsigned want, struct history_state *ret)
 {
+	/* Before it was this node, it was another. */
+	while (h->origin && first_ms(h) > ms)
+		h = h->origin;
 	AUTO(free_ptr) uint32_t *counts = xcalloc(h->author_count, sizeof(*counts));
-
 	counts_when(h, ms, counts);
 	return state_of(h, counts, want, ret);
 }
@@ -676,7 +754,7 @@ int history_find(const struct history *h, const char *rev, size_t *ret)
 		found = i;
 	}
 	if (found == SIZE_MAX)
-		return -ENOENT;
-	*ret = found;
+		return h->origin ? history_find(h->origin, rev, ret) : -ENOENT;
+	*ret = found + (h->origin ? history_count(h->origin) : 0);
 	return 0;
 }

@@ -28,11 +28,20 @@ struct history_change {
 	uint64_t hlc;	  /**< of its author */
 	uint64_t time_ms; /**< see above */
 	char program[CHANGE_PROGRAM_BYTES_MAX + 1]; /**< "" unknown */
-	bool missing; /**< it is known of, but not here any more: states after it lack it */
+	bool deletes;				    /**< it takes the node's tokens away */
+	struct id origin; /**< the node of another collection that it went on from; zero = none */
+	bool missing;	  /**< it is known of, but not here any more: states after it lack it */
 };
 
 /** -ENOENT when there never was such a node. */
 int history_open(struct db *db, const struct id *node, struct history **ret);
+/**
+ * The same with the changes of the nodes it was before it came to this collection (core/follow.h) before its own, as far as
+ * they are known here. What follows speaks of all of them, but history_moves(), which knows the node's own alone.
+ */
+int history_open_whole(struct db *db, const struct id *node, struct history **ret);
+/** Which part the i-th change is of: a history of that node alone, and its number there. Borrowed. */
+struct history *history_part(struct history *h, size_t *i, struct id *ret_node);
 /** NULL is allowed. */
 void history_close(struct history *h);
 
@@ -87,13 +96,14 @@ int history_ops(struct history *h, size_t i, struct buf *bytes, struct change *r
 
 struct history_mark {
 	struct id node;
+	bool followed; /**< the node is one that another one of these was before */
 	uint64_t hlc;
 	struct opid rev;
 };
 
 /**
  * The newest `max` changes of a node and, if it is a directory, of everything that is below it, was when it was
- * deleted, or has been in one of these directories. Newest first by their authors' clocks. Caller frees.
+ * deleted, or has been in one of these directories, and of what these were in other collections. Newest first by their authors' clocks. Caller frees.
  */
 int history_recent(struct db *db, const struct id *node, size_t max, struct history_mark **ret,
 		   size_t *ret_count);

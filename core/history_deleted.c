@@ -1,5 +1,6 @@
 /* What was deleted, found by what was ever put into a directory. */
 #include "core/db_i.h"
+#include "core/follow.h"
 #include "core/history.h"
 #include "core/idset.h"
 
@@ -34,10 +35,13 @@ static int ever_in(struct txn *t, const struct id *dir, struct idset *out)
 	return store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_child, out);
 }
 
-static bool is_dead_in(const struct txn_node *tn, const struct id *dir)
+/* What lives on in another collection was moved, not deleted. */
+static bool is_dead_in(struct txn *t, const struct txn_node *tn, const struct id *dir)
 {
+	struct id now;
+
 	return tn->n.kind != NODE_NONE && tn->n.place.lamport && !tn->n.indexed &&
-	       id_eq(&tn->n.parent, dir);
+	       id_eq(&tn->n.parent, dir) && follow_is(t, &tn->n.id, &now) < 0;
 }
 
 /* 1 = something below a living directory was deleted, or there is much to look through; 0 = nothing. */
@@ -59,7 +63,7 @@ static int holds_deleted(struct db *db, const struct id *dir)
 
 			if (!tn)
 				r = -EIO;
-			else if (is_dead_in(tn, &at))
+			else if (is_dead_in(t, tn, &at))
 				r = 1;
 			else if (tn->n.kind == NODE_DIR && id_eq(&tn->n.parent, &at))
 				(void)idset_add(&queue, &tn->n.id);
@@ -105,7 +109,7 @@ static int look(struct db *db, const struct id *dir, const struct idset *ids, st
 			if (!tn)
 				r = -EIO;
 			else if (id_eq(&tn->n.parent, dir) &&
-				 (is_dead_in(tn, dir) || tree_is_shown(tn)))
+				 (is_dead_in(t, tn, dir) || tree_is_shown(tn)))
 				keep(t, tn, f);
 		}
 		db_abort(t);

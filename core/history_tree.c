@@ -1,5 +1,6 @@
 /* The newest changes of a whole tree: an index of each node's changes, and of what was ever in a directory. */
 #include "core/db_i.h"
+#include "core/follow.h"
 #include "core/history.h"
 #include "core/idset.h"
 
@@ -30,6 +31,7 @@ static int ever_in(struct txn *t, const struct id *dir, struct idset *out)
 
 struct recent {
 	struct history_mark *heap; /**< the oldest on top */
+	struct idset origins;	   /**< nodes that others were before */
 	size_t count;
 	size_t max;
 };
@@ -83,16 +85,18 @@ static void keep(struct recent *r, const struct history_mark *m)
 static bool add_mark(void *ctx, struct slice key, struct slice value)
 {
 	struct reader k = reader_init(key);
+	struct recent *r = ctx;
 	struct history_mark m;
 
 	(void)value;
 	(void)reader_u8(&k);
 	m.node = id_read(&k);
+	m.followed = idset_find(&r->origins, &m.node) != SIZE_MAX;
 	m.hlc = reader_be64(&k);
 	m.rev.lamport = reader_be64(&k);
 	m.rev.actor = reader_be64(&k);
 	if (reader_finish(&k) == 0)
-		keep(ctx, &m);
+		keep(r, &m);
 	return true;
 }
 
@@ -106,6 +110,11 @@ static int visit(struct txn *t, struct idset *queue, size_t i, struct recent *r)
 	if (!tn)
 		return -EIO;
 	int err = store_scan(t->store, key_node(&prefix, 'h', &id), SLICE("", 0), add_mark, r);
+	struct id was;
+	if (err == 0 && follow_was(t, &id, &was) == 0) {
+		(void)idset_add(queue, &was);
+		(void)idset_add(&r->origins, &was);
+	}
 	bool is_dir = tn->n.kind == NODE_DIR || id_eq(&id, &t->db->root);
 	if (err < 0 || !is_dir || (i > 0 && !tree_is_inside(t, &id, &queue->items[0])))
 		return err;
@@ -133,6 +142,7 @@ int history_recent(struct db *db, const struct id *node, size_t max, struct hist
 		db_abort(t);
 	}
 	idset_fini(&queue);
+	idset_fini(&r.origins);
 	if (err < 0) {
 		free(r.heap);
 		return err;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODE_VERSION 2
+#define NODE_VERSION 3
 /** A token is at least a byte of lamport and an actor. */
 #define OPID_BYTES_MIN 9
 
@@ -20,6 +20,7 @@ enum {
 	FLAG_WAITING = 256,
 	FLAG_ABSENT = 512,
 	FLAG_HELD = 1024,
+	FLAG_ORIGIN = 2048,
 };
 
 void node_fini(struct node *n)
@@ -69,13 +70,13 @@ void node_encode(const struct node *n, struct buf *out)
 
 	buf_u8(out, NODE_VERSION);
 	buf_u8(out, (uint8_t)n->kind);
-	buf_varint(out, (n->exec ? FLAG_EXEC : 0u) | (n->raw ? FLAG_RAW : 0u) |
-				(n->indexed ? FLAG_INDEXED : 0u) |
-				(n->visible ? FLAG_VISIBLE : 0u) | (same_name ? 0u : FLAG_SHOWN) |
-				(n->holds_dirs ? FLAG_HOLDS_DIRS : 0u) |
-				(n->roamed ? FLAG_ROAMED : 0u) | (n->chunked ? FLAG_CHUNKED : 0u) |
-				(n->waiting ? FLAG_WAITING : 0u) | (n->absent ? FLAG_ABSENT : 0u) |
-				(n->held ? FLAG_HELD : 0u));
+	buf_varint(out,
+		   (n->exec ? FLAG_EXEC : 0u) | (n->raw ? FLAG_RAW : 0u) |
+			   (n->indexed ? FLAG_INDEXED : 0u) | (n->visible ? FLAG_VISIBLE : 0u) |
+			   (same_name ? 0u : FLAG_SHOWN) | (n->holds_dirs ? FLAG_HOLDS_DIRS : 0u) |
+			   (n->roamed ? FLAG_ROAMED : 0u) | (n->chunked ? FLAG_CHUNKED : 0u) |
+			   (n->waiting ? FLAG_WAITING : 0u) | (n->absent ? FLAG_ABSENT : 0u) |
+			   (n->held ? FLAG_HELD : 0u) | (n->origin_op.lamport ? FLAG_ORIGIN : 0u));
 	id_write(out, &n->stream);
 	id_write(out, &n->parent);
 	buf_bytes(out, buf_slice(&n->name));
@@ -88,6 +89,10 @@ void node_encode(const struct node *n, struct buf *out)
 	for (size_t i = 0; i < n->token_count; i++)
 		opid_write(out, n->tokens[i]);
 	buf_varint(out, n->child_count);
+	if (n->origin_op.lamport) {
+		id_write(out, &n->origin);
+		opid_write(out, n->origin_op);
+	}
 	stamp_write(out, n->exec_stamp);
 	stamp_write(out, n->content);
 	stamp_write(out, n->last);
@@ -129,6 +134,10 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 	for (size_t i = 0; i < ret->token_count; i++)
 		ret->tokens[i] = opid_read(&r);
 	ret->child_count = reader_varint(&r);
+	if (flags & FLAG_ORIGIN) {
+		ret->origin = id_read(&r);
+		ret->origin_op = opid_read(&r);
+	}
 	ret->exec_stamp = stamp_read(&r);
 	ret->content = stamp_read(&r);
 	ret->last = stamp_read(&r);

@@ -28,8 +28,10 @@ struct node {
 	uint64_t child_count; /**< alive children: keeps a deleted directory alive */
 	bool exec;
 	struct stamp exec_stamp;
-	struct stamp content; /**< the last change of content */
-	struct stamp last;    /**< the last change of anything; its id is the revision */
+	struct id origin; /**< the node of another collection that it was; zero = none: core/follow.h */
+	struct opid origin_op; /**< which said so: the highest */
+	struct stamp content;  /**< the last change of content */
+	struct stamp last;     /**< the last change of anything; its id is the revision */
 	uint64_t size;
 	uint32_t conflicts;
 	bool raw;

@@ -3,7 +3,6 @@
 
 #include "core/db_chunks.h"
 #include "core/db_i.h"
-#include "core/idset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -327,69 +326,4 @@ int restore_when(struct db *db, const struct id *node, struct history *h, uint64
 	if (r == 0 && !s.alive)
 		r = -ENOENT;
 	return r < 0 ? r : write_version(db, node, &s, ret);
-}
-
-static bool add_child(void *ctx, struct slice key, struct slice value)
-{
-	struct reader r = reader_init(key);
-
-	(void)value;
-	(void)reader_take(&r, 17);
-	struct id id = id_read(&r);
-	if (!r.bad)
-		(void)idset_add(ctx, &id);
-	return true;
-}
-
-/* What was deleted in a directory comes back where it was; directories of it go to the queue. */
-static int revive_in(struct txn *t, const struct id *dir, struct idset *queue)
-{
-	AUTO(buf_fini) struct buf prefix = {0};
-	struct idset ids = {0};
-	int r = store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_child, &ids);
-
-	for (size_t i = 0; r == 0 && i < ids.count; i++) {
-		const struct txn_node *tn = txn_node(t, &ids.items[i]);
-		AUTO(buf_fini) struct buf name = {0};
-
-		if (!tn)
-			r = -EIO;
-		if (r < 0 || tn->n.kind == NODE_NONE || node_is_alive(&tn->n) ||
-		    !id_eq(&tn->n.parent, dir))
-			continue;
-		buf_slice_append(&name, buf_slice(&tn->n.name));
-		r = db_put_node(t, &ids.items[i], tn->n.kind, dir, buf_str(&name));
-		if (tn->n.kind == NODE_DIR)
-			(void)idset_add(queue, &ids.items[i]);
-	}
-	idset_fini(&ids);
-	return r;
-}
-
-int restore_deleted(struct db *db, const struct id *node, const struct id *dir, const char *name)
-{
-	struct txn *t = db_begin_command(db, "blaze restore");
-	const struct txn_node *tn = txn_node(t, node);
-	struct idset queue = {0};
-	struct id there;
-	int r = !tn ? -EIO : node_is_alive(&tn->n) || !tn->known ? -ENOENT : 0;
-
-	if (r == 0 && db_child(t, dir, name, &there) == 0)
-		r = -EEXIST;
-	if (r == 0 && !db_same_stream(t, node, dir))
-		r = -EXDEV;
-	if (r == 0)
-		r = db_put_node(t, node, tn->n.kind, dir, name);
-	if (r == 0 && tn->n.kind == NODE_DIR)
-		(void)idset_add(&queue, node);
-	for (size_t i = 0; r == 0 && i < queue.count; i++) {
-		struct id at = queue.items[i]; /* the set may grow meanwhile */
-
-		r = revive_in(t, &at, &queue);
-	}
-	idset_fini(&queue);
-	if (r == 0)
-		return db_commit(t);
-	db_abort(t);
-	return r;
 }

@@ -38,8 +38,8 @@ int restore_when(struct db *db, const struct id *node, struct history *h, uint64
 		 struct restored *ret);
 
 /**
- * Brings something deleted back as (dir, name), a directory with all that was deleted in it. -ENOENT when it is there,
- * -EEXIST the name is taken, -EXDEV dir is in another stream.
+ * Brings something deleted back as (dir, name), a directory with all that was deleted in it. In another collection it is
+ * a new node that goes on from the deleted one. -ENOENT when it is there, -EEXIST the name is taken.
  */
 int restore_deleted(struct db *db, const struct id *node, const struct id *dir, const char *name);
 

@@ -456,6 +456,7 @@ static bool is_sound(const struct txn *t, const struct node *n)
 		max = n->tokens[i].lamport > max ? n->tokens[i].lamport : max;
 	}
 	max = n->exec_stamp.id.lamport > max ? n->exec_stamp.id.lamport : max;
+	max = n->origin_op.lamport > max ? n->origin_op.lamport : max;
 	max = n->content.id.lamport > max ? n->content.id.lamport : max;
 	max = n->last.id.lamport > max ? n->last.id.lamport : max;
 	return max <= t->lamport && !id_eq(&n->id, &n->parent);
@@ -474,6 +475,8 @@ static int take_node(struct txn *t, struct txn_node *tn, const struct node *n)
 	tn->projected = tn->projected || tn->n.exec != n->exec;
 	tn->n.exec = n->exec;
 	tn->n.exec_stamp = n->exec_stamp;
+	if (n->origin_op.lamport)
+		follow_take(t, tn, &n->origin, n->origin_op);
 	tn->n.content = n->content;
 	tn->n.last = n->last;
 	if (!tn->n.visible) { /* what is deleted is found under the name it was shown by */

@@ -29,6 +29,8 @@
  *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
  *   D ...                       core/hold: bulk deletions, see there
  *   u device8                   core/feed: when devices were heard of
+ *   o node16 node16             core/follow: which nodes a node lives on as
+ *   w node16                    core/follow: what this device moved away    W ...  and what is due
  *   C stream16 actor8 seq8      core/strata: strata, by their last change
  *   Z ...                       core/snapshot: one that is coming in
  *

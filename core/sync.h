@@ -27,7 +27,7 @@
 struct db;
 struct sync;
 
-#define SYNC_VERSION 3
+#define SYNC_VERSION 4
 /** Largest message; net refuses more before it allocates. */
 #define SYNC_MESSAGE_BYTES_MAX (80u << 20)
 

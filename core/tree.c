@@ -238,6 +238,9 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 	bool lived = tn->n.token_count > 0;
 	int r = 0;
 
+	if (op->kind == OP_TOUCH && !lived)
+		follow_revived(t, tn, op->pred_count > 0);
+	tn->carried = false;
 	node_touch(&tn->n, op->preds, op->pred_count, op->kind == OP_TOUCH ? stamp.id : none);
 	if (lived && tn->n.token_count == 0)
 		r = hold_deleted(t, tn, stamp);
@@ -275,6 +278,9 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 			tn->n.exec_stamp = stamp;
 			tn->dirty = true;
 		}
+		return 0;
+	case OP_ORIGIN:
+		follow_origin(t, tn, op, stamp.id);
 		return 0;
 	case OP_SET:
 	case OP_UNSET:

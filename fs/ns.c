@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INODE_VERSION 1
+#define INODE_VERSION 2
 #define INO_BLOCK 1024
 
 enum {
@@ -16,6 +16,7 @@ enum {
 	FLAG_NODE = 16,
 	FLAG_FILE = 32,
 	FLAG_CHUNKS = 64,
+	FLAG_WAS = 128,
 };
 
 struct slice ns_key(struct buf *key, char kind, uint64_t ino)
@@ -70,10 +71,11 @@ static void encode(const struct inode *i, struct buf *out)
 	bool node = i->bound || !id_is_zero(&i->node);
 
 	buf_u8(out, INODE_VERSION);
-	buf_u8(out, (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
-			      (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
-			      (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0) |
-			      (i->own_chunks ? FLAG_CHUNKS : 0)));
+	buf_u8(out,
+	       (uint8_t)((i->bound ? FLAG_BOUND : 0) | (i->local ? FLAG_LOCAL : 0) |
+			 (i->own_bytes ? FLAG_OWN_BYTES : 0) | (node ? FLAG_NODE : 0) |
+			 (i->plain ? FLAG_PLAIN : 0) | (i->stored_file ? FLAG_FILE : 0) |
+			 (i->own_chunks ? FLAG_CHUNKS : 0) | (id_is_zero(&i->was) ? 0 : FLAG_WAS)));
 	buf_varint(out, i->mode);
 	buf_varint(out, i->nlink);
 	buf_varint(out, i->uid);
@@ -89,6 +91,8 @@ static void encode(const struct inode *i, struct buf *out)
 		id_write(out, &i->node);
 	if (i->stored_file)
 		buf_varint(out, i->stored_file);
+	if (!id_is_zero(&i->was))
+		id_write(out, &i->was);
 }
 
 static int decode(struct slice bytes, struct inode *i)
@@ -118,6 +122,9 @@ static int decode(struct slice bytes, struct inode *i)
 	if (flags & FLAG_NODE)
 		i->node = id_read(&r);
 	i->stored_file = flags & FLAG_FILE ? reader_varint(&r) : 0;
+	i->was = (struct id){{0}};
+	if (flags & FLAG_WAS)
+		i->was = id_read(&r);
 	if (reader_finish(&r) < 0)
 		return -EIO;
 	free(i->name);

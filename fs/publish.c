@@ -244,6 +244,8 @@ static int put_content(struct vfs *v, struct txn *t, struct inode *i, const stru
 	s->exec = i->mode & S_IXUSR;
 	s->base = empty ? empty : bases_of(v, t, i, &i->node, s);
 	int r = publish_put(t, &name, parent, s, &merged);
+	if (r == 0)
+		r = publish_arrived(v, t, i);
 	bool same = merged.chunked == s->chunked && slice_eq(buf_slice(&merged.bytes), s->bytes);
 	if (r == 0) {
 		bases_saved(v, i, &i->node, same ? NULL : STEAL(s->own));
@@ -382,9 +384,10 @@ int publish_new_dir(struct vfs *v, struct txn *t, struct inode *parent, struct i
 	if (fresh_node(v, t, &m, &node))
 		return -EEXIST;
 	int r = db_put_node(t, &node, NODE_DIR, &parent->node, dir->name);
-	if (r == 0)
-		ns_bind(v, t, dir, &node);
-	return r;
+	if (r < 0)
+		return r;
+	ns_bind(v, t, dir, &node);
+	return publish_arrived(v, t, dir);
 }
 
 /*
@@ -441,6 +444,8 @@ static int publish_symlink_name(struct vfs *v, struct txn *t, struct inode *i, s
 		r = db_put_content(t, &node, NULL, buf_slice(&i->data));
 	if (r >= 0)
 		links_bind(v, t, i, k, &node);
+	if (r >= 0 && i->link_count == 0)
+		r = publish_arrived(v, t, i);
 	return r < 0 ? r : 0;
 }
 
@@ -471,6 +476,7 @@ static int replace_record(struct vfs *v, struct txn *t, struct inode *i, const s
 	if (r < 0)
 		return r;
 	take_over(v, i, over, c->pid);
+	i->was = (struct id){{0}};
 	i->base_empty = false;
 	ns_bind(v, t, i, over);
 	i->dirty = true;
@@ -486,6 +492,7 @@ static int detach(struct vfs *v, struct txn *t, struct inode *i, uint64_t old_pa
 	if (r < 0)
 		return r;
 	i->origin = i->node;
+	publish_leaves(i);
 	ns_unbind(v, t, i);
 	i->origin_parent = old_parent;
 	free(i->origin_name);
@@ -573,145 +580,6 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	if (S_ISLNK(i->mode))
 		return publish_symlink(v, t, i);
 	return publish_file(v, t, i, i->opens == 0 && !localname_is_temporary(i->name));
-}
-
-/* ---- whole directories -------------------------------------------------------------------------- */
-
-struct entry {
-	uint64_t dir;
-	uint64_t ino;
-};
-
-struct entries {
-	uint64_t dir;
-	struct entry *items;
-	size_t count;
-};
-
-static bool add_entry(void *ctx, struct slice key, struct slice value)
-{
-	struct entries *e = ctx;
-	struct reader r = reader_init(value);
-
-	(void)key;
-	e->items = xreallocarray(e->items, e->count + 1, sizeof(*e->items));
-	e->items[e->count++] = (struct entry){.dir = e->dir, .ino = reader_be64(&r)};
-	return true;
-}
-
-static int list_entries(struct txn *t, uint64_t dir, struct entries *e)
-{
-	AUTO(buf_fini) struct buf key = {0};
-
-	e->dir = dir;
-	return store_scan(db_store(t), ns_key(&key, 'd', dir), SLICE("", 0), add_entry, e);
-}
-
-/* dir: through which directory it was found. */
-static int publish_one(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
-{
-	struct inode *parent = ns_get(v, t, i->parent);
-
-	(void)dir;
-	if (!parent)
-		return -EIO;
-	i->local = parent->local || localname_is_local(i->name);
-	ns_put(v, t, i);
-	if (S_ISDIR(i->mode))
-		return i->bound ? 0 : publish_new_dir(v, t, parent, i);
-	if (S_ISLNK(i->mode))
-		return publish_symlink(v, t, i);
-	if (!S_ISREG(i->mode) || (i->local && i->link_count == 0))
-		return 0;
-	/* Each file becomes a change of its own: a whole tree in one could be more than can be sent. */
-	publish_mark(v, t, i, 0);
-	return 0;
-}
-
-/* Visits everything below dir, directories before what is in them. */
-static int for_each_below(struct vfs *v, struct txn *t, struct inode *dir,
-			  int (*fn)(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i))
-{
-	struct entries e = {0};
-	int r = list_entries(t, dir->ino, &e);
-
-	for (size_t k = 0; r == 0 && k < e.count; k++) {
-		struct entry at = e.items[k];
-		struct inode *i = ns_get(v, t, at.ino);
-
-		if (!i)
-			r = -EIO;
-		else if (S_ISDIR(i->mode))
-			r = list_entries(t, i->ino, &e);
-		if (r == 0)
-			r = fn(v, t, at.dir, i);
-	}
-	free(e.items);
-	return r;
-}
-
-int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir)
-{
-	publish_unmark(v, t, dir);
-	int r = publish_one(v, t, dir->parent, dir);
-
-	return r == 0 ? for_each_below(v, t, dir, publish_one) : r;
-}
-
-static int check_closed(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
-{
-	(void)v;
-	(void)t;
-	(void)dir;
-	return i->writers > 0 ? -EBUSY : 0;
-}
-
-int publish_held_dir(struct vfs *v, struct txn *t, struct inode *dir, bool force)
-{
-	int r = force ? 0 : for_each_below(v, t, dir, check_closed);
-
-	if (r != -EBUSY)
-		return r == 0 ? publish_subtree(v, t, dir) : r;
-	publish_mark(v, t, dir, HOLD_MS);
-	return 0;
-}
-
-/* The primary name stops being a record. */
-static int withdraw_name(struct vfs *v, struct txn *t, struct inode *i)
-{
-	int r = 0;
-
-	if (!S_ISDIR(i->mode))
-		r = bytes_own(v, t, i);
-	ns_unbind(v, t, i);
-	i->node = (struct id){{0}};
-	ns_put(v, t, i);
-	return r;
-}
-
-static int withdraw_one(struct vfs *v, struct txn *t, uint64_t dir, struct inode *i)
-{
-	int r = i->bound && i->parent == dir ? withdraw_name(v, t, i) : 0;
-
-	for (size_t k = 0; r == 0 && k < i->link_count; k++) {
-		if (!i->links[k].bound || i->links[k].parent != dir)
-			continue;
-		const struct id node = i->links[k].node;
-
-		r = links_select_node(v, t, i, &node);
-		r = r == 0 ? withdraw_name(v, t, i) : r;
-	}
-	return r;
-}
-
-int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir)
-{
-	struct id node = dir->node;
-	int r = withdraw_name(v, t, dir);
-
-	if (r == 0)
-		r = for_each_below(v, t, dir, withdraw_one);
-	return r == 0 ? db_delete(t, &node) : r;
 }
 
 /* ---- after a restart ----------------------------------------------------------------------------- */

@@ -251,7 +251,7 @@ static int open_history(struct special_past *p, const struct id *node, struct hi
 
 	if (!p->history || !id_eq(&p->history_of, node) || p->history_generation != generation) {
 		history_close(STEAL(p->history));
-		int r = history_open(p->db, node, &p->history);
+		int r = history_open_whole(p->db, node, &p->history);
 		if (r < 0)
 			return r;
 		p->history_of = *node;
@@ -457,6 +457,16 @@ static char *name_of(struct special_past *p, const struct id *node)
 	return name;
 }
 
+/* That a node ended where this one goes on from it is no version of its own. */
+static bool is_left(struct history *h, size_t i, const struct id *node)
+{
+	const struct history_change *c = history_at(h, i);
+	struct id of;
+
+	(void)history_part(h, &i, &of);
+	return c->deletes && !id_eq(&of, node);
+}
+
 static int list_versions(struct special_past *p, const struct thing *dir, struct entries *l)
 {
 	AUTO(free_ptr) char *name = name_of(p, &dir->node);
@@ -467,6 +477,8 @@ static int list_versions(struct special_past *p, const struct thing *dir, struct
 		AUTO(buf_fini) struct buf shown = {0};
 		struct thing t = {.kind = VERSION, .node = dir->node, .rev = history_at(h, i)->rev};
 
+		if (is_left(h, i, &dir->node))
+			continue;
 		put_version_name(p, h, i, name, &shown);
 		(void)add_entry(l, buf_str(&shown), &t, S_IFREG);
 	}

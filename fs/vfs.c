@@ -3,6 +3,7 @@
  * due and delivers notices to the kernel; the syncer makes things durable in the background, and small.
  */
 #include "core/compact.h"
+#include "core/follow.h"
 #include "core/log.h"
 #include "fs/bulk.h"
 
@@ -260,6 +261,16 @@ static void *publisher_run(void *arg)
 	return NULL;
 }
 
+/* Takes over what came for records that were moved away. */
+static int follow(struct vfs *v)
+{
+	int r = 1;
+
+	while (r == 1)
+		r = follow_step(v->db);
+	return r;
+}
+
 /* Folds what is old, one step after the other, until something more urgent comes. */
 static void compact_locked(struct vfs *v)
 {
@@ -295,6 +306,11 @@ static void *syncer_run(void *arg)
 		int r = db_sync(v->db);
 		if (r < 0)
 			log_err("the store could not be flushed: %s", strerror(-r));
+		int followed = follow(v);
+		if (followed <
+		    0) /* the records stay in sight where they were; tried again after the next change */
+			log_warn("changes of moved records could not be taken over: %s",
+				 strerror(-followed));
 		mutex_lock(&v->queue_lock);
 		if (r == 0)
 			compact_locked(v);

@@ -55,6 +55,7 @@ struct inode {
 	uint64_t parent; /**< where its primary name is; 0 = nowhere any more */
 	char *name;
 	struct id node; /**< the node shown here, if bound; else the one whose content it still reads */
+	struct id was; /**< the record it was and is no more, to be named by the next one; zero = none */
 	bool bound;
 	bool local;	 /**< never published: by its own name or that of a directory above */
 	bool own_bytes;	 /**< stored content is the inode's own; else it is the node's rendering */
@@ -331,7 +332,7 @@ void due_remove(struct due_queue *q, struct inode *i);
 /** The one that is due first, or NULL. */
 struct inode *due_first(const struct due_queue *q);
 
-/* publish.c: when bytes become changes */
+/* publish.c, publish_tree.c: when bytes become changes */
 /** Whether a name in this directory would be published. */
 bool publish_wants(const struct inode *parent, const char *name);
 /** Stores what was written; publishes it unless it has to wait (force: it may not). */
@@ -360,6 +361,10 @@ void publish_unmark(struct vfs *v, struct txn *t, struct inode *i);
 /** Publishes a directory's contents, or takes them out again. */
 int publish_subtree(struct vfs *v, struct txn *t, struct inode *dir);
 int publish_withdraw(struct vfs *v, struct txn *t, struct inode *dir);
+/** The inode is about to stop being the record it is bound to, and may become another one. */
+void publish_leaves(struct inode *i);
+/** It has become the record it is bound to now: says which one it was, and ends that. */
+int publish_arrived(struct vfs *v, struct txn *t, struct inode *i);
 bool publish_safe_target(struct vfs *v, struct txn *t, const struct inode *parent,
 			 struct slice target);
 int publish_load(struct vfs *v, struct txn *t);

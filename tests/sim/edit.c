@@ -1,4 +1,5 @@
 /* What programs do on one device, and what must hold right after. */
+#include "core/follow.h"
 #include "tests/sim/memory.h"
 #include "tests/sim/sim.h"
 
@@ -74,6 +75,29 @@ void tree_tokens(struct side *d, const struct id *top, struct tokens *set)
 	db_abort(t);
 	for (size_t i = 0; i < count; i++)
 		record_tokens(d, &list[i], set);
+}
+
+/* What all other records say: one that was moved may be at both places for a while. */
+static void other_tokens(struct side *d, const struct node_info *top, struct tokens *set)
+{
+	AUTO(free_ptr) struct id *all = NULL;
+	AUTO(free_ptr) struct id *below = NULL;
+	struct node_info root = {.id = db_root(d->db), .kind = NODE_DIR};
+	size_t all_count = 0;
+	size_t below_count = 0;
+	struct txn *t = db_begin(d->db);
+
+	list_records(t, &root, &all, &all_count);
+	list_records(t, top, &below, &below_count);
+	db_abort(t);
+	for (size_t i = 0; i < all_count; i++) {
+		bool other = true;
+
+		for (size_t k = 0; k < below_count; k++)
+			other = other && !id_eq(&all[i], &below[k]);
+		if (other)
+			record_tokens(d, &all[i], set);
+	}
 }
 
 /* A directory, the root or up to three levels below. */
@@ -326,6 +350,7 @@ static void remove_node(struct side *d, struct rng *r)
 	struct tokens before = {0};
 	struct tokens below = {0};
 	struct tokens after = {0};
+	struct tokens others = {0};
 	struct tokens lost;
 	struct tokens blind;
 	struct txn *t = db_begin(d->db);
@@ -337,15 +362,71 @@ static void remove_node(struct side *d, struct rng *r)
 	tell(d->sim, "%s: delete %s", d->dir, n.name);
 	tree_tokens(d, &root, &before);
 	tree_tokens(d, &n.id, &below);
+	other_tokens(d, &n, &others);
 	t = db_begin(d->db);
 	assert(db_delete(t, &n.id) >= 0);
 	assert(db_commit(t) == 0);
 	tree_tokens(d, &root, &after);
 	if (tokens_minus(&before, &after, &lost) && tokens_minus(&lost, &below, &blind))
 		fail_with(d, &blind, "a delete took away what is elsewhere");
-	if (tokens_minus(&below, &lost, &blind))
+	struct tokens kept;
+	if (tokens_minus(&below, &lost, &kept) && tokens_minus(&kept, &others, &blind))
 		fail_with(d, &blind, "what was deleted is still there");
 	tokens_merge(&d->sim->removed, &lost);
+}
+
+bool follow_all(struct side *d)
+{
+	int r = 1;
+	bool any = false;
+
+	for (unsigned rounds = 0; r == 1; rounds++) {
+		struct id root = db_root(d->db);
+		struct tokens before = {0};
+		struct tokens after = {0};
+		struct tokens lost;
+
+		if (rounds > 1000)
+			fail(d->sim, "%s: moved records are followed for ever", d->dir);
+		tree_tokens(d, &root, &before);
+		r = follow_step(d->db);
+		if (r < 0)
+			fail(d->sim, "%s: a moved record cannot be followed: %s", d->dir,
+			     strerror(-r));
+		tree_tokens(d, &root, &after);
+		struct tokens blind;
+		if (tokens_minus(&before, &after, &lost) &&
+		    tokens_minus(&lost, &d->sim->removed, &blind))
+			fail_with(d, &blind, "taking over a change took away content");
+		tell(d->sim, "%s: followed: %d", d->dir, r);
+		any = any || r == 1;
+	}
+	return any;
+}
+
+/* To another collection: a new node with the same content, which says which one it was. */
+static int move_across(struct txn *t, const struct node_info *n, const struct id *to,
+		       const char *name)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct id node;
+	struct id there;
+
+	/* A record in conflict would leave the value that lost behind. */
+	if (n->kind == NODE_DIR || n->conflicts || db_child(t, to, name, &there) == 0)
+		return -EXDEV;
+	int r = db_read(t, &n->id, &bytes);
+	assert(r == 0);
+	(void)db_new_id(t, to, name, n->kind, 0, &node);
+	r = db_put_node(t, &node, n->kind, to, name);
+	if (r < 0)
+		return r;
+	r = follow_put_origin(t, &node, &n->id);
+	if (r == 0)
+		r = db_put_content(t, &node, NULL, buf_slice(&bytes));
+	if (r >= 0)
+		r = db_delete(t, &n->id);
+	return r;
 }
 
 static void move(struct side *d, struct rng *r)
@@ -359,17 +440,22 @@ static void move(struct side *d, struct rng *r)
 	struct txn *t = db_begin(d->db);
 	bool found = pick_node(t, d, r, NODE_NONE, &n);
 	struct id to = rng_once_in(r, 3) ? n.parent : pick_dir(t, d, r);
-	bool may = found && db_same_stream(t, &n.id, &to);
+	bool across = found && !db_same_stream(t, &n.id, &to);
 
 	db_abort(t);
-	if (!may)
+	if (!found)
 		return;
 	new_name(r, n.kind, name);
 	tree_tokens(d, &root, &before);
 	t = db_begin(d->db);
-	int moved = db_put_node(t, &n.id, n.kind, &to, name);
+	int moved =
+		across ? move_across(t, &n, &to, name) : db_put_node(t, &n.id, n.kind, &to, name);
+	if (moved < 0) {
+		db_abort(t);
+		assert(moved == -ELOOP || moved == -EXDEV);
+		return;
+	}
 	tell(d->sim, "%s: move %s to %s: %d", d->dir, n.name, name, moved);
-	assert(moved == 0 || moved == -ELOOP || moved == -EXDEV);
 	assert(db_commit(t) == 0);
 	tree_tokens(d, &root, &after);
 	if (tokens_minus(&before, &after, &lost))
@@ -422,6 +508,7 @@ void edit(struct side *d, const struct step *step, struct rng *r)
 	case STEP_KILL:
 	case STEP_POWER:
 	case STEP_SKEW:
+	case STEP_FOLLOW:
 	case STEP_COMPACT:
 	case STEP_MONTHS:
 		assert(false); /* not an edit */

@@ -18,7 +18,7 @@ static const struct {
 	{STEP_STALE, 16, false},  {STEP_DELETE, 8, false},  {STEP_MOVE, 16, false},
 	{STEP_EXEC, 8, false},	  {STEP_CUT_OFF, 8, false}, {STEP_RESTART, 3, false},
 	{STEP_KILL, 3, false},	  {STEP_POWER, 4, false},   {STEP_SKEW, 4, false},
-	{STEP_COMPACT, 6, false}, {STEP_MONTHS, 3, false},
+	{STEP_COMPACT, 6, false}, {STEP_MONTHS, 3, false},  {STEP_FOLLOW, 8, false},
 };
 
 void program_from_seed(struct program *p, uint64_t seed)
@@ -110,6 +110,9 @@ static void run_step(struct sim *s, const struct step *step)
 		tell(s, "%s compacts", d->dir);
 		while (db_compact_step(d->db) == 1)
 			;
+		break;
+	case STEP_FOLLOW:
+		(void)follow_all(d);
 		break;
 	case STEP_MONTHS:
 		s->now_ms += 2 * COMPACT_SILENT_MS;

@@ -64,14 +64,15 @@ enum step_kind {
 	STEP_READ = 'r',  /**< a program reads a record and keeps what it read */
 	STEP_STALE = 't', /**< and saves it later */
 	STEP_DELETE = 'd',
-	STEP_MOVE = 'm',
+	STEP_MOVE = 'm', /**< within a collection, or, of a record, to another one */
 	STEP_EXEC = 'x',
 	STEP_TALK = 'T',
 	STEP_CUT_OFF = 'P', /**< talk, until the connection breaks */
 	STEP_RESTART = 'R',
 	STEP_KILL = 'K',
 	STEP_POWER = 'C',
-	STEP_SKEW = 'W', /**< a clock is set wrong */
+	STEP_SKEW = 'W',   /**< a clock is set wrong */
+	STEP_FOLLOW = 'F', /**< what came late for moved records is taken over */
 	STEP_COMPACT = 'Z',
 	STEP_MONTHS = 'M' /**< so many pass that whoever was not heard of is not waited for */
 };
@@ -111,6 +112,8 @@ bool side_lacks_history(struct side *d);
 
 void edit(struct side *d, const struct step *step, struct rng *r);
 void handle_drop(struct handle *h);
+/** Takes over all that came late for records that were moved away. true if there was anything. */
+bool follow_all(struct side *d);
 /** Adds what the record shows and what its losers hold. */
 void record_tokens(struct side *d, const struct id *node, struct tokens *set);
 /** The same of all records below a directory (or of a record). */
