@@ -45,7 +45,9 @@ static void tell(struct out *out, const char *path, const struct restored *r)
 			   "away and try again.\n",
 			   (unsigned long long)r->blocked);
 	if (r->missing)
-		out_printf(out, "%llu not restored: the content is not on this device.\n",
+		out_printf(out,
+			   "%llu not restored: the content is not on this device; it was given up (blaze "
+			   "compact --drop-before), or replaced before it came here.\n",
 			   (unsigned long long)r->missing);
 }
 

@@ -71,6 +71,13 @@ static int failed(struct service *s, struct out *out, const char *path, int r, c
 				 "undo: this device has not changed %s: see blaze log, and undo "
 				 "--rev for what others did",
 				 shown);
+	if (r == -ENODATA)
+		return out_error(
+			out, CODE_FAILED,
+			"undo: what %s said before is not on this device: it was given up "
+			"(blaze compact --drop-before), or replaced before it came here; ask a "
+			"device that was there",
+			shown);
 	return out_error(out, CODE_FAILED, "undo: %s", strerror(-r));
 }
 

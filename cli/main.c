@@ -45,7 +45,8 @@
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of
- *       packs.*          where they are kept         wants.*, txn_wants.c   which are missing here
+ *       packs*           where they are kept         wants.*, txn_wants.c   which are missing here
+ *       collect.*        which nobody needs          chunk_set.*    ids in memory
  *       import.*, db_chunks.*  into a database and out   sync_chunks.*  to and from a peer
  *     compact.*          what every living device has, and may become small
  *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others

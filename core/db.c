@@ -469,6 +469,7 @@ static void db_free(struct db *db)
 	wipe(&db->chunk_keys, sizeof(db->chunk_keys));
 	mutex_fini(&db->chunk_cache.lock);
 	mutex_fini(&db->flush_lock);
+	mutex_fini(&db->collect_lock);
 	strata_cache_drop(db);
 	for (size_t i = 0; i < db->member_count; i++)
 		member_fini(&db->members[i]);
@@ -507,6 +508,7 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 		db->env.stratum_changes = STRATUM_CHANGES;
 	mutex_init(&db->observers_lock);
 	mutex_init(&db->flush_lock);
+	mutex_init(&db->collect_lock);
 	mutex_init(&db->chunk_cache.lock);
 	mutex_init(&db->lock);
 	cond_init(&db->changed);

@@ -343,6 +343,16 @@ int db_chunks_flush(struct db *db)
 	return r;
 }
 
+void db_chunks_hold(struct db *db)
+{
+	(void)__atomic_add_fetch(&db->imports, 1, __ATOMIC_SEQ_CST);
+}
+
+void db_chunks_release(struct db *db)
+{
+	(void)__atomic_sub_fetch(&db->imports, 1, __ATOMIC_SEQ_CST);
+}
+
 bool db_chunks_are_due(struct db *db)
 {
 	return __atomic_load_n(&db->chunks_due, __ATOMIC_RELAXED);

@@ -64,6 +64,13 @@ int db_chunks_flush(struct db *db);
 /** Whether somebody should call db_chunks_flush() or db_sync() now rather than in a second. */
 bool db_chunks_are_due(struct db *db);
 
+/**
+ * Between these, chunks that were imported or are here are counted on although no change names them yet: no collection
+ * (core/collect.h) begins. An import holds by itself; its caller, until it has made the change.
+ */
+void db_chunks_hold(struct db *db);
+void db_chunks_release(struct db *db);
+
 /* ---- for core/sync_chunks.c ---------------------------------------------------------------------- */
 
 struct wants_asking;

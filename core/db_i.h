@@ -69,6 +69,8 @@ struct db {
 	struct packs *packs;
 	struct manifest_store parts; /**< of manifests: in packs */
 	struct chunk_cache chunk_cache;
+	struct mutex collect_lock; /**< one collection at a time; taken before flush_lock */
+	size_t imports; /**< atomic: those under way, which count on chunks that no change names yet */
 	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */
 
 	struct mutex observers_lock; /**< protects observers; held while they are called */

@@ -19,6 +19,7 @@ struct import *import_create(struct db *db, uint64_t size, const struct manifest
 	struct import *i = xcalloc(1, sizeof(*i));
 
 	i->db = db;
+	db_chunks_hold(db);
 	i->m = manifest_create(chunk_order(size));
 	i->like = like && like->order == i->m->order ? like : NULL;
 	return i;
@@ -28,6 +29,7 @@ void import_destroy(struct import *i)
 {
 	if (!i)
 		return;
+	db_chunks_release(i->db);
 	manifest_unref(i->m);
 	buf_fini(&i->rest);
 	free(i);

@@ -1,6 +1,8 @@
 /* Manifests: building, encoding, decoding what may come from a stranger. */
 #include "core/manifest.h"
 
+#include "core/thread.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,42 @@
 #define PART_ENTRIES 64
 #define PART_ENTRIES_MIN 16
 #define PART_ENTRIES_MAX 512
+
+/* All that are sealed. */
+static struct mutex all_lock = MUTEX_STATIC;
+static struct manifest *all;
+
+static void enlist(struct manifest *m)
+{
+	mutex_lock(&all_lock);
+	if (!m->at) {
+		m->next = all;
+		m->at = &all;
+		if (all)
+			all->at = &m->next;
+		all = m;
+	}
+	mutex_unlock(&all_lock);
+}
+
+static void delist(struct manifest *m)
+{
+	mutex_lock(&all_lock);
+	if (m->at) {
+		*m->at = m->next;
+		if (m->next)
+			m->next->at = m->at;
+	}
+	mutex_unlock(&all_lock);
+}
+
+void manifest_each(void (*fn)(void *ctx, const struct manifest *m), void *ctx)
+{
+	mutex_lock(&all_lock);
+	for (const struct manifest *m = all; m; m = m->next)
+		fn(ctx, m);
+	mutex_unlock(&all_lock);
+}
 
 struct manifest *manifest_create(unsigned order)
 {
@@ -31,6 +69,7 @@ void manifest_unref(struct manifest *m)
 {
 	if (!m || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
+	delist(m);
 	free(m->entries);
 	free(m->parts);
 	buf_fini(&m->root);
@@ -165,6 +204,7 @@ int manifest_seal(struct manifest *m, const struct manifest_store *s)
 		buf_u8(&m->root, (uint8_t)m->order);
 		buf_varint(&m->root, m->size);
 		put_entries(list, 0, list->count, level, &m->root);
+		enlist(m);
 	}
 	manifest_unref(list);
 	return r;
@@ -290,6 +330,7 @@ int manifest_decode(struct slice bytes, const struct manifest_store *s, struct m
 		r = -ENOENT;
 	if (r == 0) {
 		buf_slice_append(&d.m->root, bytes);
+		enlist(d.m);
 		*ret = STEAL(d.m);
 	} else if (r == -ENOENT && ret_lacking) {
 		*ret_lacking = STEAL(d.lacking);
@@ -297,6 +338,18 @@ int manifest_decode(struct slice bytes, const struct manifest_store *s, struct m
 	manifest_unref(d.m);
 	manifest_unref(d.lacking);
 	return r;
+}
+
+void manifest_mark_known(struct slice bytes, const struct manifest_store *s,
+			 void (*fn)(void *ctx, const struct manifest *m), void *ctx)
+{
+	struct decoder d = {
+		.store = s, .m = manifest_create(0), .lacking = manifest_create(CHUNK_ORDER_MIN)};
+
+	(void)decode(&d, bytes);
+	fn(ctx, d.m);
+	manifest_unref(d.m);
+	manifest_unref(d.lacking);
 }
 
 bool manifest_is_sound(struct slice bytes)

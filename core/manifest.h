@@ -46,8 +46,10 @@ struct manifest {
 	size_t cap;
 	struct chunk_id *parts; /**< of the tree, on all levels */
 	size_t part_count;
-	struct buf root; /**< as it is stored; empty until it was sealed */
-	unsigned refs;	 /**< atomic */
+	struct buf root;       /**< as it is stored; empty until it was sealed */
+	struct manifest *next; /**< of all whose chunks somebody here may count on */
+	struct manifest **at;  /**< NULL: it is not sealed */
+	unsigned refs;	       /**< atomic */
 };
 
 struct manifest *manifest_create(unsigned order);
@@ -70,6 +72,12 @@ struct manifest_store {
 	void *ctx;
 };
 
+/**
+ * Calls fn for every manifest in memory that was sealed or decoded, of whatever database. fn must not create or free
+ * any.
+ */
+void manifest_each(void (*fn)(void *ctx, const struct manifest *m), void *ctx);
+
 /** Nothing will be added: cuts it into parts, which it puts. -EFBIG: too long a list. */
 int manifest_seal(struct manifest *m, const struct manifest_store *s);
 /** Appends a sealed one, without its parts. */
@@ -80,6 +88,9 @@ void manifest_encode(const struct manifest *m, struct buf *out);
  */
 int manifest_decode(struct slice bytes, const struct manifest_store *s, struct manifest **ret,
 		    struct manifest **ret_lacking);
+/** Calls fn with what is known of one whose parts could not all be got: those parts and entries that are. */
+void manifest_mark_known(struct slice bytes, const struct manifest_store *s,
+			 void (*fn)(void *ctx, const struct manifest *m), void *ctx);
 /** Whether this is a manifest, its parts aside. */
 bool manifest_is_sound(struct slice bytes);
 /** The size of the file, of a sound manifest. */

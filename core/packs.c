@@ -1,9 +1,8 @@
 /* Packs: appending, finding, making durable, and reading again what a crash left. */
-#include "core/packs.h"
+#include "core/packs_i.h"
 
 #include "core/log.h"
 #include "core/platform.h"
-#include "core/thread.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,52 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RECORD_HEAD_BYTES (4 + CHUNK_ID_BYTES)
-#define MARK_KEY "Kp"
 #define DAMAGE_KEY "Kr"
 /** Chunks that are remembered as damaged; what is beyond is noticed when it is read again. */
 #define DAMAGES_MAX 65536
 /** Chunks found damaged at the same time that are logged one by one. */
 #define DAMAGES_TOLD 20
-
-/** Where a chunk's bytes are. */
-struct place {
-	uint64_t pack;
-	uint64_t offset;
-	uint64_t length;
-};
-
-struct fresh {
-	struct chunk_id id;
-	struct place at;
-};
-
-struct mark {
-	uint64_t pack;
-	uint64_t offset;
-};
-
-struct packs {
-	char *dir;
-	struct store *store;
-	const struct chunk_keys *keys;
-	uint64_t salt;
-
-	struct mutex lock; /* protects what follows */
-	int fd;		   /* of the pack appended to */
-	struct mark end;   /* of what was appended */
-	struct mark mark;  /* of what is in the index */
-	struct fresh *fresh;
-	size_t fresh_count;
-	size_t fresh_cap;
-	uint64_t fresh_bytes;
-	uint32_t *slots; /* hash of fresh: index + 1; a power of two, at most half full */
-	size_t slot_count;
-	struct packs_damage *damages; /* in the order they were found */
-	size_t damage_count;	      /* atomic, to be read without the lock when it is 0 */
-	size_t damage_cap;
-	size_t damage_staged; /* those before are in the store */
-};
 
 struct packs_batch {
 	struct fresh *items;
@@ -64,7 +22,7 @@ struct packs_batch {
 	struct mark end;
 };
 
-static char *path_of(const struct packs *p, uint64_t number)
+char *packs_path(const struct packs *p, uint64_t number)
 {
 	return xasprintf("%s/%08llx", p->dir, (unsigned long long)number);
 }
@@ -93,7 +51,7 @@ static void index_fresh(struct packs *p, size_t slot_count)
 		p->slots[slot_of(p, &p->fresh[i].id)] = (uint32_t)i + 1;
 }
 
-static void add_fresh(struct packs *p, const struct chunk_id *id, const struct place *at)
+static void add_fresh(struct packs *p, const struct chunk_id *id, const struct packs_place *at)
 {
 	if (p->fresh_count == p->fresh_cap) {
 		p->fresh_cap = p->fresh_cap ? p->fresh_cap * 2 : 64;
@@ -105,7 +63,7 @@ static void add_fresh(struct packs *p, const struct chunk_id *id, const struct p
 	p->fresh_bytes += at->length;
 }
 
-static bool find_fresh(struct packs *p, const struct chunk_id *id, struct place *ret)
+static bool find_fresh(struct packs *p, const struct chunk_id *id, struct packs_place *ret)
 {
 	mutex_lock(&p->lock);
 	uint32_t i = p->slot_count ? p->slots[slot_of(p, id)] : 0;
@@ -126,7 +84,7 @@ static size_t find_damage_locked(const struct packs *p, const struct chunk_id *i
 	return i;
 }
 
-static bool is_damaged(struct packs *p, const struct chunk_id *id)
+bool packs_is_damaged(struct packs *p, const struct chunk_id *id)
 {
 	if (__atomic_load_n(&p->damage_count, __ATOMIC_RELAXED) == 0)
 		return false;
@@ -136,8 +94,7 @@ static bool is_damaged(struct packs *p, const struct chunk_id *id)
 	return found;
 }
 
-/* How many are known then; 0 = it was already. */
-static size_t note_damage(struct packs *p, const struct chunk_id *id, uint64_t length)
+size_t packs_note_damage(struct packs *p, const struct chunk_id *id, uint64_t length)
 {
 	mutex_lock(&p->lock);
 	bool fresh = find_damage_locked(p, id) == p->damage_count && p->damage_count < DAMAGES_MAX;
@@ -154,7 +111,7 @@ static size_t note_damage(struct packs *p, const struct chunk_id *id, uint64_t l
 	return known;
 }
 
-static void forget_damage_locked(struct packs *p, const struct chunk_id *id)
+void packs_forget_damage_locked(struct packs *p, const struct chunk_id *id)
 {
 	size_t i = find_damage_locked(p, id);
 
@@ -174,7 +131,7 @@ size_t packs_damages(struct packs *p, struct packs_damage **ret)
 	return n;
 }
 
-static struct slice damage_key(struct buf *key, const struct chunk_id *id)
+struct slice packs_damage_key(struct buf *key, const struct chunk_id *id)
 {
 	buf_clear(key);
 	buf_append(key, DAMAGE_KEY, 2);
@@ -188,13 +145,13 @@ void packs_stage_damages(struct packs *p, struct store_txn *t)
 
 	mutex_lock(&p->lock);
 	for (; p->damage_staged < p->damage_count; p->damage_staged++)
-		store_put(t, damage_key(&key, &p->damages[p->damage_staged].id), SLICE("", 0));
+		store_put(t, packs_damage_key(&key, &p->damages[p->damage_staged].id), SLICE("", 0));
 	mutex_unlock(&p->lock);
 }
 
 /* ---- the index ----------------------------------------------------------------------------------- */
 
-static struct slice key_of(struct buf *key, const struct chunk_id *id)
+struct slice packs_key(struct buf *key, const struct chunk_id *id)
 {
 	buf_clear(key);
 	buf_u8(key, 'k');
@@ -202,17 +159,21 @@ static struct slice key_of(struct buf *key, const struct chunk_id *id)
 	return buf_slice(key);
 }
 
-static int find(struct packs *p, const struct chunk_id *id, struct place *ret)
+int packs_find(struct packs *p, const struct chunk_id *id, struct packs_place *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
 	if (find_fresh(p, id, ret))
 		return 0;
-	int r = store_read(p->store, key_of(&key, id), &value);
-	if (r < 0)
-		return r;
-	struct reader v = reader_init(buf_slice(&value));
+	int r = store_read(p->store, packs_key(&key, id), &value);
+	return r < 0 ? r : packs_place_decode(buf_slice(&value), ret);
+}
+
+int packs_place_decode(struct slice value, struct packs_place *ret)
+{
+	struct reader v = reader_init(value);
+
 	ret->pack = reader_varint(&v);
 	ret->offset = reader_varint(&v);
 	ret->length = reader_varint_max(&v, CHUNK_BYTES_MAX);
@@ -223,9 +184,10 @@ enum packs_state packs_state(struct packs *p, const struct chunk_id *id)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	struct place at;
+	struct packs_place at;
 
-	if (!is_damaged(p, id) && store_read(p->store, key_of(&key, id), &value) == 0)
+	if (packs_watch_asked(p, id) && !packs_is_damaged(p, id) &&
+	    store_read(p->store, packs_key(&key, id), &value) == 0)
 		return PACKS_INDEXED;
 	return find_fresh(p, id, &at) ? PACKS_FRESH : PACKS_NONE;
 }
@@ -253,28 +215,31 @@ static int read_at(int fd, uint64_t offset, size_t size, struct buf *ret)
 	return 0;
 }
 
-static int read_place(const struct packs *p, const struct place *at, struct buf *ret)
+int packs_read_place(const struct packs *p, const struct packs_place *at, struct buf *ret)
 {
-	AUTO(free_ptr) char *path = path_of(p, at->pack);
+	AUTO(free_ptr) char *path = packs_path(p, at->pack);
 	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	return fd < 0 ? -EIO : read_at(fd, at->offset, (size_t)at->length, ret);
+	return fd < 0 ? -errno : read_at(fd, at->offset, (size_t)at->length, ret);
 }
 
 int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret)
 {
-	struct place at;
-	int r = find(p, id, &at);
+	struct packs_place at;
+	int r = packs_find(p, id, &at);
 
 	buf_clear(ret);
 	if (r < 0)
 		return r;
-	r = read_place(p, &at, ret);
+	r = packs_read_place(p, &at, ret);
+	/* It may have been moved meanwhile (packs_sweep.c). */
+	for (int tries = 0; r == -ENOENT && tries < 3 && packs_find(p, id, &at) == 0; tries++)
+		r = packs_read_place(p, &at, ret);
 	struct chunk_id is = r == 0 ? chunk_id_of(p->keys, buf_slice(ret)) : (struct chunk_id){{0}};
 	if (chunk_id_eq(&is, id))
 		return 0;
 	buf_clear(ret);
-	size_t known = note_damage(p, id, at.length);
+	size_t known = packs_note_damage(p, id, at.length);
 	if (known && known <= DAMAGES_TOLD)
 		log_err("a chunk in '%s/%08llx' is damaged: %s at byte %llu%s", p->dir,
 			(unsigned long long)at.pack, r < 0 ? strerror(-r) : "wrong content",
@@ -285,9 +250,9 @@ int packs_read(struct packs *p, const struct chunk_id *id, struct buf *ret)
 
 /* ---- appending ----------------------------------------------------------------------------------- */
 
-static int open_pack(struct packs *p, uint64_t number)
+int packs_open_next(struct packs *p, uint64_t number)
 {
-	AUTO(free_ptr) char *path = path_of(p, number);
+	AUTO(free_ptr) char *path = packs_path(p, number);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
@@ -312,18 +277,18 @@ static int write_all(int fd, uint64_t offset, struct slice data)
 	return 0;
 }
 
-static int append_locked(struct packs *p, const struct chunk_id *id, struct slice bytes)
+int packs_append_locked(struct packs *p, const struct chunk_id *id, struct slice bytes)
 {
 	AUTO(buf_fini) struct buf head = {0};
 	int r = 0;
 
 	if (p->fd < 0 || p->end.offset >= PACK_BYTES_MAX)
-		r = open_pack(p, p->fd < 0 ? p->end.pack : p->end.pack + 1);
+		r = packs_open_next(p, p->fd < 0 ? p->end.pack : p->end.pack + 1);
 	if (r < 0)
 		return r;
 	buf_be32(&head, (uint32_t)bytes.len);
 	buf_append(&head, id->b, sizeof(id->b));
-	struct place at = {
+	struct packs_place at = {
 		.pack = p->end.pack, .offset = p->end.offset + head.len, .length = bytes.len};
 	r = write_all(p->fd, p->end.offset, buf_slice(&head));
 	if (r == 0)
@@ -347,7 +312,7 @@ int packs_put(struct packs *p, const struct chunk_id *id, struct slice bytes)
 		return 0;
 	mutex_lock(&p->lock);
 	bool came = p->slot_count && p->slots[slot_of(p, id)];
-	int r = came ? 0 : append_locked(p, id, bytes);
+	int r = came ? 0 : packs_append_locked(p, id, bytes);
 	mutex_unlock(&p->lock);
 	return r;
 }
@@ -362,7 +327,7 @@ uint64_t packs_fresh_bytes(struct packs *p)
 
 /* ---- making durable ------------------------------------------------------------------------------ */
 
-static int sync_dir(const char *path)
+int packs_sync_dir(const char *path)
 {
 	AUTO(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -371,7 +336,7 @@ static int sync_dir(const char *path)
 
 static int sync_pack(const struct packs *p, uint64_t number)
 {
-	AUTO(free_ptr) char *path = path_of(p, number);
+	AUTO(free_ptr) char *path = packs_path(p, number);
 	AUTO(close_fd) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	return fd < 0 ? -errno : platform_sync_data(fd);
@@ -392,7 +357,7 @@ int packs_sync(struct packs *p, struct packs_batch **ret)
 	for (uint64_t n = from.pack; r == 0 && b->count && n <= b->end.pack; n++)
 		r = sync_pack(p, n);
 	if (r == 0 && b->count && (from.offset == 0 || from.pack != b->end.pack))
-		r = sync_dir(p->dir);
+		r = packs_sync_dir(p->dir);
 	if (r < 0 || b->count == 0) {
 		free(b->items);
 		free(b);
@@ -412,14 +377,14 @@ void packs_stage(struct packs *p, const struct packs_batch *b, struct store_txn 
 		buf_varint(&value, b->items[i].at.pack);
 		buf_varint(&value, b->items[i].at.offset);
 		buf_varint(&value, b->items[i].at.length);
-		store_put(t, key_of(&key, &b->items[i].id), buf_slice(&value));
-		if (is_damaged(p, &b->items[i].id))
-			store_delete(t, damage_key(&key, &b->items[i].id));
+		store_put(t, packs_key(&key, &b->items[i].id), buf_slice(&value));
+		if (packs_is_damaged(p, &b->items[i].id))
+			store_delete(t, packs_damage_key(&key, &b->items[i].id));
 	}
 	buf_clear(&value);
 	buf_varint(&value, b->end.pack);
 	buf_varint(&value, b->end.offset);
-	store_put(t, SLICE_STR(MARK_KEY), buf_slice(&value));
+	store_put(t, SLICE_STR(PACKS_MARK_KEY), buf_slice(&value));
 }
 
 void packs_settle(struct packs *p, struct packs_batch *b, bool written)
@@ -431,7 +396,7 @@ void packs_settle(struct packs *p, struct packs_batch *b, bool written)
 		memmove(p->fresh, p->fresh + b->count, p->fresh_count * sizeof(*p->fresh));
 		for (size_t i = 0; i < b->count; i++) {
 			p->fresh_bytes -= b->items[i].at.length;
-			forget_damage_locked(p, &b->items[i].id);
+			packs_forget_damage_locked(p, &b->items[i].id);
 		}
 		index_fresh(p, p->slot_count);
 		p->mark = b->end;
@@ -462,16 +427,16 @@ static int recover_pack(struct packs *p, uint64_t from)
 	if (fstat(p->fd, &st) != 0)
 		return -errno;
 	uint64_t size = (uint64_t)st.st_size;
-	for (p->end.offset = from; p->end.offset + RECORD_HEAD_BYTES < size;) {
+	for (p->end.offset = from; p->end.offset + PACKS_RECORD_HEAD_BYTES < size;) {
 		struct chunk_id id;
 
 		buf_clear(&bytes);
-		if (read_at(p->fd, p->end.offset, RECORD_HEAD_BYTES, &bytes) < 0)
+		if (read_at(p->fd, p->end.offset, PACKS_RECORD_HEAD_BYTES, &bytes) < 0)
 			break;
 		struct reader r = reader_init(buf_slice(&bytes));
-		struct place at = {.pack = p->end.pack,
-				   .offset = p->end.offset + RECORD_HEAD_BYTES,
-				   .length = reader_be32(&r)};
+		struct packs_place at = {.pack = p->end.pack,
+					 .offset = p->end.offset + PACKS_RECORD_HEAD_BYTES,
+					 .length = reader_be32(&r)};
 		reader_copy(&r, id.b, sizeof(id.b));
 		buf_clear(&bytes);
 		if (at.length == 0 || at.length > CHUNK_BYTES_MAX || at.length > size - at.offset ||
@@ -493,7 +458,7 @@ static int recover_pack(struct packs *p, uint64_t from)
 static int read_mark(struct packs *p)
 {
 	AUTO(buf_fini) struct buf value = {0};
-	int r = store_read(p->store, SLICE_STR(MARK_KEY), &value);
+	int r = store_read(p->store, SLICE_STR(PACKS_MARK_KEY), &value);
 
 	p->mark = (struct mark){.pack = 1};
 	if (r == -ENOENT)
@@ -510,11 +475,11 @@ static int recover(struct packs *p)
 
 	p->end = p->mark;
 	for (uint64_t n = p->mark.pack; r == 0; n++) {
-		AUTO(free_ptr) char *path = path_of(p, n);
+		AUTO(free_ptr) char *path = packs_path(p, n);
 
 		if (access(path, F_OK) != 0)
 			return 0;
-		r = open_pack(p, n);
+		r = packs_open_next(p, n);
 		if (r == 0)
 			r = recover_pack(p, n == p->mark.pack ? p->mark.offset : 0);
 	}
@@ -526,13 +491,13 @@ static bool load_damage(void *ctx, struct slice key, struct slice value)
 	struct packs *p = ctx;
 	struct reader k = reader_init(key);
 	struct chunk_id id;
-	struct place at;
+	struct packs_place at;
 
 	(void)value;
 	(void)reader_take(&k, 2);
 	reader_copy(&k, id.b, sizeof(id.b));
-	if (reader_finish(&k) == 0 && find(p, &id, &at) == 0)
-		(void)note_damage(p, &id, at.length);
+	if (reader_finish(&k) == 0 && packs_find(p, &id, &at) == 0)
+		(void)packs_note_damage(p, &id, at.length);
 	return true;
 }
 
@@ -577,6 +542,8 @@ void packs_close(struct packs *p)
 	free(p->fresh);
 	free(p->slots);
 	free(p->damages);
+	chunk_set_fini(&p->asked);
+	chunk_set_fini(&p->dying);
 	free(p->dir);
 	free(p);
 }

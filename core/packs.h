@@ -59,6 +59,43 @@ void packs_stage_damages(struct packs *p, struct store_txn *t);
 /** Bytes put and not yet in the index. */
 uint64_t packs_fresh_bytes(struct packs *p);
 
+/* ---- what nobody needs (packs_sweep.c) ----------------------------------------------------------- */
+
+/**
+ * From here on, every chunk that somebody puts or asks for counts as needed, until packs_watch_end(). So who says
+ * afterwards what is not needed (core/collect.c) cannot be overtaken by who begins to need it. One at a time.
+ */
+void packs_watch_begin(struct packs *p);
+void packs_watch_end(struct packs *p);
+/**
+ * Takes chunks that are not needed out of the index: stages it; those asked for meanwhile stay. Until packs_drop_end()
+ * they count as not here. Returns the count; *ret_bytes is added to.
+ */
+size_t packs_drop(struct packs *p, const struct chunk_id *ids, size_t count, struct store_txn *t,
+		  uint64_t *ret_bytes);
+void packs_drop_end(struct packs *p);
+
+/** How full a pack is. */
+struct packs_use {
+	uint64_t pack;
+	uint64_t file_bytes;
+	uint64_t live_bytes; /**< of chunks in the index, their heads included */
+};
+
+/** All packs that are there, ascending; what is not in the index yet counts as live. Caller frees. */
+int packs_uses(struct packs *p, struct packs_use **ret, size_t *ret_count);
+/** Appends go to a new pack from here on, if this one is appended to. */
+int packs_leave(struct packs *p, uint64_t pack);
+/**
+ * Copies the chunks of a pack to where chunks are appended, some at a time: 1 = they wait for a flush, 0 = there are none
+ * left. -EIO: one of them cannot be read; it is noted as damage.
+ */
+int packs_move_some(struct packs *p, uint64_t pack);
+/** Stages that recovery after a crash begins at the pack appended to. Nothing fresh may be in others. false: there is. */
+bool packs_stage_mark(struct packs *p, struct store_txn *t);
+/** Removes a pack that nothing in the index names, once that is durable. */
+int packs_remove(struct packs *p, uint64_t pack);
+
 struct packs_batch;
 
 /** Step one, which waits for the disk: what was put until now is durable. *ret NULL: there is nothing. */

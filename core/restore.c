@@ -129,6 +129,12 @@ static int choose(struct txn *t, const struct item *it, const struct id *dir, st
 	return 0;
 }
 
+/* Asked within the transaction that makes the change, so that they are not collected in between. */
+static bool lacks_chunks(struct txn *t, const struct item *it)
+{
+	return it->chunked && !db_chunks_are_here(t->db, buf_slice(&it->content));
+}
+
 static int put_content(struct txn *t, const struct item *it)
 {
 	if (it->kind == NODE_DIR || it->unreadable)
@@ -158,6 +164,12 @@ static int put_item(struct restoring *r, struct txn *t, struct item *it)
 	int alive = err == 0 ? is_alive_in(t, &it->now, &dir) : err;
 	if (alive < 0)
 		return alive;
+	if (!it->unreadable && lacks_chunks(t, it)) {
+		it->unreadable = true;
+		r->ret->missing++;
+	}
+	if (it->unreadable && it->kind != NODE_DIR)
+		return 0;
 	if (!alive)
 		err = db_keep_node(t, &it->now, it->kind, &dir, it->name);
 	if (err == 0)
@@ -175,8 +187,7 @@ static void read_content(struct restoring *r, struct item *it)
 {
 	if (it->kind == NODE_DIR)
 		return;
-	if (past_read(r->past, &it->was, &it->content, &it->chunked) == 0 &&
-	    (!it->chunked || db_chunks_are_here(r->db, buf_slice(&it->content))))
+	if (past_read(r->past, &it->was, &it->content, &it->chunked) == 0)
 		return;
 	it->unreadable = true;
 	r->ret->missing++;
@@ -287,6 +298,11 @@ static int write_version(struct db *db, const struct id *node, const struct hist
 	int r = tn ? 0 : -EIO;
 	bool alive = tn && tn->n.visible;
 
+	if (lacks_chunks(t, &it)) {
+		db_abort(t);
+		ret->missing = 1;
+		return 0;
+	}
 	if (r == 0 && !alive) {
 		AUTO(buf_fini) struct buf name = {0};
 		struct id parent = tn->n.parent;

@@ -10,6 +10,12 @@ struct mutex {
 	pthread_mutex_t m;
 };
 
+/** For those that live as long as the process. */
+#define MUTEX_STATIC                      \
+	{                                 \
+		PTHREAD_MUTEX_INITIALIZER \
+	}
+
 struct cond {
 	pthread_cond_t c;
 };

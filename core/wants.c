@@ -132,13 +132,19 @@ void wants_add(struct wants *w, const struct want *like)
 	want->serial = ++w->serial;
 }
 
-void wants_add_repair(struct wants *w, const struct chunk_id *id, uint64_t length)
+static struct opid repair_of(const struct chunk_id *id)
 {
 	struct reader r = reader_init(SLICE(id->b, sizeof(id->b)));
-	struct want like = {.seq = UINT64_MAX}; /* of no feed */
+	struct opid op = {.lamport = reader_be64(&r)};
 
-	like.op.lamport = reader_be64(&r);
-	like.op.actor = reader_be64(&r);
+	op.actor = reader_be64(&r);
+	return op;
+}
+
+void wants_add_repair(struct wants *w, const struct chunk_id *id, uint64_t length)
+{
+	struct want like = {.seq = UINT64_MAX, .op = repair_of(id)}; /* of no feed */
+
 	if (wants_find(w, &like.node, like.op))
 		return;
 	wants_add(w, &like);
@@ -186,6 +192,14 @@ void wants_remove(struct wants *w, const struct id *node, struct opid op)
 	forget_list(w, want);
 	w->repair_count -= want->repair;
 	*want = w->items[--w->count];
+}
+
+void wants_drop_repair(struct wants *w, const struct chunk_id *id)
+{
+	static const struct id none;
+
+	if (w->repair_count)
+		wants_remove(w, &none, repair_of(id));
 }
 
 void wants_fini(struct wants *w)

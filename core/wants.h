@@ -62,6 +62,8 @@ void wants_fini(struct wants *w);
 void wants_add(struct wants *w, const struct want *like);
 /** Fetches a damaged chunk again, if that is not wanted yet. */
 void wants_add_repair(struct wants *w, const struct chunk_id *id, uint64_t length);
+/** It is not wanted any more. */
+void wants_drop_repair(struct wants *w, const struct chunk_id *id);
 /** All parts it lacked are here: its manifest is to be looked at again. */
 void wants_look_again(struct wants *w, struct want *want);
 /** NULL if there is none. */

@@ -225,6 +225,36 @@ int bulk_decode(struct vfs *v, struct inode *i, struct slice stored)
 	return 0;
 }
 
+struct stored {
+	void (*fn)(void *ctx, struct slice manifest);
+	void *ctx;
+};
+
+/* What is under 'b' may be a manifest, one behind ranges, or bytes: what looks like a manifest is taken for one. */
+static bool tell_stored(void *ctx, struct slice key, struct slice value)
+{
+	const struct stored *s = ctx;
+	struct reader r = reader_init(value);
+
+	(void)key;
+	if (manifest_is_sound(value))
+		s->fn(s->ctx, value);
+	uint64_t count = reader_varint_max(&r, RANGES_MAX);
+	for (uint64_t k = 0; k < 2 * count && !r.bad; k++)
+		(void)reader_varint(&r);
+	struct slice rest = r.bad ? SLICE("", 0) : reader_take(&r, reader_left(&r));
+	if (manifest_is_sound(rest))
+		s->fn(s->ctx, rest);
+	return true;
+}
+
+int bulk_stored(struct store_view *view, void (*fn)(void *ctx, struct slice manifest), void *ctx)
+{
+	struct stored s = {fn, ctx};
+
+	return store_view_scan(view, SLICE_STR("Lb"), SLICE("", 0), tell_stored, &s);
+}
+
 /* ---- which content ---------------------------------------------------------------------------------- */
 
 static bool has_nul(const struct inode *i)
@@ -488,6 +518,7 @@ bool bulk_import_one(struct vfs *v, bool at_end)
 
 	if (is_stopped(v, at_end) || !begin(v, at_end, &j))
 		return false;
+	db_chunks_hold(v->db);
 	int imported = j.view.backing ? import_all(&j, at_end, &manifest) : -ESTALE;
 	struct txn *t = db_begin(v->db);
 	int r = ns_end(v, t, settle(&j, t, buf_slice(&manifest), imported));
@@ -495,6 +526,7 @@ bool bulk_import_one(struct vfs *v, bool at_end)
 	if (j.i->bulk)
 		buf_fini(&j.i->bulk->ready);
 	db_leave(v->db);
+	db_chunks_release(v->db);
 	bulk_view_drop(v, &j.view);
 	unpin(v, j.i, r == 0);
 	/* At the end there is no later: on a full disk it would be tried for ever. The next start goes on with it. */

@@ -76,6 +76,10 @@ void bulk_view_drop(struct vfs *v, struct bulk_view *view);
 /** Content in chunks becomes a file, to be written. Without the lock, for an inode that is in use. */
 int bulk_unpack(struct vfs *v, struct inode *i);
 
+struct store_view;
+/** For collect_options.stored: what the local namespace has in chunks. Needs no vfs. */
+int bulk_stored(struct store_view *view, void (*fn)(void *ctx, struct slice manifest), void *ctx);
+
 /** Imports one file; false when none waits. at_end: only small ones, and false after a failure. Without the lock. */
 bool bulk_import_one(struct vfs *v, bool at_end);
 

@@ -1,0 +1,50 @@
+/*
+ * Collection: chunks that nothing needs are removed from the packs (core/packs.h).
+ *
+ * Needed are the chunks, and the parts of manifests, of
+ *   - every value that a record has now: what it shows, what lost, what it is waiting for,
+ *   - every version in the history, unless the caller gives up those replaced before a time,
+ *   - what the local namespace names, which the caller tells (struct collect_options),
+ *   - every manifest in memory: open files, saves and imports under way,
+ *   - and whatever anybody asks for, or puts, while this is going on.
+ * What is left over comes of saves that something newer overtook while they were imported, of files that stay on the device
+ * and were changed or removed, of pieces that were damaged and fetched again.
+ *
+ * A version given up is gone from this device only: its place in the history stays, and says so. Given up is nothing that a
+ * peer may still need: a version counts as replaced once the change that replaced it is known to be on every living device
+ * (the cut, core/compact.h), for whoever has that change never asks for the version before it.
+ *
+ * Cost: reads all changes and the states of all records, in short transactions; 25 bytes of memory a chunk, twice.
+ * Threads: any, one at a time; for whoever has time. Not within a transaction.
+ */
+#ifndef BLAZE_CORE_COLLECT_H
+#define BLAZE_CORE_COLLECT_H
+
+#include "core/db_chunks.h"
+
+struct store_view;
+
+struct collect_options {
+	/** Tells of the manifests that a higher layer has stored: calls fn for each. May be NULL. */
+	int (*stored)(struct store_view *view, void (*fn)(void *ctx, struct slice manifest),
+		      void *ctx);
+	/** Gives up versions replaced before this wall clock time; 0: none. */
+	uint64_t before_ms;
+	bool dry_run;			 /**< only counts */
+	bool (*is_cancelled)(void *ctx); /**< asked now and then; may be NULL */
+	void *ctx;
+};
+
+struct collect_stats {
+	uint64_t chunk_count;	/**< in the index */
+	uint64_t garbage_count; /**< of those, not needed: removed, unless it was a dry run */
+	uint64_t garbage_bytes;
+	uint64_t version_count; /**< versions given up, at this time or before */
+	uint64_t file_bytes;	/**< of all packs, afterwards */
+	uint64_t freed_bytes;	/**< of files removed or copied smaller */
+};
+
+/** -EAGAIN: files are being imported, try later. -ECANCELED, -EIO, -ENOSPC: nothing was lost, and some was done. */
+int db_collect(struct db *db, const struct collect_options *o, struct collect_stats *ret);
+
+#endif
