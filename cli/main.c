@@ -63,6 +63,7 @@
  *     hello.* noise.* channel.*  the three of them   ws.*           libwebsockets
  *     invite.* link.* code.* pair.* join.*  pairing  endpoint.*     addresses
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
+ *     local.*            sockets of this machine     routes.*       where a member may be
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device

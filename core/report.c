@@ -500,7 +500,7 @@ static void fill_row(const struct facts *f, const struct peer *p, struct row *r)
 	end_cell(r, COL_PEER);
 	buf_printf(t, "%s", peer_state_name(s->state));
 	end_cell(r, COL_STATE);
-	buf_printf(t, is_connected(p) ? "direct" : "-");
+	buf_printf(t, "%s", is_connected(p) ? peer_path_name(s->path) : "-");
 	end_cell(r, COL_PATH);
 	if (!is_connected(p) || s->rtt_us < 0)
 		buf_printf(t, "-");
@@ -666,7 +666,10 @@ static void put_json_peer(struct buf *out, const struct peer *p)
 	put_json_text(out, "name", s->name);
 	put_json_text(out, "label", s->label);
 	put_json_text(out, "state", peer_state_name(s->state));
-	buf_printf(out, is_connected(p) ? "\"path\":\"direct\"," : "\"path\":null,");
+	if (is_connected(p))
+		put_json_text(out, "path", peer_path_name(s->path));
+	else
+		buf_printf(out, "\"path\":null,");
 	put_json_text(out, "endpoint", s->endpoint);
 	if (s->rtt_us < 0)
 		buf_printf(out, "\"rtt_ms\":null,");

@@ -90,3 +90,14 @@ const char *peer_state_name(enum peer_state state)
 	assert((size_t)state < countof(names));
 	return names[state];
 }
+
+const char *peer_path_name(enum peer_path path)
+{
+	static const char *const names[] = {
+		[PATH_NONE] = "",	[PATH_DIRECT] = "direct", [PATH_LOCAL] = "local",
+		[PATH_RELAY] = "relay", [PATH_FOLDER] = "folder",
+	};
+
+	assert((size_t)path < countof(names));
+	return names[path];
+}

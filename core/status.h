@@ -13,6 +13,15 @@ enum peer_state {
 	PEER_SYNCED
 };
 
+/** How a peer is reached. */
+enum peer_path {
+	PATH_NONE,
+	PATH_DIRECT, /**< over a network */
+	PATH_LOCAL,  /**< within this machine, through a Unix socket */
+	PATH_RELAY,
+	PATH_FOLDER,
+};
+
 #define ENDPOINT_BYTES_MAX 255
 
 struct peer_status {
@@ -20,6 +29,7 @@ struct peer_status {
 	char name[DEVICE_NAME_BYTES_MAX + 1];
 	char label[DEVICE_LABEL_BYTES];
 	enum peer_state state;
+	enum peer_path path;		       /**< PATH_NONE while it is not connected */
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< where it was dialled or came from; "" if never */
 	int64_t rtt_us;			       /**< -1 unknown */
 	int64_t clock_skew_ms;		       /**< peer minus us; 0 unknown */
@@ -42,5 +52,7 @@ bool status_get(struct status *s, uint64_t actor, struct peer_status *ret);
 void status_set_listen(struct status *s, const char *endpoint);
 void status_get_listen(struct status *s, char out[ENDPOINT_BYTES_MAX + 1]);
 const char *peer_state_name(enum peer_state state);
+/** "direct" and so on; "" for PATH_NONE. */
+const char *peer_path_name(enum peer_path path);
 
 #endif

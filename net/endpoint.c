@@ -74,10 +74,19 @@ int endpoint_parse(const char *text, struct endpoint *ret)
 	return 0;
 }
 
+bool endpoint_is_local(const struct endpoint *e)
+{
+	return e->host[0] == '/';
+}
+
 void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES])
 {
 	bool v6 = strchr(e->host, ':');
 
+	if (endpoint_is_local(e)) {
+		(void)snprintf(out, ENDPOINT_TEXT_BYTES, "unix:%s", e->host);
+		return;
+	}
 	(void)snprintf(out, ENDPOINT_TEXT_BYTES, v6 ? "[%s]:%u" : "%s:%u", e->host, e->port);
 }
 
@@ -157,7 +166,7 @@ bool endpoint_is_loopback(const struct endpoint *e)
 {
 	static const uint8_t loopback4[1] = {127};
 
-	return host_is(e, loopback4, sizeof(loopback4), &in6addr_loopback);
+	return endpoint_is_local(e) || host_is(e, loopback4, sizeof(loopback4), &in6addr_loopback);
 }
 
 bool endpoint_resolve_told(const char *told, const struct endpoint *seen,

@@ -14,13 +14,15 @@
 #define ENDPOINT_TEXT_BYTES (ENDPOINT_BYTES_MAX + 1)
 
 struct endpoint {
-	char host[ENDPOINT_BYTES_MAX + 1 - 8]; /**< without brackets */
+	char host[ENDPOINT_BYTES_MAX + 1 - 8]; /**< without brackets; or the path of a Unix socket */
 	uint16_t port;
 };
 
 /** Checks the form only. -EINVAL. */
 int endpoint_parse(const char *text, struct endpoint *ret);
-/** Brackets a host that has a colon. */
+/** A Unix socket (net/local.h). Never what endpoint_parse() made: nobody else says which path to open. */
+bool endpoint_is_local(const struct endpoint *e);
+/** Brackets a host that has a colon; "unix:PATH" for a Unix socket. */
 void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES]);
 /** An IPv4 address mapped into IPv6 becomes a plain one. -EINVAL when it is neither. */
 int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoint *ret);
@@ -28,6 +30,7 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoi
 bool endpoint_is_numeric(const struct endpoint *e);
 /** Whether the host means every address of the machine: "0.0.0.0" or "::". */
 bool endpoint_is_any(const struct endpoint *e);
+/** This machine. */
 bool endpoint_is_loopback(const struct endpoint *e);
 /**
  * Where a peer can be dialled that says it listens on `told` and was seen at `seen`. false when

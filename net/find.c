@@ -4,42 +4,19 @@
 #include "core/digest.h"
 #include "core/platform.h"
 #include "net/hello.h"
+#include "net/local.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ATTEMPTS 64
 #define FILE_BYTES_MAX 4096
 /* Small numbers are easier to read out, and rarely taken. */
 #define NAMEPLATE_FIRST_MAX 99
-
-/* Ours, and nobody else may look or write there. */
-static bool own_directory(const char *path)
-{
-	struct stat st;
-
-	(void)mkdir(path, 0700);
-	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-	       (st.st_mode & 077) == 0;
-}
-
-/* NULL when there is none to be trusted. Caller frees. */
-static char *directory(void)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	bool has_runtime = runtime && runtime[0] == '/' && access(runtime, W_OK) == 0;
-	AUTO(free_ptr)
-	char *base = has_runtime ? xasprintf("%s/blaze", runtime)
-				 : xasprintf("/tmp/blaze-%lu", (unsigned long)geteuid());
-	AUTO(free_ptr) char *dir = xasprintf("%s/pair", base);
-
-	return own_directory(base) && own_directory(dir) ? STEAL(dir) : NULL;
-}
 
 /* What the file says; "" when it says nothing, or who wrote it is gone. */
 static void read_file(const char *path, char out[FILE_BYTES_MAX])
@@ -78,7 +55,7 @@ static bool write_file(const char *path, char (*addresses)[ENDPOINT_TEXT_BYTES],
 
 uint32_t find_publish(char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count, char **ret_path)
 {
-	AUTO(free_ptr) char *dir = directory();
+	AUTO(free_ptr) char *dir = local_directory("pair");
 	uint32_t nameplate = 0;
 
 	*ret_path = NULL;
@@ -107,7 +84,7 @@ void find_withdraw(char *path)
 
 size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
 {
-	AUTO(free_ptr) char *dir = directory();
+	AUTO(free_ptr) char *dir = local_directory("pair");
 	char text[FILE_BYTES_MAX] = "";
 	char *rest = NULL;
 	size_t n = 0;

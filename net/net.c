@@ -8,6 +8,7 @@
 #include "net/invite.h"
 #include "net/join.h"
 #include "net/link.h"
+#include "net/local.h"
 #include "net/peer.h"
 
 #include <stdatomic.h>
@@ -31,6 +32,9 @@ struct net {
 	_Atomic bool alone;   /* no connection: nobody to tell, so nobody to wake */
 	_Atomic bool changed; /* the database did; set by any thread, then ws_wake() */
 	_Atomic bool stop;
+
+	int local_fd;	       /* bound, not yet taken by the thread; or -1 */
+	struct endpoint local; /* where; "" = nowhere */
 
 	struct mutex lock;
 	int listen_fd; /* protected by lock: bound, not yet taken by the thread; or -1 */
@@ -59,6 +63,30 @@ static void take_listener(struct net *n)
 	}
 	peers_set_listen(n->peers, endpoint);
 	log_info("listening on %s", endpoint);
+}
+
+/* UNIX SOCKET: without it everything goes on over the network. */
+static void listen_local(struct net *n)
+{
+	struct id id = db_id(n->options.db);
+	struct endpoint e;
+
+	if (!local_endpoint(keys_device(n->options.keys)->actor, &id, &e))
+		return;
+	int fd = local_listen(&e);
+	if (fd < 0) {
+		log_warn("no socket for this machine at %s: %s, ignoring", e.host, strerror(-fd));
+		return;
+	}
+	n->local = e;
+	n->local_fd = fd;
+}
+
+static void take_local(struct net *n)
+{
+	if (n->local_fd >= 0 && ws_listen(n->ws, n->local_fd) < 0)
+		log_err("cannot take connections on %s", n->local.host);
+	n->local_fd = -1;
 }
 
 static void on_woken(void *ctx)
@@ -95,6 +123,7 @@ static void *run(void *arg)
 {
 	struct net *n = arg;
 
+	take_local(n);
 	take_listener(n);
 	peers_refresh(n->peers);
 	peers_tick(n->peers);
@@ -142,6 +171,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 	n->options = *options;
 	n->options.listen = NULL; /* borrowed for this call only */
 	n->listen_fd = -1;
+	n->local_fd = -1;
 	mutex_init(&n->lock);
 	n->invites = invites_create(options->db);
 	n->ws = ws_create(&handler);
@@ -162,6 +192,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		net_stop(n);
 		return r;
 	}
+	listen_local(n);
 	thread_start(&n->thread, "blaze-net", run, n);
 	n->observer = (struct db_observer){.changed = db_changed, .ctx = n};
 	db_observe(options->db, &n->observer);
@@ -185,6 +216,9 @@ void net_stop(struct net *n)
 	peers_destroy(n->peers);
 	invites_destroy(n->invites);
 	close_fd(&n->listen_fd);
+	close_fd(&n->local_fd);
+	if (n->local.host[0])
+		local_unlisten(&n->local);
 	status_set_listen(n->options.status, "");
 	mutex_fini(&n->lock);
 	free(n);

@@ -2,6 +2,8 @@
  * Moves messages between this database and those of other devices. Owns the network thread, which
  * alone touches libwebsockets; every function here may be called from any other thread.
  *
+ * Besides the address, it listens on a Unix socket for other mounts of this user on this machine (net/local.h).
+ *
  * On the wire: WebSocket (path /blaze/1, subprotocol "blaze1", binary messages, no extensions), inside
  * it Noise (net/noise.h), inside it records of at most 32 KiB (net/channel.h), inside them the messages
  * of core/sync.h.

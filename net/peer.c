@@ -11,24 +11,28 @@
 
 struct peer {
 	struct device device;
-	struct conn *conn; /* the one that is used: the newest that is up */
-	struct conn *dial; /* one we dialled that is not up yet */
+	struct conn *conn;    /* the one that is used: the best that is up */
+	size_t dial_count;    /* how many that we dialled are not up yet */
+	struct routes routes; /* of this attempt */
+	size_t route;	      /* the next one to try */
+	uint64_t next_route_ms;
 	uint32_t attempt;
 	uint64_t away_since_ms;
-	uint64_t next_dial_ms;
-	bool lookup_wanted; /* its address was not known at the last attempt */
+	uint64_t next_dial_ms; /* the next attempt, once this one has come to nothing */
+	bool lookup_wanted;    /* its address was not known at the last attempt */
 	uint64_t up_since_ms;
-	uint64_t settle_ms; /* when to keep only the newest; 0 = there is one at most */
+	uint64_t settle_ms; /* when to keep only the best; 0 = there is one at most */
 	uint64_t up_past;   /* bytes of connections that are gone */
 	uint64_t down_past;
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* where it was dialled last */
 	char error[128];
 };
 
-/* A connection in the list, and its rank: the higher, the later it was greeted. */
+/* A connection in the list, and its rank: the higher, the later it was greeted; 0 = not yet. */
 struct entry {
 	struct conn *conn;
 	uint64_t rank;
+	bool dialled; /* counted in dial_count */
 };
 
 struct peers {
@@ -63,8 +67,15 @@ static enum peer_state state_of(const struct peer *m)
 		return info.hello && info.in_sync ? PEER_SYNCED : PEER_SYNCING;
 	}
 	/* While we try again and again, "connecting" would only flicker. */
-	bool trying = m->dial && (conn_state(m->dial) != CONN_DIALLING || !m->error[0]);
+	bool trying = m->dial_count > 0 && !m->error[0];
 	return trying ? PEER_CONNECTING : PEER_OFFLINE;
+}
+
+static enum peer_path path_of(const struct peer *m)
+{
+	if (!m->conn)
+		return PATH_NONE;
+	return endpoint_is_local(conn_remote(m->conn)) ? PATH_LOCAL : PATH_DIRECT;
 }
 
 static void edit_status(struct peer_status *s, void *ctx)
@@ -76,6 +87,7 @@ static void edit_status(struct peer_status *s, void *ctx)
 	(void)snprintf(s->name, sizeof(s->name), "%s", m->device.name);
 	device_label(&m->device, s->label);
 	s->state = state_of(m);
+	s->path = path_of(m);
 	(void)snprintf(s->last_error, sizeof(s->last_error), "%s", m->error);
 	if (!m->conn && m->endpoint[0])
 		(void)snprintf(s->endpoint, sizeof(s->endpoint), "%s", m->endpoint);
@@ -179,10 +191,11 @@ static struct entry *find_entry(struct peers *p, const struct conn *c)
 	return NULL;
 }
 
-static void add_entry(struct peers *p, struct conn *c)
+static struct entry *add_entry(struct peers *p, struct conn *c)
 {
 	p->entries = xreallocarray(p->entries, p->entry_count + 1, sizeof(*p->entries));
-	p->entries[p->entry_count++] = (struct entry){.conn = c};
+	p->entries[p->entry_count] = (struct entry){.conn = c};
+	return &p->entries[p->entry_count++];
 }
 
 size_t peers_conn_count(const struct peers *p)
@@ -195,7 +208,7 @@ void *peers_accept(struct peers *p, struct ws_conn *ws)
 	if (p->stopping)
 		return NULL;
 	struct conn *c = conn_accept(&p->host, ws);
-	add_entry(p, c);
+	(void)add_entry(p, c);
 	peers_tick(p);
 	return c;
 }
@@ -219,24 +232,73 @@ static void schedule_dial(struct peer *m, uint64_t now)
 	m->attempt++;
 }
 
+/* DIAL: the next address of this attempt. */
 static void dial(struct peers *p, struct peer *m, uint64_t now)
 {
-	struct endpoint e;
-
-	db_peer_endpoint(p->options.db, m->device.actor, m->endpoint);
-	m->lookup_wanted = endpoint_parse(m->endpoint, &e) < 0 || e.port == 0;
-	if (m->lookup_wanted) {
-		m->next_dial_ms = now + PEER_LOOKUP_MS;
-		return;
-	}
+	const struct endpoint *e = &m->routes.at[m->route++];
 	uint64_t deadline_ms = m->attempt % 4 == 3 ? PEER_DIAL_MS_SLOW : PEER_DIAL_MS;
-	m->dial = conn_dial(&p->host, &e, deadline_ms, &m->device, m);
-	add_entry(p, m->dial);
+
+	m->dial_count++;
+	m->next_route_ms = now + ROUTES_STAGGER_MS;
+	endpoint_format(e, m->endpoint);
+	add_entry(p, conn_dial(&p->host, e, deadline_ms, &m->device, m))->dialled = true;
 	publish(p, m);
 }
 
-/* Of the connections that are up with this member, closes all but the newest. */
-static void keep_newest(struct peers *p, struct peer *m)
+static void start_attempt(struct peers *p, struct peer *m, uint64_t now)
+{
+	routes_find(p->options.db, m->device.actor, &m->routes);
+	m->route = 0;
+	m->lookup_wanted = m->routes.count == 0;
+	if (m->lookup_wanted)
+		m->next_dial_ms = now + PEER_LOOKUP_MS;
+}
+
+static bool is_dialling(const struct peer *m)
+{
+	return m->dial_count > 0 || m->route < m->routes.count;
+}
+
+/* Gives up addresses that have not answered: there is a connection. */
+static void stop_dialling(struct peers *p, struct peer *m)
+{
+	m->route = m->routes.count;
+	for (size_t i = 0; i < p->entry_count; i++) {
+		struct conn *c = p->entries[i].conn;
+
+		if (conn_owner(c) == m && conn_state(c) == CONN_DIALLING)
+			conn_bye(c, CHANNEL_BYE_DUPLICATE);
+	}
+}
+
+/* One the peer has spoken on, then one that does not leave the machine, then the newer one. */
+static bool is_better(const struct entry *a, const struct entry *b)
+{
+	bool a_local = endpoint_is_local(conn_remote(a->conn));
+	bool b_local = endpoint_is_local(conn_remote(b->conn));
+
+	if ((a->rank > 0) != (b->rank > 0))
+		return a->rank > 0;
+	return a_local != b_local ? a_local : a->rank > b->rank;
+}
+
+/* The best connection of this member that is up, or NULL. */
+static struct conn *find_best(const struct peers *p, const struct peer *m)
+{
+	const struct entry *best = NULL;
+
+	for (size_t i = 0; i < p->entry_count; i++) {
+		const struct entry *e = &p->entries[i];
+
+		if (conn_owner(e->conn) == m && conn_state(e->conn) == CONN_SYNC &&
+		    (!best || is_better(e, best)))
+			best = e;
+	}
+	return best ? best->conn : NULL;
+}
+
+/* Of the connections that are up with this member, closes all but the best. */
+static void keep_best(struct peers *p, struct peer *m)
 {
 	m->settle_ms = 0;
 	for (size_t i = 0; i < p->entry_count; i++) {
@@ -247,21 +309,27 @@ static void keep_newest(struct peers *p, struct peer *m)
 	}
 }
 
-static void use(struct peer *m, struct conn *c)
+static void use_best(struct peers *p, struct peer *m)
 {
-	m->conn = c;
-	m->up_since_ms = monotonic_ms();
-	if (m->dial == c)
-		m->dial = NULL;
+	struct conn *best = find_best(p, m);
+
+	if (best && best != m->conn)
+		m->up_since_ms = monotonic_ms();
+	m->conn = best;
 }
 
 static void on_up(void *ctx, struct conn *c)
 {
 	struct peers *p = ctx;
 	struct peer *m = conn_owner(c);
+	struct entry *e = find_entry(p, c);
 
+	if (e && e->dialled) {
+		e->dialled = false;
+		m->dial_count--;
+	}
 	if (!m->conn)
-		use(m, c);
+		use_best(p, m);
 	publish(p, m);
 }
 
@@ -296,12 +364,11 @@ static void on_greeted(void *ctx, struct conn *c)
 	if (e)
 		e->rank = ++p->last_rank;
 	bool another = m->conn && m->conn != c;
-	use(m, c);
+	use_best(p, m);
 	m->error[0] = 0;
-	if (m->dial && conn_state(m->dial) == CONN_DIALLING)
-		conn_bye(m->dial, CHANNEL_BYE_DUPLICATE);
+	stop_dialling(p, m);
 	if (another && memcmp(own, m->device.id, DIGEST_BYTES) < 0)
-		keep_newest(p, m);
+		keep_best(p, m);
 	else if (another)
 		m->settle_ms = monotonic_ms() + PEER_SETTLE_MS;
 	publish(p, m);
@@ -326,36 +393,20 @@ static void on_admitted(void *ctx, const struct device *d, const char *endpoint)
 		log_warn("cannot remember an address, ignoring");
 }
 
-/* The newest connection of this member that is up, or NULL. */
-static struct conn *newest(const struct peers *p, const struct peer *m)
-{
-	const struct entry *best = NULL;
-
-	for (size_t i = 0; i < p->entry_count; i++) {
-		const struct entry *e = &p->entries[i];
-
-		if (conn_owner(e->conn) == m && conn_state(e->conn) == CONN_SYNC &&
-		    (!best || e->rank > best->rank))
-			best = e;
-	}
-	return best ? best->conn : NULL;
-}
-
-static void member_lost(struct peers *p, struct peer *m, struct conn *c, const char *error)
+static void member_lost(struct peers *p, struct peer *m, struct conn *c, bool was_dial,
+			const char *error)
 {
 	uint64_t now = monotonic_ms();
 	uint64_t up = 0;
 	uint64_t down = 0;
 	bool was_used = m->conn == c;
-	bool was_dial = m->dial == c;
 
 	conn_traffic(c, &up, &down);
 	m->up_past += up;
 	m->down_past += down;
-	if (was_dial)
-		m->dial = NULL;
+	m->dial_count -= was_dial;
 	if (was_used)
-		m->conn = newest(p, m);
+		use_best(p, m);
 	if (!m->conn && (was_used || was_dial)) {
 		(void)snprintf(m->error, sizeof(m->error), "%s", error);
 		/*
@@ -366,7 +417,8 @@ static void member_lost(struct peers *p, struct peer *m, struct conn *c, const c
 			m->attempt = 0;
 			m->away_since_ms = now;
 		}
-		schedule_dial(m, now);
+		if (!is_dialling(m))
+			schedule_dial(m, now);
 	}
 	publish(p, m);
 }
@@ -377,10 +429,12 @@ static void on_gone(void *ctx, struct conn *c, const char *error)
 	struct peer *m = conn_owner(c);
 	struct entry *e = find_entry(p, c);
 
+	bool was_dial = e && e->dialled;
+
 	if (e)
 		*e = p->entries[--p->entry_count];
 	if (m)
-		member_lost(p, m, c, error);
+		member_lost(p, m, c, was_dial, error);
 	peers_tick(p);
 }
 
@@ -396,14 +450,18 @@ static uint64_t tick_member(struct peers *p, struct peer *m, uint64_t now)
 	uint64_t next = UINT64_MAX;
 
 	if (m->settle_ms > 0 && now >= m->settle_ms)
-		keep_newest(p, m);
+		keep_best(p, m);
 	if (m->settle_ms > 0)
 		next = m->settle_ms;
-	if (m->conn || m->dial || p->stopping)
+	if (m->conn || p->stopping)
 		return next;
-	if (now >= m->next_dial_ms)
+	if (!is_dialling(m) && now >= m->next_dial_ms)
+		start_attempt(p, m, now);
+	if (m->route < m->routes.count && (m->dial_count == 0 || now >= m->next_route_ms))
 		dial(p, m, now);
-	return m->dial ? next : sooner(next, m->next_dial_ms);
+	if (m->route < m->routes.count)
+		return sooner(next, m->next_route_ms);
+	return m->dial_count > 0 ? next : sooner(next, m->next_dial_ms);
 }
 
 void peers_tick(struct peers *p)

@@ -4,18 +4,21 @@
  *
  * A member whose address is known and who is not connected is dialled: 50 ms after the connection
  * was lost, then after twice as long each time, up to 800 ms, all ±30 %; when it has been away for
- * an hour, every 15 s. So a device that comes back at the same address is found within a second.
+ * an hour, every 15 s. So a device that comes back at the same address is found within a second. One
+ * attempt tries all its addresses (net/routes.h): the next one when the one before failed, or has not
+ * answered for a moment.
  *
  * If both sides dial at once there are two connections. Both work. The device with the lower id
  * decides: when a connection has heard the other side's first words, so that it is up there too, it
- * closes all older ones. The other device waits for that, and after PEER_SETTLE_MS keeps only the
- * newest itself: the lower one may have lost its end of the older ones long ago. So there is never
- * none because both closed.
+ * closes all but the best: one within the machine, else the newest. The other device waits for that,
+ * and after PEER_SETTLE_MS keeps only the best itself: the lower one may have lost its end of the older
+ * ones long ago. So there is never none because both closed.
  */
 #ifndef BLAZE_NET_PEER_H
 #define BLAZE_NET_PEER_H
 
 #include "net/conn.h"
+#include "net/routes.h"
 
 #include "core/status.h"
 

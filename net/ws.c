@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/platform.h"
 #include "core/thread.h"
+#include "net/local.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define WS_PATH "/blaze/1"
@@ -290,8 +292,14 @@ static int on_connected(struct ws *w, struct lws *wsi, struct ws_conn *c, struct
 {
 	(void)in;
 	assert(c);
-	set_nodelay(lws_get_socket_fd(wsi));
-	remember_remote(c, lws_get_socket_fd(wsi));
+	int fd = lws_get_socket_fd(wsi);
+	if (!endpoint_is_local(&c->remote)) {
+		set_nodelay(fd);
+		remember_remote(c, fd);
+	} else if (!local_is_own_user(fd)) {
+		(void)snprintf(c->reason, sizeof(c->reason), "the socket is another user's");
+		return -1;
+	}
 	c->open = true;
 	c->deadline_ms = 0;
 	w->handler.connected(c->user);
@@ -469,14 +477,35 @@ static bool has_too_many(const struct ws *w, const struct endpoint *from)
 	return n >= WS_UNTRUSTED_PER_ADDRESS_MAX;
 }
 
-static void adopt(struct ws *w, int fd)
+/* Where an incoming connection is from: of a Unix socket, the path it came to. -EACCES: another user. */
+static int find_remote(int fd, struct endpoint *ret)
 {
 	struct sockaddr_storage address = {0};
-	struct endpoint from = {0};
+	struct sockaddr_un local = {0};
 	socklen_t len = sizeof(address);
 
-	if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
-		(void)endpoint_from_sockaddr(&address, &from);
+	if (getpeername(fd, (struct sockaddr *)&address, &len) < 0)
+		return 0;
+	if (address.ss_family != AF_UNIX) {
+		(void)endpoint_from_sockaddr(&address, ret);
+		return 0;
+	}
+	len = sizeof(local) - 1;
+	if (!local_is_own_user(fd) || getsockname(fd, (struct sockaddr *)&local, &len) < 0)
+		return -EACCES;
+	(void)snprintf(ret->host, sizeof(ret->host), "%s", local.sun_path);
+	return 0;
+}
+
+static void adopt(struct ws *w, int fd)
+{
+	struct endpoint from = {0};
+
+	if (find_remote(fd, &from) < 0) {
+		log_warn("refused a connection: it is another user's");
+		(void)close(fd);
+		return;
+	}
 	if (has_too_many(w, &from)) {
 		log_debug("refused a connection: %s has %d unproven ones", from.host,
 			  WS_UNTRUSTED_PER_ADDRESS_MAX);
@@ -574,8 +603,16 @@ struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadlin
 {
 	struct ws_conn *c = conn_create(w, false);
 	char host[ENDPOINT_TEXT_BYTES];
+	char address[ENDPOINT_TEXT_BYTES];
 
-	endpoint_format(e, host);
+	if (endpoint_is_local(e)) {
+		(void)snprintf(host, sizeof(host), "localhost");
+		(void)snprintf(address, sizeof(address), "+%s",
+			       e->host); /* libwebsockets' way to say it */
+	} else {
+		endpoint_format(e, host);
+		(void)snprintf(address, sizeof(address), "%s", e->host);
+	}
 	c->user = user;
 	c->remote = *e;
 	c->trusted = true;
@@ -583,7 +620,7 @@ struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadlin
 	struct lws_client_connect_info info = {
 		.context = w->context,
 		.vhost = w->vhost,
-		.address = e->host,
+		.address = address,
 		.port = e->port,
 		.path = WS_PATH,
 		.host = host,

@@ -66,7 +66,7 @@ void ws_wake(struct ws *w);
 /** Calls timer() once, delay_ms from now. Replaces the timer set before. */
 void ws_set_timer(struct ws *w, uint64_t delay_ms);
 
-/** Accepts from a listening socket from now on. Takes ownership of fd. */
+/** Accepts from a listening socket, TCP or Unix, from now on. Takes ownership of fd. */
 int ws_listen(struct ws *w, int fd);
 /**
  * Starts to connect; deadline_ms bounds TCP and WebSocket together. Ends in connected() or

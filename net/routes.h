@@ -1,0 +1,24 @@
+/*
+ * DIAL: at which addresses a member may be found, the best first: the Unix socket of the same machine, then what
+ * is known from earlier connections.
+ */
+#ifndef BLAZE_NET_ROUTES_H
+#define BLAZE_NET_ROUTES_H
+
+#include "net/endpoint.h"
+
+#include "core/db.h"
+
+#define ROUTES_MAX 8
+/** While one address does not answer, the next one is tried as well after so long. */
+#define ROUTES_STAGGER_MS 250
+
+struct routes {
+	struct endpoint at[ROUTES_MAX];
+	size_t count;
+};
+
+/** Reads from the database and looks on this machine. */
+void routes_find(struct db *db, uint64_t actor, struct routes *ret);
+
+#endif
