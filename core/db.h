@@ -304,8 +304,9 @@ size_t db_durable(struct db *db, struct feed_pos **ret);
 int db_seal(struct db *db);
 /** What is passed on as one: an envelope, or a stratum (core/stratum.h). */
 struct feed_item {
-	struct feed_pos pos; /**< seq = its last */
-	bool packed;	     /**< a stratum */
+	struct feed_pos pos;	    /**< seq = its last */
+	bool packed;		    /**< a stratum */
+	uint8_t prev[DIGEST_BYTES]; /**< of an envelope: hash of the feed's one before */
 };
 
 /**
@@ -320,6 +321,14 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
  */
 int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
 		      uint64_t *ret_last_seq);
+/**
+ * Appends a stored envelope as envelope_thin() does, for a member. -EBADMSG: this device has no key to it.
+ */
+int db_thin_envelope(struct db *db, const struct feed_item *item, struct slice envelope,
+		     struct buf *out);
+/** As db_apply_envelope(), of a thin one. */
+int db_apply_thin(struct db *db, const struct id *stream, uint64_t actor, struct slice thin,
+		  uint64_t *ret_last_seq);
 /** What a device told it holds. 1 if news. */
 int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size_t count);
 /** What is known of what a device holds. Returns the count; *ret is the caller's. */

@@ -154,16 +154,33 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 	return r < 0 ? r : 1;
 }
 
-int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
-		      uint64_t *ret_last_seq)
+/* Makes a thin one whole, if it is the feed's next; as apply_locked() otherwise. */
+static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t actor,
+			     struct slice thin)
 {
-	struct envelope_range range = {0};
+	AUTO(buf_fini) struct buf envelope = {0};
+	const struct feed *have = feed_find(t->db, stream, actor);
+	struct envelope_place at = {.root_key = t->db->root_key, .stream = *stream, .actor = actor};
+	struct envelope_range range;
+	int r = envelope_thin_range(thin, &range);
 
-	if (envelope_range(envelope, &range) == 0)
-		*ret_last_seq = range.seq_first + range.count - 1;
+	if (r == 0)
+		r = is_next(have, &range);
+	if (r <= 0)
+		return r;
+	if (have)
+		memcpy(at.prev, have->head, sizeof(at.prev));
+	r = envelope_thicken(&at, thin, &envelope);
+	return r < 0 ? r : apply_locked(t, stream, actor, buf_slice(&envelope));
+}
+
+static int apply(struct db *db, const struct id *stream, uint64_t actor, struct slice bytes,
+		 bool thin)
+{
 	struct txn *t = db_begin(db);
 	t->remote = true;
-	int r = apply_locked(t, stream, actor, envelope);
+	int r = thin ? apply_thin_locked(t, stream, actor, bytes)
+		     : apply_locked(t, stream, actor, bytes);
 
 	if (r == -EAGAIN || r == -EACCES || r == -EBADMSG)
 		db->held_back++;
@@ -173,4 +190,24 @@ int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, st
 	}
 	r = db_commit(t);
 	return r < 0 ? r : 1;
+}
+
+int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
+		      uint64_t *ret_last_seq)
+{
+	struct envelope_range range = {0};
+
+	if (envelope_range(envelope, &range) == 0)
+		*ret_last_seq = range.seq_first + range.count - 1;
+	return apply(db, stream, actor, envelope, false);
+}
+
+int db_apply_thin(struct db *db, const struct id *stream, uint64_t actor, struct slice thin,
+		  uint64_t *ret_last_seq)
+{
+	struct envelope_range range = {0};
+
+	if (envelope_thin_range(thin, &range) == 0)
+		*ret_last_seq = range.seq_first + range.count - 1;
+	return apply(db, stream, actor, thin, true);
 }

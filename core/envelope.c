@@ -3,6 +3,7 @@
 
 #include "core/batch.h"
 #include "core/change.h"
+#include "core/zip.h"
 
 #include <sodium.h>
 
@@ -296,6 +297,84 @@ bool envelope_is_signed(const uint8_t hash[DIGEST_BYTES],
 			const uint8_t sign_pk[KEYS_PK_BYTES])
 {
 	return keys_verify(sign_pk, SLICE(hash, DIGEST_BYTES), signature);
+}
+
+/* ---- thin ones --------------------------------------------------------------------------------- */
+
+#define THIN_ZIP_LEVEL 3
+
+int envelope_thin(const struct envelope_place *at, struct slice envelope, struct buf *out)
+{
+	AUTO(buf_fini) struct buf coded = {0};
+	AUTO(buf_fini) struct buf packed = {0};
+	struct parsed p = {0};
+	struct feed_keys k;
+	int r = parse(envelope, &p);
+
+	if (r < 0)
+		return r;
+	feed_keys_init(&k, at);
+	r = decrypt(at, &k, &p, &coded);
+	wipe(&k, sizeof(k));
+	if (r < 0)
+		return r;
+	zip_pack(buf_slice(&coded), THIN_ZIP_LEVEL, &packed);
+	buf_slice_append(out, p.unsealed);
+	buf_bytes(out, buf_slice(&packed));
+	buf_append(out, p.signature, KEYS_SIGNATURE_BYTES);
+	return 0;
+}
+
+static int parse_thin(struct slice thin, struct parsed *p, struct slice *ret_packed)
+{
+	struct reader r = reader_init(thin);
+
+	if (reader_u8(&r) != VERSION)
+		return -EBADMSG;
+	p->tag = reader_take(&r, TAG_BYTES).data;
+	p->range.seq_first = reader_varint_max(&r, UINT64_MAX >> 2);
+	p->range.count = reader_varint_max(&r, ENVELOPE_CHANGES_MAX);
+	p->commit = reader_take(&r, COMMIT_BYTES).data;
+	p->unsealed = SLICE(thin.data, thin.len - reader_left(&r));
+	*ret_packed = reader_bytes(&r, PLAIN_BYTES_MAX);
+	p->signature = reader_take(&r, KEYS_SIGNATURE_BYTES).data;
+	if (reader_finish(&r) < 0 || p->range.seq_first == 0 || p->range.count == 0)
+		return -EBADMSG;
+	return 0;
+}
+
+int envelope_thin_range(struct slice thin, struct envelope_range *ret)
+{
+	struct parsed p = {0};
+	struct slice packed;
+	int r = parse_thin(thin, &p, &packed);
+
+	if (r == 0)
+		*ret = p.range;
+	return r;
+}
+
+int envelope_thicken(const struct envelope_place *at, struct slice thin, struct buf *ret)
+{
+	AUTO(buf_fini) struct buf coded = {0};
+	AUTO(buf_fini) struct buf plain = {0};
+	struct parsed p = {0};
+	struct slice packed;
+	struct feed_keys k;
+	int r = parse_thin(thin, &p, &packed);
+
+	if (r == 0)
+		r = zip_unpack(packed, PLAIN_BYTES_MAX, &coded);
+	if (r < 0)
+		return r;
+	pad(buf_slice(&coded), &plain);
+	feed_keys_init(&k, at);
+	buf_clear(ret);
+	buf_append(ret, p.unsealed.data, p.unsealed.len - COMMIT_BYTES);
+	seal(at, &k, buf_slice(&plain), ret);
+	buf_append(ret, p.signature, KEYS_SIGNATURE_BYTES);
+	wipe(&k, sizeof(k));
+	return 0;
 }
 
 /* ---- boxes ------------------------------------------------------------------------------------ */

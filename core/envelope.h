@@ -53,6 +53,16 @@ int envelope_range(struct slice envelope, struct envelope_range *ret);
  */
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret);
+/**
+ * The same for who has the keys and the place, over a connection that is sealed itself: all before the nonce, the
+ * changes compressed (core/zip.h) as bytes, and the signature. Appends. -EBADMSG: cannot be opened here.
+ */
+int envelope_thin(const struct envelope_place *at, struct slice envelope, struct buf *out);
+/** The range a thin one says. -EBADMSG. */
+int envelope_thin_range(struct slice thin, struct envelope_range *ret);
+/** The inverse; clears ret. What comes out is still to be opened and verified. -EBADMSG. */
+int envelope_thicken(const struct envelope_place *at, struct slice thin, struct buf *ret);
+
 /** What envelope_seal_piece() adds: a random nonce in front, and the tag. */
 #define ENVELOPE_PIECE_EXTRA_BYTES (24 + 16)
 /** Seals a piece that stands by itself, unsigned: who knows the name it is bound to can check what it is. Appends. */

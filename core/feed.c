@@ -491,11 +491,23 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 	db_abort(t);
 	if (r < 0 || !p.found)
 		return r;
+	*ret_item = (struct feed_item){.pos = p.pos, .packed = p.packed};
+	if (!p.packed)
+		memcpy(ret_item->prev, ret->data + head - DIGEST_BYTES, DIGEST_BYTES);
 	memmove(ret->data, ret->data + head, ret->len - head);
 	ret->len -= head;
-	*ret_item = (struct feed_item){.pos = p.pos, .packed = p.packed};
 	ret_item->pos.seq = p.last;
 	return 1;
+}
+
+int db_thin_envelope(struct db *db, const struct feed_item *item, struct slice envelope,
+		     struct buf *out)
+{
+	struct envelope_place at = {
+		.root_key = db->root_key, .stream = item->pos.stream, .actor = item->pos.actor};
+
+	memcpy(at.prev, item->prev, sizeof(at.prev));
+	return envelope_thin(&at, envelope, out);
 }
 
 /* ---- acknowledgements ------------------------------------------------------------------------- */

@@ -23,8 +23,12 @@ enum message {
 	MESSAGE_ACK = 5,
 	MESSAGE_PING = 6,
 	MESSAGE_PONG = 7,
+	MESSAGE_THIN = 15,
 	MESSAGE_STRATUM = 20,
 };
+
+/** Shorter envelopes are hardly made smaller. */
+#define THIN_BYTES_MIN 1024
 
 #define VV_ENTRIES_MAX 1000000
 #define ENDPOINT_MAX 255
@@ -250,13 +254,14 @@ static int receive_have(struct sync *s, struct reader *r)
 	return err;
 }
 
-static int receive_envelope(struct sync *s, struct reader *r)
+static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 {
 	struct feed_pos pos = {.stream = id_read(r), .actor = reader_be64(r)};
 	struct slice envelope = reader_take(r, reader_left(r));
 	if (r->bad)
 		return -EBADMSG;
-	int err = db_apply_envelope(s->db, &pos.stream, pos.actor, envelope, &pos.seq);
+	int err = thin ? db_apply_thin(s->db, &pos.stream, pos.actor, envelope, &pos.seq)
+		       : db_apply_envelope(s->db, &pos.stream, pos.actor, envelope, &pos.seq);
 	if (err == -EAGAIN || err == -EACCES) {
 		s->stuck = true;
 		s->stuck_at = db_generation(s->db);
@@ -338,7 +343,8 @@ int sync_receive(struct sync *s, struct slice message)
 	case MESSAGE_HAVE:
 		return receive_have(s, &r);
 	case MESSAGE_ENVELOPE:
-		return receive_envelope(s, &r);
+	case MESSAGE_THIN:
+		return receive_envelope(s, &r, type == MESSAGE_THIN);
 	case MESSAGE_STRATUM:
 		return receive_stratum(s, &r);
 	case MESSAGE_ACK:
@@ -409,6 +415,21 @@ static int sync_own(struct sync *s, const struct feed_pos *pos)
 	return safe ? 0 : db_sync(s->db);
 }
 
+static void put_envelope(struct sync *s, const struct feed_item *item, struct slice envelope,
+			 struct buf *out)
+{
+	bool thin = !item->packed && envelope.len >= THIN_BYTES_MIN;
+
+	buf_u8(out, item->packed ? MESSAGE_STRATUM : thin ? MESSAGE_THIN : MESSAGE_ENVELOPE);
+	id_write(out, &item->pos.stream);
+	buf_be64(out, item->pos.actor);
+	if (thin && db_thin_envelope(s->db, item, envelope, out) == 0)
+		return;
+	if (thin)
+		out->data[0] = MESSAGE_ENVELOPE;
+	buf_slice_append(out, envelope);
+}
+
 static int next_envelope(struct sync *s, struct buf *out)
 {
 	AUTO(buf_fini) struct buf envelope = {0};
@@ -431,10 +452,7 @@ static int next_envelope(struct sync *s, struct buf *out)
 		s->cursor = cursor;
 	if (r <= 0)
 		return r;
-	buf_u8(out, item.packed ? MESSAGE_STRATUM : MESSAGE_ENVELOPE);
-	id_write(out, &item.pos.stream);
-	buf_be64(out, item.pos.actor);
-	buf_slice_append(out, buf_slice(&envelope));
+	put_envelope(s, &item, buf_slice(&envelope), out);
 	vv_raise(&s->vv, &item.pos);
 	return 1;
 }

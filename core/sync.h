@@ -10,6 +10,7 @@
  *   HAVE 3      vv: everything the sender has applied, whether or not the chunks of it are there. Answers a DIGEST that differs; also sent when
  *               an envelope could not be applied, to be sent the missing ones again.
  *   ENVELOPE 4  16 bytes stream, 8 bytes actor, the sealed envelope (core/envelope.h)
+ *   THIN 15     16 bytes stream, 8 bytes actor, the envelope as envelope_thin() writes it: a larger one, compressed
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
  *   PING 6, PONG 7   8 bytes, echoed
  *   8 to 11     chunks: core/sync_chunks.h
