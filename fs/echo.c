@@ -34,7 +34,8 @@ struct echo {
 	uint64_t modified[COALESCE_SLOTS]; /**< inodes whose NOTICE_MODIFY waits, by ino % COALESCE_SLOTS */
 	struct vfs_notice batch[ECHO_BATCH_MAX];
 	size_t batch_count;
-	uint32_t batch_seq; /**< of batch[0] */
+	uint32_t batch_seq;	 /**< of batch[0] */
+	_Atomic uint32_t looked; /**< see echo_looked(): during which seq it was last */
 };
 
 /* ---- the process -------------------------------------------------------------------------------- */
@@ -340,4 +341,16 @@ bool echo_current(struct echo *e, struct vfs_notice *ret)
 	}
 	mutex_unlock(&e->lock);
 	return found;
+}
+
+void echo_looked(struct echo *e)
+{
+	atomic_store(&e->looked, atomic_load(&e->options.helper->shared->current));
+}
+
+bool echo_has_looked(struct echo *e)
+{
+	uint32_t seq = atomic_load(&e->options.helper->shared->current);
+
+	return seq && atomic_load(&e->looked) == seq;
 }

@@ -59,4 +59,9 @@ bool echo_is_helper(const struct echo *e, pid_t pid);
 /** A copy, without the paths, of what the helper is executing; for vfs_notice_fini(). False: nothing. */
 bool echo_current(struct echo *e, struct vfs_notice *ret);
 
+/** The kernel asked what the name stands for that the helper is about to take away, */
+void echo_looked(struct echo *e);
+/** and whether it did so for what the helper is executing now, and knows by that which inode is meant. */
+bool echo_has_looked(struct echo *e);
+
 #endif

@@ -74,6 +74,7 @@ static void reply_lost(fuse_req_t req, const struct act *a)
 	struct fuse_entry_param e;
 	bool alive = find(a, false, &e);
 
+	echo_looked(a->ops->echo);
 	if (fuse_reply_entry(req, &e) < 0 && alive)
 		vfs_forget(a->ops->vfs, e.ino, 1);
 }
@@ -125,6 +126,12 @@ bool ops_echo_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct f
 	return true;
 }
 
+/*
+ * The request says a name, and the kernel does to an inode what it says: a directory is dead from then on, a file has
+ * a name less, and what is renamed stands for another name. By now it may know something else by that name, which was
+ * made there later and is alive. So it has to have asked a moment ago, under the lock of the directory that it still
+ * holds, and got the inode that the notice is about. On ESTALE it asks, and comes again.
+ */
 bool ops_echo_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	AUTO(act_fini) struct act a = {0};
@@ -132,7 +139,8 @@ bool ops_echo_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!is_act(req, &a))
 		return false;
 	bool about = a.n.kind == NOTICE_DELETE || a.n.kind == NOTICE_MOVE;
-	ops_reply(req, about && is_at(parent, name, a.n.parent, a.n.name) ? 0 : -ESTALE);
+	about = about && is_at(parent, name, a.n.parent, a.n.name);
+	ops_reply(req, about && echo_has_looked(a.ops->echo) ? 0 : -ESTALE);
 	return true;
 }
 

@@ -31,6 +31,19 @@ def helper_of(node):
         return int(f.read().split()[0])
 
 
+class Paused:
+    """The echo helper performs nothing while it lasts."""
+
+    def __init__(self, node):
+        self.pid = helper_of(node)
+
+    def __enter__(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def __exit__(self, *exc):
+        os.kill(self.pid, signal.SIGCONT)
+
+
 def test_save(watched):
     a, b, watch = watched
     a.write('c/r.json', '{"n": 2}')
@@ -331,3 +344,45 @@ def test_git_status_with_fsmonitor(pair, directory):
     finally:
         server.kill()
         server.wait()
+
+
+def test_directory_made_again_before_its_removal_was_echoed(watched):
+    a, b, watch = watched
+    a.write('c/d/f', 'old')
+    watch.sees('CREATE,ISDIR d')
+    with Paused(b):
+        shutil.rmtree(a.path('c/d'))
+        eventually(lambda: 'd' not in b.names('c'), 10, 'the directory is gone')
+        a.write('c/d/g', 'new')
+        eventually(lambda: b.exists('c/d/g'), 10, 'there is another')
+        fd = os.open(b.path('c/d'), os.O_RDONLY)  # the kernel keeps what is open, dead or alive
+    watch.sees('DELETE,ISDIR d')
+    eventually(lambda: watch.events().count('CREATE,ISDIR d') == 2, 10, 'all was echoed')
+    assert b.names('c/d') == os.listdir(fd) == ['g'] and b.text('c/d/g') == 'new'
+    b.write('c/d/h', 'x')
+    os.close(fd)
+
+
+def test_file_made_again_before_its_move_was_echoed(watched):
+    a, b, watch = watched
+    with Paused(b):
+        os.rename(a.path('c/old.txt'), a.path('c/new.txt'))
+        eventually(lambda: 'new.txt' in b.names('c'), 10, 'the file moved')
+        a.write('c/old.txt', 'another')
+        eventually(lambda: b.text('c/old.txt') == 'another', 10, 'there is another')
+    watch.sees('CREATE old.txt')
+    assert 'MOVED_TO new.txt' in watch.events()
+    assert b.text('c/new.txt') == 'x' and b.text('c/old.txt') == 'another'
+
+
+def test_file_made_again_before_its_removal_was_echoed(watched):
+    a, b, watch = watched
+    with Paused(b):
+        os.unlink(a.path('c/gone.txt'))
+        eventually(lambda: 'gone.txt' not in b.names('c'), 10, 'the file is gone')
+        a.write('c/gone.txt', 'another')
+        eventually(lambda: b.exists('c/gone.txt') and b.text('c/gone.txt') == 'another', 10, 'there is another')
+        fd = os.open(b.path('c/gone.txt'), os.O_RDONLY)
+    watch.sees('CREATE gone.txt')
+    assert os.fstat(fd).st_nlink == 1 and b.text('c/gone.txt') == 'another'
+    os.close(fd)
