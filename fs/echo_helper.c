@@ -64,6 +64,40 @@ static int modify(int root, const char *path, int flags)
 	return futimens(fd, only_mtime) < 0 ? -errno : 0;
 }
 
+/*
+ * The directory that path is in; *ret_name is the rest. What is to be taken away is looked up anew if need be
+ * (ops_echo_remove), and the directories above are not: they may be gone as well, and wait for their own echo.
+ */
+static int open_above(int root, const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX];
+
+	*ret_name = slash ? slash + 1 : path;
+	if (!slash)
+		return dup(root);
+	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
+	return openat(root, dir, PLATFORM_O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int take_away(int root, const char *path, int flags)
+{
+	const char *name;
+	AUTO(close_fd) int dir = open_above(root, path, &name);
+
+	return dir < 0 ? -1 : unlinkat(dir, name, flags);
+}
+
+static int move(int root, const char *path, const char *to)
+{
+	const char *name;
+	const char *to_name;
+	AUTO(close_fd) int dir = open_above(root, path, &name);
+	AUTO(close_fd) int to_dir = open_above(root, to, &to_name);
+
+	return dir < 0 || to_dir < 0 ? -1 : renameat(dir, name, to_dir, to_name);
+}
+
 static int perform(const struct helper *h, const struct echo_request *q)
 {
 	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
@@ -84,13 +118,13 @@ static int perform(const struct helper *h, const struct echo_request *q)
 		r = utimensat(h->root, q->path, now, AT_SYMLINK_NOFOLLOW);
 		break;
 	case ECHO_UNLINK:
-		r = unlinkat(h->root, q->path, 0);
+		r = take_away(h->root, q->path, 0);
 		break;
 	case ECHO_RMDIR:
-		r = unlinkat(h->root, q->path, AT_REMOVEDIR);
+		r = take_away(h->root, q->path, AT_REMOVEDIR);
 		break;
 	case ECHO_RENAME:
-		r = renameat(h->root, q->path, h->root, q->to);
+		r = move(h->root, q->path, q->to);
 		break;
 	case ECHO_SETUP:
 	case ECHO_FLUSH:

@@ -48,16 +48,37 @@ void notify_close(struct notify *n)
 	mutex_unlock(&n->lock);
 }
 
-/** From the first byte to the end, and the attributes with them. */
-static int drop_inode(struct fuse_session *se, uint64_t ino)
+/** No name is like that; if one is, the kernel asks for it once more. */
+static const char nobody[] = "\177nobody\177";
+
+/**
+ * Waits for requests that hold the inode's lock: for what they were answered before the change, the kernel takes over
+ * under that lock. To drop a name in a directory takes its lock, and nothing else is done here.
+ */
+static void pass(struct fuse_session *se, uint64_t ino)
 {
-	return fuse_lowlevel_notify_inval_inode(se, ino, 0, 0);
+	(void)fuse_lowlevel_notify_inval_entry(se, ino, nobody, sizeof(nobody) - 1);
 }
 
+#define PAGES_TOO 0
 /** A negative offset leaves the pages alone. */
-static int drop_attr(struct fuse_session *se, uint64_t ino)
+#define ATTRIBUTES_ONLY (-1)
+
+/**
+ * The attributes, and the pages from the first byte to the end. An answer that is on its way makes no old attributes
+ * valid again: those to LOOKUP and READDIR have a version, and so are too old for an inode that the kernel knows. One
+ * that it does not know yet is about to be made from the answer, under the lock of its directory. Those to SETATTR
+ * and LINK have no version, and are taken over under the lock of the inode.
+ */
+static int drop_inode(struct fuse_session *se, uint64_t ino, uint64_t parent, off_t offset)
 {
-	return fuse_lowlevel_notify_inval_inode(se, ino, -1, 0);
+	pass(se, ino);
+	int r = fuse_lowlevel_notify_inval_inode(se, ino, offset, 0);
+
+	if (r != -ENOENT || !parent)
+		return r;
+	pass(se, parent);
+	return fuse_lowlevel_notify_inval_inode(se, ino, offset, 0);
 }
 
 /** The kernel drops the directory's attributes and listing by itself only when it knew the name. */
@@ -65,7 +86,7 @@ static int drop_entry(struct fuse_session *se, uint64_t parent, const char *name
 {
 	int r = fuse_lowlevel_notify_inval_entry(se, parent, name, strlen(name));
 
-	return r == -ENOENT ? drop_inode(se, parent) : r;
+	return r == -ENOENT ? fuse_lowlevel_notify_inval_inode(se, parent, PAGES_TOO, 0) : r;
 }
 
 /**
@@ -86,7 +107,7 @@ static int drop_moved(struct fuse_session *se, const struct vfs_notice *n)
 	int r = drop_entry(se, n->parent, n->name);
 	int s = drop_entry(se, n->to_parent, n->to_name);
 
-	(void)drop_attr(se, n->ino);
+	(void)drop_inode(se, n->ino, n->to_parent, ATTRIBUTES_ONLY);
 	return r < 0 ? r : s;
 }
 
@@ -94,9 +115,9 @@ static int send_one(struct fuse_session *se, const struct vfs_notice *n)
 {
 	switch (n->kind) {
 	case NOTICE_MODIFY:
-		return drop_inode(se, n->ino);
+		return drop_inode(se, n->ino, n->parent, PAGES_TOO);
 	case NOTICE_ATTR:
-		return drop_attr(se, n->ino);
+		return drop_inode(se, n->ino, n->parent, ATTRIBUTES_ONLY);
 	case NOTICE_CREATE:
 		return drop_entry(se, n->parent, n->name);
 	case NOTICE_DELETE:
