@@ -75,6 +75,7 @@
  *       bulk.*           large content into chunks and back
  *       bases.c          what a saving program had read             program.c  what it is called
  *       quiet.c          files without opens and closes
+ *       untold.*         names that the kernel takes for something else by now
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
  *     init_patch.*       what libfuse 3.14 does not tell the kernel

@@ -220,8 +220,10 @@ static void settle_batch(struct echo *e, int r)
 			log_debug("echo of %s: %s", done[k].name, strerror(-err));
 			e->options.failed(e->options.ctx, &done[k]);
 		}
-		vfs_notice_fini(&done[k]);
 	}
+	vfs_told(e->options.vfs, done, n);
+	for (size_t k = 0; k < n; k++)
+		vfs_notice_fini(&done[k]);
 }
 
 static void *run(void *arg)

@@ -36,6 +36,7 @@ struct echo;
 struct echo_options {
 	struct echo_helper *helper; /**< outlives the echo */
 	const char *mountpoint;
+	struct vfs *vfs; /**< for vfs_told() */
 	/** What could not be echoed; called by the echo thread without any lock. */
 	void (*failed)(void *ctx, const struct vfs_notice *n);
 	void *ctx;

@@ -63,7 +63,7 @@ static bool is_still_there(const struct act *a)
 {
 	struct stat st;
 
-	if (vfs_lookup(a->ops->vfs, a->n.parent, a->n.name, &st) < 0)
+	if (vfs_lookup(a->ops->vfs, -1, a->n.parent, a->n.name, &st) < 0)
 		return false;
 	vfs_forget(a->ops->vfs, st.st_ino, 1);
 	return st.st_ino == a->n.ino;

@@ -20,7 +20,7 @@ void ops_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	if (ops_echo_lookup(req, parent, name))
 		return;
-	int r = vfs_lookup(o->vfs, parent, name, &st);
+	int r = vfs_lookup(o->vfs, ops_caller(req).pid, parent, name, &st);
 	if (r == -ENOENT) {
 		/* An entry without an inode: the kernel remembers that there is no such name. */
 		struct fuse_entry_param none = {.entry_timeout = ops_timeout(VFS_ROOT_INO)};

@@ -33,11 +33,29 @@ static char *path_of(struct vfs *v, struct txn *t, uint64_t dir)
 	return xstrdup(path + at);
 }
 
+/* A name that is new stands for nothing the kernel could take it for. */
+static bool takes_away(const struct vfs_notice *n)
+{
+	return n->kind == NOTICE_DELETE || n->kind == NOTICE_MOVE;
+}
+
+void vfs_told(struct vfs *v, const struct vfs_notice *list, size_t count)
+{
+	db_enter(v->db);
+	for (size_t k = 0; k < count; k++) {
+		if (list[k].name && takes_away(&list[k]))
+			untold_told(&v->untold, list[k].parent, list[k].name);
+	}
+	db_leave(v->db);
+}
+
 /* like: without paths, the names borrowed. */
 static void queue(struct vfs *v, struct txn *t, const struct vfs_notice *like)
 {
 	struct vfs_notice n = *like;
 
+	if (takes_away(&n))
+		untold_add(&v->untold, n.parent, n.name);
 	n.dir = n.parent ? path_of(v, t, n.parent) : NULL;
 	n.name = xstrdup(n.name ? n.name : "");
 	if (n.to_name) {

@@ -222,6 +222,7 @@ int session_create(const struct session_options *options, struct session **ret, 
 	const struct echo_options echo = {
 		.helper = options->echo_helper,
 		.mountpoint = s->mountpoint,
+		.vfs = options->vfs,
 		.failed = notify_plainly,
 		.ctx = &s->notify,
 	};

@@ -174,8 +174,8 @@ void vfs_notice_fini(struct vfs_notice *n)
 
 static void delivered(struct vfs *v, struct vfs_notice *list, size_t count)
 {
+	vfs_told(v, list, count);
 	struct txn *t = db_begin(v->db);
-
 	for (size_t k = 0; k < count; k++) {
 		bool content = list[k].kind == NOTICE_MODIFY;
 		struct inode *i = content ? ns_get(v, t, list[k].ino) : NULL;
@@ -461,6 +461,7 @@ static void free_memory(struct vfs *v)
 	free(v->graves);
 	free(v->due.heap);
 	counts_fini(&v->counts);
+	untold_fini(&v->untold);
 	free(v->touched);
 	for (size_t k = 0; k < v->notice_count; k++)
 		vfs_notice_fini(&v->notices[k]);

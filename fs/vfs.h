@@ -53,6 +53,9 @@ struct vfs_notice {
 	char *to_name;
 };
 
+/** The kernel knows; to be called for each notice whose name notify() took, as they come, without a lock. */
+void vfs_told(struct vfs *v, const struct vfs_notice *list, size_t count);
+
 /** Frees names and paths. */
 void vfs_notice_fini(struct vfs_notice *n);
 
@@ -69,7 +72,7 @@ void vfs_destroy(struct vfs *v);
 
 /**
  * Where notices go: called by the publisher thread without any lock held, so it may block in the kernel. It
- * may take the names, leaving NULL. NULL: notices are dropped.
+ * may take the names, leaving NULL, and then has to call vfs_told(). NULL: notices are dropped.
  */
 void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *n), void *ctx);
 
@@ -83,7 +86,8 @@ bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms);
 
 /* ---- names. Every success that fills *ret adds one to the inode's lookup count. ---------------- */
 
-int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret);
+/** tid: the thread that the kernel asks for; 0 = one that cannot be seen from here, -1 = the kernel does not ask. */
+int vfs_lookup(struct vfs *v, pid_t tid, uint64_t parent, const char *name, struct stat *ret);
 /** Looks up an inode by its number; one that has no name any more too, as long as somebody uses it. */
 int vfs_lookup_ino(struct vfs *v, uint64_t ino, struct stat *ret);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t count);
@@ -102,7 +106,7 @@ int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, str
 int vfs_create_file(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name,
 		    mode_t mode, int flags, struct vfs_handle **ret_handle, struct stat *ret);
 
-/* These do not touch lookup counts. */
+/* These do not touch lookup counts. -ESTALE: the kernel may take the name for something else (untold.h). */
 int vfs_unlink(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name);
 int vfs_rmdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const char *name);
 /** flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */

@@ -147,7 +147,7 @@ int vfs_lookup_listed(struct vfs *v, const struct vfs_dir *d, uint64_t index, st
 	struct txn *t = db_begin(v->db);
 	found = is_current(d, ns_get(v, t, d->ino)) && take_listed(ns_get(v, t, e->ino), ret);
 	db_abort(t);
-	return found ? 0 : vfs_lookup(v, d->ino, (const char *)d->names.data + e->name, ret);
+	return found ? 0 : vfs_lookup(v, -1, d->ino, (const char *)d->names.data + e->name, ret);
 }
 
 void vfs_closedir(struct vfs *v, struct vfs_dir *d)

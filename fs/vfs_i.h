@@ -18,6 +18,7 @@
 #include "core/thread.h"
 #include "fs/bases.h"
 #include "fs/counts.h"
+#include "fs/untold.h"
 #include "fs/vfs.h"
 
 #include <time.h>
@@ -203,6 +204,7 @@ struct vfs {
 	size_t inode_count;
 	uint64_t operation;	/**< the transaction that used an inode last */
 	struct counts counts;	/**< lookups of what is not in memory */
+	struct untold untold;	/**< names that the kernel takes for something else */
 	struct inode **touched; /**< by the running operation */
 	size_t touched_count;
 	size_t touched_cap;

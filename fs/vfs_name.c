@@ -51,7 +51,7 @@ static int select_entry(struct vfs *v, struct txn *t, const struct inode *dir, c
 	return r == 0 ? links_select(v, t, *ret, dir, name) : r;
 }
 
-int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *ret)
+int vfs_lookup(struct vfs *v, pid_t tid, uint64_t parent, const char *name, struct stat *ret)
 {
 	struct inode *i = NULL;
 	struct txn *t = db_begin(v->db);
@@ -60,6 +60,7 @@ int vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *re
 	if (r == 0) {
 		i->lookups++;
 		ns_stat(i, ret);
+		untold_looked(&v->untold, tid, parent, name, i->ino);
 	}
 	db_abort(t);
 	return r;
@@ -310,6 +311,8 @@ int vfs_unlink(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const
 
 	if (r == 0)
 		r = select_entry(v, t, dir, name, &i);
+	if (r == 0)
+		r = untold_check(&v->untold, c->pid, parent, name, i->ino);
 	if (r == 0 && S_ISDIR(i->mode))
 		r = -EISDIR;
 	program_acts(v, t, c->pid);
@@ -330,6 +333,8 @@ int vfs_rmdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const 
 
 	if (r == 0)
 		r = get_entry(v, t, parent, name, &i);
+	if (r == 0)
+		r = untold_check(&v->untold, c->pid, parent, name, i->ino);
 	if (r == 0 && !S_ISDIR(i->mode))
 		r = -ENOTDIR;
 	if (r == 0 && !ns_is_empty(v, t, i->ino))
@@ -559,6 +564,10 @@ int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, c
 		return -EINVAL;
 	struct txn *t = db_begin(v->db);
 	err = find_both(v, t, &r, old_parent, new_parent);
+	if (err == 0)
+		err = untold_check(&v->untold, c->pid, old_parent, old_name, r.i->ino);
+	if (err == 0 && r.over && flags & RENAME_EXCHANGE)
+		err = untold_check(&v->untold, c->pid, new_parent, new_name, r.over->ino);
 	if (err == 0)
 		err = check_rename(v, t, &r, flags);
 	if (err == 0 && r.i == r.over) { /* the same file: nothing happens */

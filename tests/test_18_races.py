@@ -105,3 +105,66 @@ def test_create_of_what_another_device_just_made_does_not_have_to_come_again(gat
         fd = os.open(b.path('c/new.txt'), os.O_RDWR | os.O_CREAT)
         assert os.pread(fd, 100, 0) == b'a longer one'
         os.close(fd)
+
+
+def test_append_at_an_end_that_moved(gated):
+    a, b, gate = gated
+    a.write('c/log.txt', 'a' * 4096)
+    a.wait()
+    fd = os.open(b.path('c/log.txt'), os.O_RDWR | os.O_APPEND)
+    assert os.pread(fd, 9999, 0) == b'a' * 4096
+    gate.log.write_text('')
+    with open(a.path('c/log.txt'), 'a', encoding='ascii') as log:
+        log.write('b' * 4096)
+    a.wait()
+    gate.tells()
+    os.write(fd, b'c' * 8192)
+    os.close(fd)
+    assert b.text('c/log.txt') == 'a' * 4096 + 'b' * 4096 + 'c' * 8192
+    b.wait()
+    assert a.text('c/log.txt') == b.text('c/log.txt')
+
+
+@pytest.fixture
+def replaced(gated):
+    """Another file and another directory have taken the place of those that the second device's kernel knows."""
+    a, b, gate = gated
+    a.write('c/d/f', 'old')
+    a.wait()
+    assert b.text('c/r.txt') == 'old' and b.names('c/d') == ['f']
+    fds = [os.open(b.path(name), os.O_RDONLY) for name in ('c/r.txt', 'c/d')]  # so that the kernel keeps them
+    with gate.held('notify 0'):
+        for name in 'r.txt', 'd':
+            os.rename(a.path(f'c/{name}'), a.path(f'c/moved.{name}'))
+        a.wait()
+        a.write('c/r.txt', 'another')
+        os.mkdir(a.path('c/d'))
+        a.wait()
+        gate.waits()
+        yield a, b
+    for fd in fds:
+        os.close(fd)
+
+
+def same(a, b):
+    eventually(lambda: a.status()['pending'] == b.status()['pending'] == 0 and a.tree() == b.tree(), 20,
+               'both devices show the same')
+
+
+def test_rename_of_what_the_kernel_does_not_know_yet(replaced, gated):
+    a, b = replaced
+    os.rename(b.path('c/r.txt'), b.path('c/mine.txt'))
+    assert b.text('c/mine.txt') == 'another' and not b.exists('c/r.txt')
+    gated[2].clear()
+    assert b.text('c/moved.r.txt') == 'old'
+    same(a, b)
+
+
+def test_removal_of_what_the_kernel_does_not_know_yet(replaced, gated):
+    a, b = replaced
+    os.unlink(b.path('c/r.txt'))
+    os.rmdir(b.path('c/d'))
+    gated[2].clear()
+    assert b.names('c/moved.d') == ['f'] and os.stat(b.path('c/moved.r.txt')).st_nlink == 1
+    b.write('c/moved.d/g', 'x')
+    same(a, b)
