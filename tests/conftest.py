@@ -11,6 +11,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from blazetest import Cluster, Node, report
+from blazetest.faults import Fault
 from blazetest.node import BIN
 from blazetest.place import Place
 from blazetest.wait import SCALE
@@ -140,6 +141,14 @@ def clusters(directory, request):
     yield make
     for cluster in made:
         _ends(request, cluster)
+
+
+@pytest.fixture
+def disk(device):
+    """(a device with a mounted database, its disk): calls on files fail or wait by rule (faults/failio.c)."""
+    fault = Fault(device, 'failio')
+    yield device.init().mount(), fault
+    fault.clear()
 
 
 @pytest.fixture

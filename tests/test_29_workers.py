@@ -11,20 +11,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def slow_disk(device):
+def slow_disk(disk):
     """(device, switch): between switch(True) and switch(False) its disk takes no large content."""
-    rule = device.directory / 'rule'
-    device.preload.append('failio')
-    device.env['FAILIO_RULE'] = str(rule)
-
-    def switch(on):
-        if on:
-            rule.with_suffix('.new').write_text('pwrite 0 /files/')
-            rule.with_suffix('.new').rename(rule)
-        else:
-            rule.unlink(missing_ok=True)
-    yield device.init().mount(), switch
-    switch(False)
+    node, fault = disk
+    return node, fault.switch('pwrite 0 /files/')
 
 
 def writer(path, size):

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from blazetest import Node
+from blazetest.faults import Fault
 from blazetest.wait import eventually, never
 
 EXPECTED = r'blaze (error|warning): .*(store|disk|space|I/O|Input/output).*'
@@ -154,20 +155,11 @@ def receive_on_a_full_disk(pair, a, b):
 # ---- a disk that fails ------------------------------------------------------------------------------
 
 @pytest.fixture
-def faulty(device):
+def faulty(disk):
     """(device, switch): switch(rule) makes system calls of its daemon fail, switch(None) stops that."""
-    rule = device.directory / 'rule'
-    device.preload.append('failio')
-    device.env['FAILIO_RULE'] = str(rule)
-    device.allow(EXPECTED)
-
-    def switch(text):
-        if text is None:
-            rule.unlink()
-        else:
-            rule.with_suffix('.new').write_text(text)
-            rule.with_suffix('.new').rename(rule)
-    return device.init().mount(), switch
+    node, fault = disk
+    node.allow(EXPECTED)
+    return node, lambda rule: fault.set(rule) if rule else fault.clear()
 
 
 @pytest.mark.parametrize('rule', [f'write {errno.EIO} .log', f'write {errno.ENOSPC} .log'])
@@ -348,9 +340,7 @@ def read_until(path, stop, seen):
 def test_batch_that_fails_while_a_record_is_read_changes_nothing(pair):
     """What readers are shown stays whole, and so does what comes when the disk works again."""
     a, b = pair.nodes
-    rule = b.directory / 'rule'
-    b.preload.append('failio')
-    b.env['FAILIO_RULE'] = str(rule)
+    fault = Fault(b, 'failio')
     b.allow(EXPECTED).remount()
     pair.retarget()
     versions = [letter.encode() * size for letter, size in zip('abcdef', range(50_000, 80_000, 5000))]
@@ -361,15 +351,27 @@ def test_batch_that_fails_while_a_record_is_read_changes_nothing(pair):
     for reader in readers:
         reader.start()
     for number, version in enumerate(versions[1:]):
-        rule.write_text(f'write {errno.EIO} .log')
+        fault.set(f'write {errno.EIO} .log')
         assert try_write(b, 'own.txt', 'x') == errno.EIO
         a.write('r.txt', version)
         never(lambda old=versions[number]: b.read('r.txt') != old or b.path('r.txt').stat().st_size != len(old), 0.4,
               'what is not stored is shown')
-        rule.unlink()
+        fault.clear()
         eventually(lambda v=version: b.read('r.txt') == v, 20, 'it is taken in when the disk works')
     stop.set()
     for reader in readers:
         reader.join(10)
     assert set(seen) == set(versions), 'a reader saw parts of two versions'
     assert b.kill9().mount().read('r.txt') == versions[-1]
+
+
+def test_mount_ends_although_large_content_cannot_be_taken_apart(faulty):
+    """What there is no room for in packs stays in its file; the next start goes on with it."""
+    node, switch = faulty
+    data = os.urandom(3 << 20)
+    switch(f'pwrite {errno.ENOSPC} /chunks/')
+    node.write('large.bin', data)
+    eventually(lambda: 'could not be cut into chunks' in (node.directory / 'daemon.log').read_text(), 20, 'it was tried')
+    node.stop()
+    switch(None)
+    assert node.mount().read('large.bin') == data

@@ -223,20 +223,10 @@ def test_handled_signal_does_not_break_a_read(node):
 
 
 @pytest.fixture
-def slow_disk(device):
+def slow_disk(disk):
     """(device, switch): between switch(True) and switch(False) its disk does not answer an fdatasync."""
-    rule = device.directory / 'rule'
-    device.preload.append('failio')
-    device.env['FAILIO_RULE'] = str(rule)
-
-    def switch(on):
-        if on:
-            rule.with_suffix('.new').write_text('fdatasync 0 .log')
-            rule.with_suffix('.new').rename(rule)
-        else:
-            rule.unlink(missing_ok=True)
-    yield device.init().mount(), switch
-    switch(False)
+    node, fault = disk
+    return node, fault.switch('fdatasync 0 .log')
 
 
 def test_others_work_while_fsync_waits_for_the_disk(slow_disk):

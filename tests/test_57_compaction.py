@@ -5,6 +5,7 @@ import random
 import pytest
 
 from blazetest import Node
+from blazetest.faults import Fault
 from blazetest.wait import eventually
 
 
@@ -157,15 +158,13 @@ def test_kill_while_packing_loses_nothing(node):
 
 @pytest.mark.parametrize('rule', [f'write {errno.EIO} .log', f'write {errno.ENOSPC} .log'])
 def test_a_failing_disk_stops_packing_and_nothing_else(device, rule):
-    switch = device.directory / 'rule'
-    device.preload.append('failio')
-    device.env['FAILIO_RULE'] = str(switch)
+    fault = Fault(device, 'failio')
     node = device.allow(r'blaze (error|warning): .*(store|disk|compacted|I/O|Input/output).*').init().mount()
     last = rewrite(node, 'big.txt', 45)
-    switch.write_text(rule)
+    fault.set(rule)
     node.run('compact', node.database, code=None)
     assert node.text('big.txt') == last
-    switch.unlink()
+    fault.clear()
     eventually(lambda: node.run('compact', node.database, code=None).returncode == 0, 10, 'packs again')
     assert compact(node)['compact'] >= 30 and len(node.log('big.txt')) == 45
     node.kill9().mount()
