@@ -11,18 +11,6 @@ RECORD = '{\n  "title": "Crash",\n  "status": "open",\n  "priority": 2\n}\n'
 LOST = '.blaze/conflicts'
 
 
-def edit_apart(pair, path, *versions, base='base\n'):
-    """Each device saves a version of its own while it cannot see the other."""
-    pair.nodes[0].write(path, base)
-    pair.synced()
-    pair.cut()
-    for node, version in zip(pair.nodes, versions):
-        node.write(path, version)
-    pair.restore()
-    pair.synced()
-    return pair.nodes
-
-
 def loser_of(path, a, b, versions):
     """(device, bytes) of the save that is not shown; both devices show the same one."""
     shown = a.read(path)
@@ -38,7 +26,7 @@ def test_nothing_lost_is_an_empty_directory(node):
 
 @pytest.mark.parametrize('versions', [(b'from a\n', b'from b\n'), (b'\0\xff' * 70000, b''), (b'', b'no newline')])
 def test_losing_text_is_shown_on_both_devices(pair, versions):
-    a, b = edit_apart(pair, 'notes/t.txt', *versions)
+    a, b = pair.edit_apart('notes/t.txt', 'base\n', *versions)
     device, lost = loser_of('notes/t.txt', a, b, versions)
     for node in (a, b):
         assert node.names(LOST) == [f'notes%2Ft.txt@{device}']
@@ -48,7 +36,7 @@ def test_losing_text_is_shown_on_both_devices(pair, versions):
 
 
 def test_losing_field_is_named_on_both_devices(pair):
-    a, b = edit_apart(pair, 'r.json', RECORD.replace('2', '3'), RECORD.replace('2', '4'), base=RECORD)
+    a, b = pair.edit_apart('r.json', RECORD, RECORD.replace('2', '3'), RECORD.replace('2', '4'))
     shown = json.loads(a.text('r.json'))['priority']
     lost, device = {3: (4, 'device-b'), 4: (3, 'device-a')}[shown]
     for node in (a, b):
@@ -59,7 +47,7 @@ def test_losing_field_is_named_on_both_devices(pair):
 
 
 def test_save_that_changes_the_value_settles_it(pair):
-    a, b = edit_apart(pair, 'r.json', RECORD.replace('2', '3'), RECORD.replace('2', '4'), base=RECORD)
+    a, b = pair.edit_apart('r.json', RECORD, RECORD.replace('2', '3'), RECORD.replace('2', '4'))
     b.write('r.json', a.text('r.json').replace('3', '9').replace('4', '9'))
     pair.synced()
     for node in (a, b):
@@ -67,7 +55,7 @@ def test_save_that_changes_the_value_settles_it(pair):
 
 
 def test_copying_the_loser_back_makes_it_the_value(pair):
-    a, b = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    a, b = pair.edit_apart('t.txt', 'base\n', 'from a\n', 'from b\n')
     before = a.text('t.txt')
     a.sh(f'cp {LOST}/t.txt@* t.txt')
     pair.synced()
@@ -77,7 +65,7 @@ def test_copying_the_loser_back_makes_it_the_value(pair):
 
 
 def test_open_loser_keeps_its_bytes(pair):
-    a, b = edit_apart(pair, 't.txt', b'from a\n', b'from b\n')
+    a, b = pair.edit_apart('t.txt', 'base\n', b'from a\n', b'from b\n')
     device, lost = loser_of('t.txt', a, b, (b'from a\n', b'from b\n'))
     with open(a.path(f'{LOST}/t.txt@{device}'), 'rb') as f:
         a.write('t.txt', 'settled\n')
@@ -87,7 +75,7 @@ def test_open_loser_keeps_its_bytes(pair):
 
 
 def test_losers_cannot_be_written_or_moved_elsewhere(pair):
-    a, _ = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    a, _ = pair.edit_apart('t.txt', 'base\n', 'from a\n', 'from b\n')
     (name,) = a.names(LOST)
     for act in (lambda p: open(p, 'w', encoding='utf-8'), lambda p: os.rename(p, a.path('stolen'))):
         with pytest.raises(OSError):
@@ -96,7 +84,7 @@ def test_losers_cannot_be_written_or_moved_elsewhere(pair):
 
 
 def test_losers_survive_a_restart(pair):
-    _, b = edit_apart(pair, 't.txt', 'from a\n', 'from b\n')
+    _, b = pair.edit_apart('t.txt', 'base\n', 'from a\n', 'from b\n')
     before = {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)}
     b.remount()
     assert len(before) == 1 and {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)} == before

@@ -5,14 +5,13 @@ end.
 import errno
 import os
 import random
-import shutil
 import stat
 
 import pytest
 
 from blazetest import Cluster
-from blazetest.syscalls import EXCHANGE, renameat2
 from blazetest.wait import eventually
+from blazetest.work import change
 
 NAMES = ['a', 'b.json', 'd', 'e.txt', 't.tmp', 'x.bak']  # t.tmp stays on its device, x.bak waits a moment
 ROUNDS, OPERATIONS = 4, 50
@@ -23,38 +22,6 @@ def trio(directory):
     cluster = Cluster(directory, 3)
     yield cluster
     cluster.discard()
-
-
-def any_path(node, r):
-    return node.path('/'.join(r.choice(NAMES) for _ in range(r.randint(1, 3))))
-
-
-def write(path, r):
-    os.makedirs(path.parent, exist_ok=True)
-    path.write_text(str(r.random()) if r.random() < 0.7 else f'{{"{r.choice("abc")}": {r.random()}}}')
-
-
-def operate(node, r):
-    one, other = any_path(node, r), any_path(node, r)
-    match r.choice('wwwwwmmmmudrlhhhxxc'):
-        case 'w':
-            write(one, r)
-        case 'm':
-            os.rename(one, other)
-        case 'u':
-            os.unlink(one)
-        case 'd':
-            os.makedirs(one, exist_ok=True)
-        case 'r':
-            shutil.rmtree(one)
-        case 'l':
-            os.symlink(r.choice(NAMES), one)
-        case 'h':
-            os.link(one, other, follow_symlinks=False)
-        case 'x':
-            renameat2(one, other, EXCHANGE)
-        case 'c':
-            os.chmod(one, r.choice([0o644, 0o755]))
 
 
 def shared_files(node):
@@ -83,7 +50,7 @@ def test_three_devices_end_with_the_same_files(trio, seed):
             trio.cut()
         for _ in range(OPERATIONS):
             try:
-                operate(r.choice(trio.nodes), r)
+                change(r.choice(trio.nodes).mnt, r, NAMES, 'wwwwwmmmmudrlhhhxxc')
             except OSError as e:
                 assert e.errno not in (errno.EIO, errno.ENOTCONN), f'{e}'
         if r.random() < 0.3:

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,50 +10,6 @@ from blazetest.wait import SCALE, eventually, now
 from blazetest.watch import Watch
 
 SECONDS = float(os.environ.get('BLAZE_STRESS_SECONDS', '4'))
-
-# Runs until the file `end` is there; prints how often it went round. Errors that a changing tree explains are none.
-WORK = r'''
-import contextlib, errno, os, random, shutil, sys
-root, end, kind = sys.argv[1:4]
-r, rounds = random.Random(kind), 0
-USUAL = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ESTALE}
-NAMES = ['a', 'b', 'c.json', 'd.txt', 'e']
-
-def some():
-    return os.path.join(root, *(r.choice(NAMES) for _ in range(r.randint(1, 3))))
-
-def change():
-    one, other = some(), some()
-    match r.choice('wwwwwmmud'):
-        case 'w':
-            os.makedirs(os.path.dirname(one), exist_ok=True)
-            with open(one, 'w') as f:
-                f.write('{"n": %d}' % r.randrange(10**6) if r.random() < 0.5 else 'x' * r.randrange(60000))
-        case 'm':
-            os.rename(one, other)
-        case 'u':
-            os.unlink(one)
-        case 'd':
-            os.makedirs(one, exist_ok=True)
-
-def look():
-    for path, dirs, files in os.walk(root):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                with open(os.path.join(path, name), 'rb') as f:
-                    f.read()
-                os.stat(os.path.join(path, name))
-
-while not os.path.exists(end):
-    rounds += 1
-    try:
-        change() if kind.startswith('change') else look()
-    except OSError as e:
-        if e.errno not in USUAL:
-            raise
-print(rounds)
-'''
-
 
 # What piles up while the link is cut and made again all the time is sent, and merged, afterwards.
 CATCH_UP_SECONDS = 60 + 5 * SECONDS
@@ -66,8 +23,8 @@ def test_everything_at_once(pair, directory):
     pair.synced()
 
     def start(node, kind):
-        return subprocess.Popen([sys.executable, '-c', WORK, str(node.path('s')), str(end), kind],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([sys.executable, '-m', 'blazetest.work', str(node.path('s')), str(end), kind],
+                                cwd=Path(__file__).parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     with Watch(b.path('s'), recursive=True) as watch:
         workers = [start(a, 'change 1'), start(b, 'change 2'), start(b, 'look 1'), start(b, 'look 2'), start(a, 'look 3')]

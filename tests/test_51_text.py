@@ -13,17 +13,7 @@ VIM = ['vim', '-N', '-u', 'NONE', '-i', 'NONE', '-c', 'set backupskip= shortmess
 
 def edit_apart(pair, path, base, *edits):
     """Both save an edit of the same text while they are cut off; then what both show."""
-    a, b = pair.nodes
-    a.write(path, base)
-    pair.synced()
-    pair.cut()
-    for node, edit in zip((a, b), edits):
-        if callable(edit):
-            edit(node)
-        else:
-            node.write(path, edit)
-    pair.restore()
-    pair.synced()
+    a, b = pair.edit_apart(path, base, *edits)
     assert a.read(path) == b.read(path)
     return a.read(path)
 

@@ -13,19 +13,9 @@ JQ = '{\n  "tags": [\n    "a",\n    "b"\n  ],\n  "items": [\n    {\n      "id": 
 
 def apart(pair, base, edits, name='r.json'):
     """The record is shared; each device runs its edit while it cannot see the other. Returns what both show."""
-    a, b = pair.nodes
-    a.write(name, base)
-    pair.synced()
-    pair.cut()
-    for node, edit in zip((a, b), edits):
-        if callable(edit):
-            edit(node)
-        elif edit.lstrip().startswith(('{', '[')):
-            node.write(name, edit)
-        else:
-            node.sh(edit)
-    pair.restore()
-    pair.synced()
+    def call(edit):
+        return (lambda node: node.sh(edit)) if isinstance(edit, str) and not edit.lstrip().startswith(('{', '[')) else edit
+    a, b = pair.edit_apart(name, base, *map(call, edits))
     assert a.read(name) == b.read(name)
     return a.text(name)
 

@@ -9,26 +9,13 @@ RECORD = '{\n  "title": "Crash",\n  "status": "open",\n  "priority": 2\n}\n'
 LOST = '.blaze/conflicts'
 
 
-def apart(pair, path, base, *versions):
-    """Each device saves a version of its own while it cannot see the other."""
-    a, b = pair.nodes
-    a.write(path, base)
-    pair.synced()
-    pair.cut()
-    for node, version in zip(pair.nodes, versions):
-        node.write(path, version)
-    pair.restore()
-    pair.synced()
-    return a, b
-
-
 def fields(pair):
-    return apart(pair, 'r.json', RECORD, RECORD.replace('2', '3').replace('open', 'closed'),
-                 RECORD.replace('2', '4').replace('open', 'done'))
+    return pair.edit_apart('r.json', RECORD, RECORD.replace('2', '3').replace('open', 'closed'),
+                           RECORD.replace('2', '4').replace('open', 'done'))
 
 
 def binaries(pair):
-    return apart(pair, 'b.bin', b'\0base', b'\0from a', b'\0from b')
+    return pair.edit_apart('b.bin', b'\0base', b'\0from a', b'\0from b')
 
 
 def conflicts(node):
@@ -149,7 +136,7 @@ def test_one_of_several_fields_that_lost_to_one_save(pair):
 
 
 def test_object_that_lost_against_a_value(pair):
-    a, b = apart(pair, 'r.json', '{"x":{"k":1}}', '{"x":{"k":2}}', '{"x":7}')
+    a, b = pair.edit_apart('r.json', '{"x":{"k":1}}', '{"x":{"k":2}}', '{"x":7}')
     shown = json.loads(a.text('r.json'))
     assert shown == json.loads(b.text('r.json')) and shown['x'] in (7, {'k': 2})
     found = conflicts(a)

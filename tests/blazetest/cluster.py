@@ -55,6 +55,20 @@ class Cluster:
         for node in nodes or self.nodes[1:]:
             self.proxy(node).restore()
 
+    def edit_apart(self, path, base, *edits):
+        """A shared record is edited on each node while it cannot see the others: a new content, or a call with the node."""
+        self.nodes[0].write(path, base)
+        self.synced()
+        self.cut()
+        for node, edit in zip(self.nodes, edits):
+            if callable(edit):
+                edit(node)
+            else:
+                node.write(path, edit)
+        self.restore()
+        self.synced()
+        return self.nodes
+
     def remount_hub(self, **env):
         """Restarts the node that listens; it may get another port, the proxies follow."""
         self.nodes[0].remount(listen='127.0.0.1:0', **env)

@@ -1,20 +1,13 @@
 /* core/chunk, core/manifest, core/packs: cutting, naming, keeping. Prints "ok NAME" for each test. */
 #include "core/manifest.h"
 #include "core/packs.h"
+#include "tests/unit/check.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(x)                                                                      \
-	do {                                                                          \
-		if (!(x)) {                                                           \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			exit(1);                                                      \
-		}                                                                     \
-	} while (0)
 
 static struct chunk_keys keys;
 static uint64_t seed = 1;

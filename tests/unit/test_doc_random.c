@@ -6,7 +6,7 @@
  */
 #include "core/doc.h"
 #include "core/json.h"
-#include "tests/unit/doc_helpers.h"
+#include "tests/unit/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +15,6 @@
 
 static uint64_t seed_first = 1;
 static uint64_t rounds_max = 400;
-static uint64_t random_state;
-
-static uint64_t rnd(uint64_t below)
-{
-	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-	uint64_t x = random_state ^ (random_state >> 29);
-	return (x * 0x9e3779b97f4a7c15u >> 20) % below;
-}
-
-static void seed_set(uint64_t seed)
-{
-	seed_now = seed;
-	random_state = seed * 0x9e3779b97f4a7c15u + 12345;
-	for (int i = 0; i < 4; i++)
-		(void)rnd(2);
-}
 
 static void put_str(struct buf *b, const char *s)
 {

@@ -1,18 +1,11 @@
 /* core/store: what is read is what was written, deferred or not; and fs/counts. Prints "ok NAME" for each test. */
 #include "core/store.h"
 #include "fs/counts.h"
+#include "tests/unit/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(x)                                                                      \
-	do {                                                                          \
-		if (!(x)) {                                                           \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			exit(1);                                                      \
-		}                                                                     \
-	} while (0)
 
 static bool add_value(void *ctx, struct slice key, struct slice value)
 {

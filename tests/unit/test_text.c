@@ -4,7 +4,7 @@
  *   test_text [SEED [ROUNDS]]   prints the seed when it fails
  */
 #include "core/text.h"
-#include "tests/unit/doc_helpers.h"
+#include "tests/unit/random.h"
 
 #define OPS_MAX 60
 #define PEERS 4
@@ -12,22 +12,6 @@
 
 static uint64_t seed_first = 1;
 static uint64_t rounds_max = 1500;
-static uint64_t random_state;
-
-static uint64_t rnd(uint64_t below)
-{
-	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-	uint64_t x = random_state ^ (random_state >> 29);
-	return (x * 0x9e3779b97f4a7c15u >> 20) % below;
-}
-
-static void seed_set(uint64_t seed)
-{
-	seed_now = seed;
-	random_state = seed * 0x9e3779b97f4a7c15u + 12345;
-	for (int i = 0; i < 4; i++)
-		(void)rnd(2);
-}
 
 /* ---- the reference: every character ever, each with what stood beside it ---- */
 
