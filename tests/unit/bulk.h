@@ -5,19 +5,12 @@
 #include "core/import.h"
 #include "core/sync.h"
 #include "core/sync_chunks.h"
+#include "tests/unit/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(x)                                                                      \
-	do {                                                                          \
-		if (!(x)) {                                                           \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			exit(1);                                                      \
-		}                                                                     \
-	} while (0)
 
 #define MIB ((size_t)1 << 20)
 
