@@ -29,6 +29,7 @@
  *       tree.c, node.*   where nodes are             name.*         hostile names
  *       hold.*           bulk deletions of other devices, held for confirmation
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
+ *       second.*         two files made under one name
  *       follow.*         records that were moved to another collection, and what came late for them
  *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
  *     history*.*         what one node was, and when; what a whole tree went through

@@ -433,7 +433,7 @@ static int load(struct db *db, struct why *why)
 		r = snapshot_load(db);
 	if (r == 0)
 		r = txn_load_wants(db);
-	db->follow_due = true; /* until somebody has looked */
+	db->follow_due = db->second_due = true; /* until somebody has looked */
 	if (r < 0)
 		return why_set(
 			why, -EBADMSG,

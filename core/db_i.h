@@ -89,6 +89,7 @@ struct db {
 	uint64_t arrival;      /**< number the next envelope gets */
 	uint64_t record_count; /**< visible records */
 	bool holds;	       /**< hold_enable() was called */
+	bool second_due;       /**< the same of second_step() */
 	bool follow_due;       /**< there may be something for follow_step() to do */
 	uint64_t joined_ms;    /**< before which deletions are not held */
 	uint64_t held_back;    /**< envelopes refused since start because something was missing */
@@ -288,6 +289,10 @@ void follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, stru
 void follow_revived(struct txn *t, struct txn_node *tn, bool edit);
 /** The node has this origin, as far as is known now: for a snapshot. */
 void follow_take(struct txn *t, struct txn_node *tn, const struct id *origin, struct opid id);
+
+/* second.c */
+/** A document was written: whether a value of this device's is not shown now. */
+void second_note(struct txn *t, const struct txn_node *tn);
 
 /* tree_dirs.c */
 /** Applies the MOVE of a directory of this stream: at once, or in tree_dirs_settle(). */

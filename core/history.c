@@ -725,6 +725,37 @@ int history_moves(struct history *h, uint64_t ms,
 	return 0;
 }
 
+int history_with(const struct history *h, struct opid op, size_t *ret)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		const struct visit *v = &h->visits[i];
+
+		if (v->pos.actor != op.actor || op.lamport < v->lamport_first ||
+		    op.lamport > v->lamport_last)
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+bool history_are_apart(const struct history *h, size_t i, size_t j)
+{
+	AUTO(free_ptr) uint32_t *a = xcalloc(h->author_count, sizeof(*a));
+	AUTO(free_ptr) uint32_t *b = xcalloc(h->author_count, sizeof(*b));
+
+	if (!h->seen || h->visits[i].author == h->visits[j].author)
+		return false;
+	counts_before(h, i, a);
+	counts_before(h, j, b);
+	a[h->visits[i].author] = b[h->visits[j].author] = 1;
+	for (size_t k = 0; k < h->author_count; k++) {
+		if (a[k] && b[k])
+			return false;
+	}
+	return true;
+}
+
 /* ---- naming changes -------------------------------------------------------------------------- */
 
 void history_rev(struct opid rev, char out[HISTORY_REV_BYTES])

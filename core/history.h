@@ -77,6 +77,14 @@ struct history_state {
 };
 void history_state_fini(struct history_state *s);
 
+/** The change that has this operation on the node; -ENOENT. */
+int history_with(const struct history *h, struct opid op, size_t *ret);
+/**
+ * Whether the i-th and the j-th change have nothing in common: neither author had seen anything of what the other's
+ * is built on. Of histories of the node alone.
+ */
+bool history_are_apart(const struct history *h, size_t i, size_t j);
+
 #define HISTORY_CONTENT 1u
 #define HISTORY_DOC 2u
 

@@ -31,6 +31,7 @@
  *   u device8                   core/feed: when devices were heard of
  *   o node16 node16             core/follow: which nodes a node lives on as
  *   w node16                    core/follow: what this device moved away    W ...  and what is due
+ *   Y node16                    core/second: values of this device's that are not shown
  *   C stream16 actor8 seq8      core/strata: strata, by their last change
  *   Z ...                       core/snapshot: one that is coming in
  *

@@ -343,6 +343,7 @@ static int write_doc(struct txn *t, struct txn_node *tn)
 	tn->n.conflicts = (uint32_t)doc_conflict_count(shown);
 	tn->n.raw = doc_mode(shown) == DOC_RAW;
 	tn->dirty = true;
+	second_note(t, tn);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "core/compact.h"
 #include "core/follow.h"
 #include "core/log.h"
+#include "core/second.h"
 #include "fs/bulk.h"
 
 #include <stdlib.h>
@@ -261,13 +262,15 @@ static void *publisher_run(void *arg)
 	return NULL;
 }
 
-/* Takes over what came for records that were moved away. */
+/* Takes over what came for records that were moved away, and gives files that gave way a name. */
 static int follow(struct vfs *v)
 {
 	int r = 1;
 
 	while (r == 1)
 		r = follow_step(v->db);
+	for (r = r == 0 ? 1 : r; r == 1;)
+		r = second_step(v->db);
 	return r;
 }
 
@@ -309,7 +312,7 @@ static void *syncer_run(void *arg)
 		int followed = follow(v);
 		if (followed <
 		    0) /* the records stay in sight where they were; tried again after the next change */
-			log_warn("changes of moved records could not be taken over: %s",
+			log_warn("what came late for records here could not be settled: %s",
 				 strerror(-followed));
 		mutex_lock(&v->queue_lock);
 		if (r == 0)

@@ -1,6 +1,8 @@
 """One name on several devices that could not see each other: nothing is lost, and all show the same."""
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -55,16 +57,93 @@ def test_equal_bytes_of_one_name_are_one_file_without_a_conflict(pair):
         assert node.xattr('c/n.bin', 'blaze.conflicts') == '0'
 
 
-@pytest.mark.parametrize('name', ['n.bin', 'n.txt'])
-def test_other_bytes_of_one_name_are_kept_beside_and_told(pair, name):
-    one, two = 'made on one\n', 'and on two, something else\n'
-    a, b = apart(pair, lambda n: n.write(f'c/{name}', one), lambda n: n.write(f'c/{name}', two))
+def second_name(node, folder, name):
+    """The name that a file made elsewhere under the same one got."""
+    stem, dot, ext = name.partition('.')
+    found = [n for n in node.names(folder) if re.fullmatch(rf'{stem}~[0-9a-f]{{8}}{re.escape(dot + ext)}', n)]
+    return found[0] if len(found) == 1 else None
+
+
+ONE, TWO = 'made on one\n', 'and on two, something else\n'
+
+
+def made_apart(pair, name):
+    """Both files are there on both devices, under the same names."""
+    a, b = apart(pair, lambda n: n.write(f'c/{name}', ONE), lambda n: n.write(f'c/{name}', TWO))
+    eventually(lambda: all(second_name(n, 'c', name) for n in (a, b)))
+    pair.synced()
+    assert a.tree_hash() == b.tree_hash()
     for node in (a, b):
-        kept = losers(node) + [node.text(f'c/{name}')]
-        assert all(any(text in k for k in kept) for text in (one, two)), kept
-        if losers(node):
-            assert f'c/{name}' in node.run('status', 'work').stdout
-            node.run('status', '--check', 'work', code=3)
+        assert {node.text(f'c/{name}'), node.text(f'c/{second_name(node, "c", name)}')} == {ONE, TWO}
+        assert losers(node) == [] and node.xattr(f'c/{name}', 'blaze.conflicts') == '0'
+    return a, b
+
+
+@pytest.mark.parametrize('name', ['n.bin', 'n.txt', 'README'])
+def test_other_bytes_of_one_name_are_two_files(pair, name):
+    made_apart(pair, name)
+    for node in pair.nodes:
+        node.run('status', '--check', 'work')
+
+
+def test_three_files_of_one_name_are_three(clusters):
+    three = clusters(3)
+    nodes = apart(three, *(lambda n, k=k: n.write('c/n.txt', f'{k} was here and nobody else\n' * k) for k in (1, 2, 3)))
+    for node in nodes:
+        eventually(lambda n=node: len(n.names('c')) == 4)
+    three.synced()
+    assert len({node.tree_hash() for node in nodes}) == 1
+    assert len(contents(nodes[0], 'c')) == 4 and losers(nodes[0]) == []
+
+
+def test_edits_made_before_the_other_file_was_seen_go_to_the_second_name(pair):
+    a, b = apart(pair, lambda n: [n.write('c/n.txt', ONE), n.write('c/n.txt', ONE + 'more\n')],
+                 lambda n: [n.write('c/n.txt', TWO), n.write('c/n.txt', TWO + 'more\n')])
+    eventually(lambda: all(second_name(n, 'c', 'n.txt') for n in (a, b)))
+    pair.synced()
+    for node in (a, b):
+        assert contents(node, 'c') == sorted([ONE + 'more\n', TWO + 'more\n', '{}\n']) and losers(node) == []
+
+
+def test_values_written_over_what_both_had_seen_are_one_record(pair):
+    a, b = pair.nodes
+    a.write('c/n.bin', b'\0base')
+    a, b = apart(pair, lambda n: n.write('c/n.bin', b'\0one'), lambda n: n.write('c/n.bin', b'\0two'))
+    for node in (a, b):
+        assert node.names('c') == ['n.bin', 'other.json']
+        assert sorted(losers(node) + [node.text('c/n.bin')]) == ['\0one', '\0two']
+
+
+def test_save_over_a_file_that_took_the_name_takes_nothing_away(pair):
+    """A program that read its own file saves it by its name, where another device's is by now."""
+    a, b = pair.nodes
+    script = ('import sys; p = "c/n.txt"; t = open(p).read(); print("read", flush=True); sys.stdin.readline()\n'
+              'f = open(p, "w"); f.write(t + "and more\\n"); f.close()')
+    programs = []
+
+    def make(text):
+        def act(node):
+            node.write('c/n.txt', text)
+            p = subprocess.Popen([sys.executable, '-c', script], cwd=node.mnt, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+            assert p.stdout.readline() == 'read\n'
+            programs.append(p)
+        return act
+    apart(pair, make(ONE), make(TWO))
+    eventually(lambda: all(second_name(n, 'c', 'n.txt') for n in (a, b)))
+    pair.synced()
+    loser = 0 if a.text('c/n.txt') == TWO else 1
+    programs[loser].communicate('go\n')
+    assert programs[loser].returncode == 0
+    programs[1 - loser].kill()
+    programs[1 - loser].communicate()
+    mine, other = (ONE, TWO) if loser == 0 else (TWO, ONE)
+    assert pair.nodes[loser].text('c/n.txt') == mine + 'and more\n'
+    pair.synced()
+    for node in (a, b):
+        assert node.text('c/n.txt') == mine + 'and more\n'
+        assert losers(node) == [other], 'what the program never saw is kept, and told'
+    assert a.tree_hash() == b.tree_hash()
 
 
 def test_file_directory_and_link_of_one_name_are_three(clusters):
