@@ -3,6 +3,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "cli/tell.h"
+#include "core/clash.h"
 #include "core/manifest.h"
 #include "core/resolve.h"
 
@@ -25,7 +26,11 @@ static const struct option_row conflicts_rows[] = {
 struct loser {
 	struct opid id;
 	bool whole;
+	bool unknown;  /**< its history is not here yet */
 	uint64_t size; /**< of a whole value */
+	uint64_t line; /**< of lines that clash: the first, from 1; else 0 */
+	uint64_t line_count;
+	uint64_t pos;
 	struct buf path;
 	struct buf key;
 	struct buf value;
@@ -75,6 +80,33 @@ static void collect(void *ctx, const struct db_loser *l)
 	all->items[all->count++] = n;
 }
 
+static void collect_lines(void *ctx, const struct clash *c)
+{
+	struct losers *all = ctx;
+	struct loser n = {.unknown = !c->here,
+			  .line = c->line,
+			  .line_count = c->line_count,
+			  .pos = c->pos,
+			  .author = xstrdup(c->author_name),
+			  .shown_author = xstrdup(""),
+			  .time_ms = c->time_ms};
+
+	buf_printf(&n.path, "line %llu", (unsigned long long)c->line);
+	if (c->line_count > 1)
+		buf_printf(&n.path, " to %llu", (unsigned long long)(c->line + c->line_count - 1));
+	buf_slice_append(&n.value, c->lines);
+	buf_slice_append(&n.shown, c->now);
+	all->items = xreallocarray(all->items, all->count + 1, sizeof(*all->items));
+	all->items[all->count++] = n;
+}
+
+static int collect_all(struct db *db, const struct id *node, struct losers *all)
+{
+	int r = db_losers(db, node, collect, all);
+
+	return r < 0 ? r : clash_list(db, node, collect_lines, all);
+}
+
 /* ---- listing --------------------------------------------------------------------------------- */
 
 struct listing {
@@ -89,6 +121,8 @@ static void put_value(struct buf *out, const struct loser *l, const struct buf *
 {
 	if (l->whole)
 		show_size(out, l->size);
+	else if (l->unknown && value == &l->value)
+		buf_printf(out, "its history is still being fetched");
 	else
 		tell_value(out, buf_slice(value));
 }
@@ -101,6 +135,10 @@ static void print_loser(struct listing *x, const struct loser *l, size_t number,
 	if (!again && l->whole) {
 		buf_printf(&line, "  whole file    in use: that of %s, ", l->shown_author);
 		show_time(&line, l->shown_ms, now);
+	} else if (!again && l->line) {
+		buf_printf(&line, "  %s    in use: ", (const char *)l->path.data);
+		put_value(&line, l, &l->shown);
+		buf_printf(&line, "  (merged)");
 	} else if (!again) {
 		buf_printf(&line,
 			   "  %s    in use: ", l->path.len ? (const char *)l->path.data : ".");
@@ -114,7 +152,8 @@ static void print_loser(struct listing *x, const struct loser *l, size_t number,
 	buf_clear(&line);
 	put_value(&line, l, &l->value);
 	buf_printf(&line, "  %s  ", l->author);
-	show_time(&line, l->time_ms, now);
+	if (l->time_ms)
+		show_time(&line, l->time_ms, now);
 	AUTO(free_ptr) char *text = show_text(buf_str(&line));
 	out_printf(x->out, "    %zu   other: %s\n", number, text);
 }
@@ -130,6 +169,17 @@ static void print_json(struct listing *x, const struct loser *l, size_t number, 
 	buf_printf(&line, "\"number\":%zu,", number);
 	if (l->whole) {
 		buf_printf(&line, "\"whole\":true,\"size\":%llu,", (unsigned long long)l->size);
+	} else if (l->line) {
+		AUTO(buf_fini) struct buf value = {0};
+		AUTO(buf_fini) struct buf shown = {0};
+
+		buf_slice_append(&value, buf_slice(&l->value));
+		buf_slice_append(&shown, buf_slice(&l->shown));
+		buf_printf(&line, "\"line\":%llu,\"lines\":%llu,", (unsigned long long)l->line,
+			   (unsigned long long)l->line_count);
+		if (!l->unknown)
+			show_json_text(&line, "value", buf_str(&value));
+		show_json_text(&line, "in_use", buf_str(&shown));
 	} else {
 		show_json_text(&line, "field", buf_str(&field));
 		buf_printf(&line, "\"value\":");
@@ -141,11 +191,15 @@ static void print_json(struct listing *x, const struct loser *l, size_t number, 
 	show_json_text(&line, "author", l->author);
 	buf_printf(&line, "\"time\":\"");
 	show_rfc3339(&line, l->time_ms);
-	buf_printf(&line, "\",");
-	show_json_text(&line, "in_use_author", l->shown_author);
-	buf_printf(&line, "\"in_use_time\":\"");
-	show_rfc3339(&line, l->shown_ms);
-	buf_printf(&line, "\"}");
+	buf_printf(&line, "\"");
+	if (!l->line) {
+		buf_u8(&line, ',');
+		show_json_text(&line, "in_use_author", l->shown_author);
+		buf_printf(&line, "\"in_use_time\":\"");
+		show_rfc3339(&line, l->shown_ms);
+		buf_u8(&line, '"');
+	}
+	buf_u8(&line, '}');
 	for (size_t i = 0; i < line.len; i++) {
 		if (line.data[i] == '\n' || line.data[i] == '\r')
 			line.data[i] = ' ';
@@ -166,7 +220,7 @@ static void list_record(void *ctx, const struct node_info *n, const char *path)
 	AUTO(losers_fini) struct losers all = {0};
 
 	if (n->conflicts == 0 || !is_below(path, x->top) ||
-	    db_losers(x->s->db, &n->id, collect, &all) < 0 || all.count == 0)
+	    collect_all(x->s->db, &n->id, &all) < 0 || all.count == 0)
 		return;
 	x->records++;
 	AUTO(free_ptr) char *shown = show_text(path);
@@ -244,7 +298,7 @@ static int settle(struct service *s, struct out *out, bool use, const char *whic
 	int r = db_resolve(s->db, path, false, &node);
 
 	if (r == 0)
-		r = db_losers(s->db, &node, collect, &all);
+		r = collect_all(s->db, &node, &all);
 	if (r < 0 || all.count == 0)
 		return out_error(out, CODE_FAILED, "conflicts: %s has none",
 				 *path ? shown : s->name);
@@ -253,15 +307,21 @@ static int settle(struct service *s, struct out *out, bool use, const char *whic
 		if (i == SIZE_MAX)
 			return CODE_FAILED;
 	}
+	const struct loser *l = &all.items[i];
+	if (use && l->unknown)
+		return out_error(out, CODE_FAILED,
+				 "conflicts: that version's history is still being fetched: see "
+				 "blaze status, or save the lines as they should be");
 	const struct doc_which one = {all.items[i].id, buf_slice(&all.items[i].key)};
-	r = use	    ? resolve_use(s->db, &node, &one)
-	    : which ? resolve_drop(s->db, &node, &one)
-		    : resolve_keep(s->db, &node);
+	r = use && l->line
+		    ? clash_use(s->db, &node, l->pos, buf_slice(&l->shown), buf_slice(&l->value))
+	    : use		? resolve_use(s->db, &node, &one)
+	    : which && !l->line ? resolve_drop(s->db, &node, &one)
+				: resolve_keep(s->db, &node);
 	if (r <= 0)
 		return out_error(out, CODE_FAILED, "conflicts: %s",
 				 r ? strerror(-r) : "somebody settled it just now");
 	AUTO(buf_fini) struct buf said = {0};
-	const struct loser *l = &all.items[i];
 	if (use && !l->whole) {
 		buf_printf(&said, "%s ", l->path.len ? (const char *)l->path.data : ".");
 		tell_value(&said, buf_slice(&l->shown));

@@ -43,6 +43,7 @@
  *       doc_tree.c       new values whole            doc_place.c    where elements stand (formatting: layout, space)
  *     diff*.*            what changed in a text, what two arrays share
  *     text*.*            a text several people edit: its event graph, what is concurrent merged
+ *       text_clash.c     lines that two changed    doc_clash.c, clash.*  kept, and told with both versions
  *     json.*             lossless JSON scanner       store*.c       LevelDB and the rules around it
  *     envelope.*         sealing                     sync.*         what one peer still needs
  *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of

@@ -400,7 +400,7 @@ size_t doc_conflict_count(const struct doc *d)
 	size_t n = 0;
 
 	doc_losers(d, count_loser, &n);
-	return n;
+	return n + doc_clash_count(d);
 }
 
 void doc_manifests(const struct doc *d,

@@ -156,7 +156,20 @@ struct doc_loser {
  * others were replaced, and are reported when they are shown again. Fields beneath a scalar that won against their object are losers one by one.
  */
 void doc_losers(const struct doc *d, void (*fn)(void *ctx, const struct doc_loser *l), void *ctx);
+/** Losers, and runs of lines that clash. */
 size_t doc_conflict_count(const struct doc *d);
+
+/** Neighbouring lines of the text that is shown which two operations changed that did not know of each other. */
+struct doc_clash {
+	uint64_t line; /**< from 1 */
+	uint64_t line_count;
+	uint64_t pos; /**< in bytes */
+	uint64_t len;
+	struct opid a;
+	struct opid b;
+};
+
+void doc_clashes(const struct doc *d, void (*fn)(void *ctx, const struct doc_clash *c), void *ctx);
 /** The highest lamport of any operation that was applied. */
 uint64_t doc_last_lamport(const struct doc *d);
 
@@ -167,8 +180,8 @@ struct doc_which {
 };
 
 /**
- * Appends operations that settle a conflict: that take away the value that lost (NULL: all that lost), or,
- * if use, all that it lost against. true if there are any. Nothing is applied.
+ * Appends operations that settle a conflict: that take away the value that lost (NULL: all that lost, and no
+ * line clashes any more), or, if use, all that it lost against. true if there are any. Nothing is applied.
  */
 bool doc_settle(const struct doc *d, const struct doc_which *loser, bool use, const struct id *node,
 		const struct doc_stamp *stamp, struct ops *ops);

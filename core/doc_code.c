@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOC_VERSION 6
+#define DOC_VERSION 7
 
 #define SIB_KINDS 3u /* enum sib_kind */
 #define SIB_ACTOR 4u
@@ -143,6 +143,8 @@ static void put_texts(struct encoder *e, struct reg reg)
 		if (s->root != DOC_NONE)
 			doc_root_write(e->d, s, e->out);
 		put_text(e, doc_sib_text(e->d, s));
+		if (s->root != DOC_NONE)
+			doc_clashes_encode(&e->d->roots[s->root], e->out);
 	}
 }
 
@@ -395,8 +397,12 @@ static void take_root_text(struct decoder *c, struct sib *s)
 
 	doc_root_read(c->d, sib, &c->r);
 	struct slice text = take_text(c);
-	if (!c->r.bad)
-		c->d->roots[c->d->root_count - 1].content = text;
+	if (!c->r.bad) {
+		struct root *root = &c->d->roots[c->d->root_count - 1];
+
+		root->content = text;
+		doc_clashes_decode(root, text, &c->r);
+	}
 	s->value = SLICE("", 0);
 }
 

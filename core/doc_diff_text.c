@@ -57,8 +57,7 @@ static void encode(const struct diff_edits *from, struct buf *out)
 	text_edits_fini(&e);
 }
 
-/* The text that is shown; NULL if something else is. */
-static const struct root *shown_text(const struct doc *d)
+const struct root *doc_shown_text(const struct doc *d)
 {
 	uint32_t best = d->raw.count ? doc_reg_best(d, d->raw) : DOC_NONE;
 
@@ -76,7 +75,7 @@ static bool is_beginning(const struct doc *d, const struct root *r, const struct
 bool doc_diff_text(const struct doc *base, struct slice bytes, const struct doc_stamp *stamp,
 		   struct buf *ret_edits)
 {
-	const struct root *r = shown_text(base);
+	const struct root *r = doc_shown_text(base);
 	struct diff_edits e = {0};
 
 	if (!r || stamp->whole || !doc_is_text(bytes) || is_beginning(base, r, stamp))
@@ -92,7 +91,7 @@ bool doc_diff_text(const struct doc *base, struct slice bytes, const struct doc_
 
 size_t doc_text_preds(const struct doc *base, struct opid *ret)
 {
-	const struct root *r = shown_text(base);
+	const struct root *r = doc_shown_text(base);
 	size_t n = 0;
 
 	assert(r);

@@ -34,7 +34,7 @@
  *
  * State, as doc_encode() writes it (varint and bytes as in core/bytes.h):
  *
- *   u8 version = 6
+ *   u8 version = 7
  *   varint seen_count, then (8 bytes actor, varint lamport << 1 | blank) each, ascending: the last operation of
  *                      each actor who ever wrote here; what is not above it is a duplicate
  *   raw                varint sibling_count, siblings
@@ -64,6 +64,9 @@
  *                                                SIB_ROOT: before the text, 16 bytes root, varint (other heads)
  *                                                << 1 | fresh, each: 8 bytes actor, varint lamport,
  *                                                varint hlc, u8 alive
+ *                                                and after it clashes
+ *   clashes            varint count, each: varint bytes since the one before, varint lines, twice
+ *                      8 bytes actor, varint lamport
  *   text               varint n, varint m, bytes x: the first n bytes of the rendering, x, and its
  *                      last m bytes
  */
@@ -116,6 +119,8 @@ struct root {
 	uint32_t sib;	      /**< DOC_NONE while it has no token */
 	struct slice content; /**< while text is NULL */
 	struct text *text;
+	struct text_clash *clashes; /**< owned; lines that several changed */
+	size_t clash_count;
 };
 
 struct doc_mem;
@@ -525,6 +530,8 @@ struct slice doc_sib_text(const struct doc *d, const struct sib *s);
 /** What an operation that replaces the raw value has to name. ret NULL: only the count. */
 size_t doc_raw_tokens(const struct doc *d, struct opid *ret);
 struct slice doc_root_text(const struct root *r);
+/** Brings the root's text its graph from this lamport on. -ENOENT: its heads are not in there. */
+int doc_load_log(struct doc *d, struct root *r, uint64_t from);
 /** A root without heads. The pointer is valid until the next call. */
 struct root *doc_root_add(struct doc *d, const struct id *id);
 void doc_root_head(struct root *r, struct head head);
@@ -536,6 +543,9 @@ void doc_roots_copy(struct doc *d, const struct doc *from);
 
 /* doc_diff_text.c */
 
+/** The text that is shown; NULL if something else is. */
+const struct root *doc_shown_text(const struct doc *d);
+
 /**
  * Appends the edits of a save to `ret_edits`. false: the save is to be kept as a whole, because it or what is
  * shown is no text, or because they have next to nothing in common.
@@ -544,6 +554,27 @@ bool doc_diff_text(const struct doc *base, struct slice bytes, const struct doc_
 		   struct buf *ret_edits);
 /** What such an operation has to name: the text's heads, then all other tokens. ret NULL: only the count. */
 size_t doc_text_preds(const struct doc *base, struct opid *ret);
+
+/* doc_clash.c: lines that several changed */
+
+/** How the text of a root stood before an operation. */
+struct before_edit {
+	bool on_top; /**< the operation's author knew of all there is */
+	uint64_t len;
+	bool open; /**< no line feed at its end */
+};
+
+struct before_edit doc_clashes_before(struct root *r, const struct text_event *v);
+/** Brings the root's clashes in line after v was applied. A negative errno of the side. */
+int doc_clashes_after(struct doc *d, struct root *r, const struct text_event *v,
+		      const struct before_edit *before);
+/** Runs of lines. */
+size_t doc_clash_count(const struct doc *d);
+void doc_clashes_copy(struct root *to, const struct root *from);
+void doc_clashes_fini(struct root *r);
+/** After the text. */
+void doc_clashes_encode(const struct root *r, struct buf *out);
+void doc_clashes_decode(struct root *r, struct slice text, struct reader *in);
 
 /* doc_root.c */
 

@@ -97,6 +97,18 @@ static void remove_field(struct settling *s, uint32_t f, enum which which)
 		    which);
 }
 
+/* An edit of nothing, by somebody who has seen all edits. */
+static void add_review(struct settling *s)
+{
+	const struct root *r = doc_shown_text(s->d);
+	struct op *op = ops_add(s->ops, OP_TEXT, s->node, ++*s->stamp->lamport);
+	struct opid *preds = ops_preds(s->ops, op, r->count);
+
+	for (uint32_t i = 0; i < r->count; i++)
+		preds[i] = r->heads[i].id;
+	op->value = SLICE("", 0);
+}
+
 struct search {
 	const struct doc_which *which;
 	bool raw;
@@ -157,6 +169,8 @@ bool doc_settle(const struct doc *d, const struct doc_which *loser, bool use, co
 
 	if (!use) {
 		doc_losers(d, drop_loser, &s);
+		if (!loser && doc_clash_count(d))
+			add_review(&s);
 		return ops->count > first;
 	}
 	doc_losers(d, find_loser, &found);

@@ -53,6 +53,7 @@ void doc_root_encode(const struct root *root, struct buf *out)
 	for (uint32_t i = 0; i < root->count; i++)
 		put_head(&root->heads[i], out);
 	buf_bytes(out, doc_root_text(root));
+	doc_clashes_encode(root, out);
 }
 
 int doc_root_decode(struct root *root, struct slice bytes)
@@ -65,6 +66,7 @@ int doc_root_decode(struct root *root, struct slice bytes)
 		r.bad = true;
 	take_heads(&r, reader_varint_max(&r, reader_left(&r)), root);
 	root->content = reader_bytes(&r, reader_left(&r));
+	doc_clashes_decode(root, root->content, &r);
 	return reader_finish(&r);
 }
 

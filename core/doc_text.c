@@ -63,6 +63,7 @@ static void root_fini(struct root *r)
 {
 	free(r->heads);
 	text_destroy(r->text);
+	doc_clashes_fini(r);
 }
 
 void doc_roots_fini(struct doc *d)
@@ -84,6 +85,7 @@ void doc_roots_copy(struct doc *d, const struct doc *from)
 		d->roots[i].heads = xmemdup(r->heads, r->count * sizeof(*r->heads));
 		d->roots[i].content = doc_root_text(r);
 		d->roots[i].text = NULL;
+		doc_clashes_copy(&d->roots[i], r);
 	}
 }
 
@@ -446,8 +448,7 @@ static bool add_event(void *ctx, struct slice key, struct slice value)
 	return !l->bad;
 }
 
-/* Gives the text its graph from this lamport on. -ENOENT: its heads are not in there. */
-static int load_log(struct doc *d, struct root *r, uint64_t from)
+int doc_load_log(struct doc *d, struct root *r, uint64_t from)
 {
 	AUTO(buf_fini) struct buf prefix = {0};
 	AUTO(buf_fini) struct buf start = {0};
@@ -484,7 +485,7 @@ static enum text_outcome apply_edits(struct doc *d, struct root *r, struct text_
 		oldest = r->heads[i].id.lamport < oldest ? r->heads[i].id.lamport : oldest;
 	for (uint64_t back = LOOK_BACK_MIN; outcome == TEXT_MISSING; back *= LOOK_BACK_FACTOR) {
 		uint64_t from = oldest > back ? oldest - back : 0;
-		int e = load_log(d, r, from);
+		int e = doc_load_log(d, r, from);
 
 		if (e == 0)
 			outcome = text_apply(r->text, v->id, v->parents, v->parent_count, &v->edits,
@@ -551,12 +552,14 @@ static void apply_text(struct doc *d, const struct op *op, struct head head)
 	v.parents = parents;
 	begin_log(d, r);
 	open_text(r);
+	const struct before_edit before = doc_clashes_before(r, &v);
 	enum text_outcome outcome = apply_edits(d, r, &v);
 	if (outcome == TEXT_MISSING)
 		goto out;
 	if (outcome == TEXT_BEYOND)
 		v.edits.count = 0;
 	put_event(d, r, &v);
+	note_error(d, doc_clashes_after(d, r, &v, &before));
 	drop_tokens(d, op, &own);
 	r = find_root(d, &own); /* it may have moved */
 	assert(r);

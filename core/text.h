@@ -110,6 +110,37 @@ void text_event_encode(const struct text_event *v, struct buf *out);
 int text_event_decode(struct slice bytes, struct opid id, struct arena *arena,
 		      struct text_event *ret);
 
+/* ---- lines that several changed ---------------------------------------------------------------- */
+
+/**
+ * A line, with its line feed, that two operations changed which did not know of each other, and nobody since
+ * who knew of both. An operation changes a line if bytes it inserted are in it (line ends do not count), or if it
+ * deleted something within it. So lines added or deleted beside it are no clash, nor are line ends that change.
+ * It is settled by any operation that knows of both and changes the line or where it begins or ends, or that has
+ * no edits at all. A function of the operations, as the text is.
+ */
+struct text_clash {
+	uint64_t pos;
+	uint64_t len;
+	struct opid a; /**< the latest of the operations that clash */
+	struct opid b; /**< the latest of those it clashes with */
+};
+
+/**
+ * Finds all clashes of a text after an operation that was concurrent to others. `known` are those there were before
+ * it. Ascending; *ret is the caller's to free. -ENOENT: the graph does not reach back to them, text_load() more.
+ */
+int text_clashes(struct text *t, const struct text_clash *known, size_t known_count,
+		 struct text_clash **ret, size_t *ret_count);
+/**
+ * The same clashes after an operation on top of all others. The text was `len` long before, and, if `open`, without
+ * a line feed at its end. Returns how many are left.
+ */
+size_t text_clashes_shift(struct text_clash *all, size_t count, const struct text_edits *e,
+			  uint64_t len, bool open);
+/** How many lines the first clashes cover that stand together and are by the same operations. */
+size_t text_clashes_together(const struct text_clash *all, size_t count);
+
 /* ---- the whole history in one piece ------------------------------------------------------------ */
 
 /** Keeps what is inserted from now on, so that text_export() can write it. The text must be new and empty. */

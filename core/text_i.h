@@ -161,6 +161,15 @@ uint64_t walk_to(struct walk *w, const struct version *at);
 void walk_apply(struct walk *w, uint64_t first, uint64_t last, const struct text_edits *e,
 		const struct walk_sink *sink);
 
+/** What the walk begins with. */
+const struct version *walk_base(const struct walk *w);
+/**
+ * Calls fn for all events above the base, in runs: where in the text now their bytes are (len of them), or,
+ * len 0, where those stood that they deleted. What was inserted and deleted is told as deleted.
+ */
+void walk_touches(const struct walk *w,
+		  void (*fn)(void *ctx, struct span events, uint64_t pos, uint64_t len), void *ctx);
+
 /* text.c */
 
 /** Inserted bytes in the order of their events, if the text keeps its history. */

@@ -720,3 +720,34 @@ bool walk_reaches(const struct walk *w, const struct version *parents)
 {
 	return parents->items[parents->count - 1] > w->base || version_eq(parents, &w->base_version);
 }
+
+const struct version *walk_base(const struct walk *w)
+{
+	return &w->base_version;
+}
+
+void walk_touches(const struct walk *w,
+		  void (*fn)(void *ctx, struct span events, uint64_t pos, uint64_t len), void *ctx)
+{
+	for (uint32_t i = 2; i < w->count; i++) {
+		const struct piece *p = &w->pieces[i];
+
+		if (p->id < BASE && !p->deleted)
+			fn(ctx, (struct span){p->id, p->id + p->len - 1}, pos_now(w, i), p->len);
+	}
+	for (size_t i = 0; i < w->deletion_count; i++) {
+		const struct deletion *d = &w->deletions[i];
+		uint64_t first = d->back ? d->id - (d->len - 1) : d->id;
+
+		for (uint64_t done = 0; done < d->len;) {
+			uint32_t n = piece_of(w, first + done);
+			const struct piece *p = &w->pieces[n];
+			uint64_t part = p->id + p->len - (first + done);
+
+			part = part < d->len - done ? part : d->len - done;
+			uint64_t lv = d->back ? d->lv + (d->len - done - part) : d->lv + done;
+			fn(ctx, (struct span){lv, lv + part - 1}, pos_now(w, n), 0);
+			done += part;
+		}
+	}
+}

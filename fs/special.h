@@ -3,7 +3,7 @@
  * found by lookup there and nowhere else.
  *
  *   README  status  status.json  state  version  peers/NAME/{state,path,rtt_ms,behind,last_seen,fingerprint}
- *   conflicts/{PATH@DEVICE,PATH@fields} (fs/special_conflicts.h)
+ *   conflicts/{PATH@DEVICE,PATH@fields,PATH@lines} (fs/special_conflicts.h)
  *   at/TIME/…  deleted/…  history/… (fs/special_past.h)
  *
  * Programs ask for the size first and open afterwards, so a file's content is made when it is looked at

@@ -1,6 +1,7 @@
 /* The list of values that lost: made from the database, named, and kept for a moment. */
 #include "fs/special_conflicts.h"
 
+#include "core/clash.h"
 #include "core/digest.h"
 #include "core/resolve.h"
 #include "core/thread.h"
@@ -11,14 +12,15 @@
 #include <time.h>
 
 #define FIELDS "fields"
+#define LINES "lines"
 /** ".4294967295" */
 #define ORDINAL_BYTES_MAX 11
 
 struct entry {
 	struct special_conflict shown;
 	struct id node;
-	struct opid op;	 /**< none: the record's fields */
-	struct buf text; /**< content, of fields only */
+	struct opid op;	 /**< none: the record's fields, or lines if op.actor is not 0 */
+	struct buf text; /**< content, of fields and lines only */
 };
 
 struct list {
@@ -83,6 +85,8 @@ struct record {
 	size_t first; /**< entries from here on are this record's */
 	struct buf fields;
 	uint64_t fields_ms;
+	struct buf lines;
+	uint64_t lines_ms;
 };
 
 static uint64_t number_of(const struct special_conflicts *c, const struct entry *e)
@@ -140,6 +144,11 @@ static void put_line(struct buf *out, struct slice value)
 		buf_u8(out, value.data[i] < ' ' ? ' ' : value.data[i]);
 }
 
+static bool is_reserved(const char *device)
+{
+	return strcmp(device, FIELDS) == 0 || strcmp(device, LINES) == 0;
+}
+
 static void add_loser(void *ctx, const struct db_loser *l)
 {
 	struct record *r = ctx;
@@ -150,7 +159,7 @@ static void add_loser(void *ctx, const struct db_loser *l)
 		e.shown.size = l->chunked ? manifest_size(l->value) : l->value.len;
 		e.shown.time_ms = l->time_ms;
 		/* A device of that name must not look like a list of fields. */
-		add(r, &e, l->author_name, strcmp(l->author_name, FIELDS) == 0 ? 2 : 1);
+		add(r, &e, l->author_name, is_reserved(l->author_name) ? 2 : 1);
 		return;
 	}
 	buf_printf(&r->fields, "%s  ", *l->path ? l->path : ".");
@@ -159,6 +168,34 @@ static void add_loser(void *ctx, const struct db_loser *l)
 	special_conflicts_put_time(l->time_ms, &r->fields);
 	buf_u8(&r->fields, '\n');
 	r->fields_ms = l->time_ms > r->fields_ms ? l->time_ms : r->fields_ms;
+}
+
+/** Who changed which lines, and under that what they had made of them. */
+static void add_lines(void *ctx, const struct clash *c)
+{
+	struct record *r = ctx;
+	struct slice rest = c->lines;
+
+	buf_printf(&r->lines, "line %llu", (unsigned long long)c->line);
+	if (c->line_count > 1)
+		buf_printf(&r->lines, "-%llu", (unsigned long long)(c->line + c->line_count - 1));
+	buf_printf(&r->lines, "  %s", c->author_name);
+	if (c->time_ms) {
+		buf_printf(&r->lines, "  ");
+		special_conflicts_put_time(c->time_ms, &r->lines);
+	}
+	buf_printf(&r->lines, "%s\n", c->here ? "" : "  (its history is still being fetched)");
+	while (rest.len) {
+		const uint8_t *nl = memchr(rest.data, '\n', rest.len);
+		size_t n = nl ? (size_t)(nl - rest.data) : rest.len;
+
+		buf_printf(&r->lines, "    ");
+		buf_append(&r->lines, rest.data, n);
+		buf_u8(&r->lines, '\n');
+		n += nl != NULL;
+		rest = SLICE(rest.data + n, rest.len - n);
+	}
+	r->lines_ms = c->time_ms > r->lines_ms ? c->time_ms : r->lines_ms;
 }
 
 struct making {
@@ -182,6 +219,14 @@ static void add_record(void *ctx, const struct node_info *n, const char *path)
 		e.shown.size = r.fields.len;
 		e.shown.time_ms = r.fields_ms;
 		add(&r, &e, FIELDS, 1);
+	}
+	(void)clash_list(m->c->db, &n->id, add_lines, &r);
+	if (r.lines.len) {
+		struct entry e = {.op.actor = 1, .text = r.lines};
+
+		e.shown.size = r.lines.len;
+		e.shown.time_ms = r.lines_ms;
+		add(&r, &e, LINES, 1);
 	}
 }
 

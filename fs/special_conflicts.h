@@ -4,9 +4,11 @@
  *   PATH@DEVICE  a whole value that lost, byte for byte; a second one by a device of this name has .2
  *                at its end, and so on
  *   PATH@fields  the fields of a JSON record that lost, one a line, two spaces apart: field, value as
- *                written (line breaks between its tokens become spaces, an object is {}), device, time:
+ *                written (line breaks between its tokens become spaces), device, time:
  *                    priority  3  desk  2026-11-22T14:01:58Z
  *                The root itself is the field ".".
+ *   PATH@lines   lines of a text that two devices changed: "line 3" or "line 3-5", device, time, and,
+ *                indented below, what they were on that device
  *
  * PATH is the record's path with % as %25, / as %2F, and a dot in front as %2E, so that listings show it.
  * In DEVICE, @ is escaped too: the last @ of a name is the one that separates. Where a name would be too

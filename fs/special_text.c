@@ -21,6 +21,7 @@ const char special_readme[] =
 	"  conflicts/   what lost when two devices changed the same thing, until a save changes it again:\n"
 	"    PATH@DEVICE  the bytes that DEVICE saved; in PATH, / is %2F and % is %25\n"
 	"    PATH@fields  fields of a JSON file, one a line: field, value, device, time (UTC)\n"
+	"    PATH@lines   lines that two devices changed, as each had them; the file has them merged\n"
 	"  at/TIME/     everything as it was: at/14:00, at/2026-11-23, at/5min-ago, at/yesterday\n"
 	"  deleted/     what was deleted, with its last content: copy or move it back, or blaze restore\n"
 	"  history/     for every file a directory of its versions: NNNN-TIME-DEVICE\n"

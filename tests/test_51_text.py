@@ -1,4 +1,5 @@
 """Text that several people edit while they cannot see each other: everybody's edits are in the file."""
+import json
 import random
 
 import pytest
@@ -33,7 +34,74 @@ def test_edits_of_different_lines_are_both_there(pair, path):
 def test_edits_of_one_line_are_both_there(pair):
     base = 'The quick fox jumps over the dog.\n'
     a, b = base.replace('quick', 'very quick'), base.replace('the dog', 'the lazy dog')
-    assert merged(pair, 't.txt', base, a, b) == 'The very quick fox jumps over the lazy dog.\n'
+    assert edit_apart(pair, 't.txt', base, a, b) == b'The very quick fox jumps over the lazy dog.\n'
+    assert all(node.names(LOST) == ['t.txt@lines'] for node in pair.nodes)
+
+
+def clashes(node):
+    return [json.loads(line) for line in node.run('conflicts', '--json', cwd=node.mnt).stdout.splitlines()]
+
+
+def edit_line_apart(pair, line='line 3 of the notes\n'):
+    edits = [NOTES.replace(line, line.replace('the', word)) for word in ('anna\'s', 'bert\'s')]
+    edit_apart(pair, 't.txt', NOTES, *(e.replace('line 18', f'line {i}') if i else e for i, e in enumerate(edits)))
+    return edits
+
+
+def test_a_line_that_both_changed_is_listed_with_both_versions(pair):
+    edits = edit_line_apart(pair)
+    a, b = pair.nodes
+    assert clashes(a) == clashes(b)
+    for node in (a, b):
+        found = {f['author']: f for f in clashes(node)}
+        assert {f['line'] for f in found.values()} == {4} and {f['lines'] for f in found.values()} == {1}
+        assert found['device-a']['value'] in edits[0] and found['device-b']['value'] in edits[1]
+        assert found['device-a']['in_use'] == node.text('t.txt').splitlines(True)[3]
+        shown = node.text(f'{LOST}/t.txt@lines')
+        assert "\n    line 3 of anna's notes\n" in shown and "\n    line 3 of bert's notes\n" in shown
+        assert node.status()['conflicts'] == 1
+
+
+@pytest.mark.parametrize('edit', [lambda n: n.sh('sed -i 4s/.*/settled/ t.txt'), lambda n: n.sh('sed -i 4d t.txt'),
+                                  lambda n: n.run('conflicts', 'keep', n.path('t.txt')),
+                                  lambda n: n.run('conflicts', 'use', 'device-a', n.path('t.txt')),
+                                  lambda n: n.sh(f'rm {LOST}/t.txt@lines')])
+def test_lines_that_both_changed_are_settled(pair, edit):
+    edit_line_apart(pair)
+    a, b = pair.nodes
+    a.sh('sed -i 1s/line/LINE/ t.txt; echo more >> t.txt')
+    pair.synced()
+    assert len(clashes(b)) == 2
+    edit(b)
+    pair.synced()
+    for node in (a, b):
+        eventually(lambda n=node: clashes(n) == [])
+        assert node.names(LOST) == [] and node.status()['conflicts'] == 0
+
+
+def test_using_the_other_version_of_a_line(pair):
+    edits = edit_line_apart(pair)
+    a, b = pair.nodes
+    assert '→' in a.run('conflicts', 'use', 'device-a', a.path('t.txt')).stdout
+    pair.synced()
+    assert b.text('t.txt').splitlines()[3] == edits[0].splitlines()[3]
+
+
+@pytest.mark.parametrize('first, second', [
+    ('sed -i 4d t.txt', 'sed -i 5s/the/our/ t.txt'), ('sed -i 4d t.txt', 'sed -i 3s/the/our/ t.txt'),
+    ('sed -i 4i\\\\new t.txt', 'sed -i 4s/the/our/ t.txt'), ('sed -i 4a\\\\new t.txt', 'sed -i 4s/the/our/ t.txt'),
+    ('sed -i s/$/\\\\r/ t.txt', 'sed -i 4s/the/our/ t.txt'), ('echo a >> t.txt', 'echo b >> t.txt'),
+    ('sed -i 4d t.txt', 'sed -i 4d t.txt'), ('printf "%s" x >> t.txt', 'sed -i 4s/the/our/ t.txt')])
+def test_neighbours_do_not_clash(pair, first, second):
+    merged(pair, 't.txt', NOTES, lambda n: n.sh(first), lambda n: n.sh(second))
+
+
+@pytest.mark.parametrize('first, second', [
+    ('sed -i 4d t.txt', 'sed -i 4s/the/our/ t.txt'), ('sed -i "4s/of the //" t.txt', 'sed -i 4s/notes/lines/ t.txt'),
+    ('sed -i 4s/line/word/ t.txt', 'sed -i 4s/notes/lines/ t.txt')])
+def test_edits_within_a_line_clash(pair, first, second):
+    edit_apart(pair, 't.txt', NOTES, lambda n: n.sh(first), lambda n: n.sh(second))
+    assert all(node.names(LOST) == ['t.txt@lines'] for node in pair.nodes)
 
 
 def test_appended_lines_stay_together(pair):
@@ -67,14 +135,14 @@ def test_broken_utf8_is_edited_by_lines(pair):
 
 def test_no_letter_is_torn_apart(pair):
     base = 'äöü ÄÖÜ €\n' * 3
-    shown = merged(pair, 't.txt', base, base.replace('ö', 'ô', 1), base.replace('€', '₿', 2))
+    shown = edit_apart(pair, 't.txt', base, base.replace('ö', 'ô', 1), base.replace('€', '₿', 2)).decode()
     assert shown == base.replace('ö', 'ô', 1).replace('€', '₿', 2)
 
 
 def test_edit_of_a_deleted_paragraph_stays(pair):
     base = 'first\n\nsecond paragraph\nof two lines\n\nthird\n'
-    shown = merged(pair, 't.txt', base, base.replace('second paragraph\nof two lines\n\n', ''),
-                   base.replace('two lines', 'two long lines'))
+    shown = edit_apart(pair, 't.txt', base, base.replace('second paragraph\nof two lines\n\n', ''),
+                       base.replace('two lines', 'two long lines')).decode()
     assert 'long' in shown and shown.startswith('first\n') and shown.endswith('third\n') and 'paragraph' not in shown
 
 

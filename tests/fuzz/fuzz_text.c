@@ -1,7 +1,35 @@
 /* core/text: edits, events and whole histories from any bytes; what decodes applies without harm. */
 #include "core/text.h"
 
+#include <stdlib.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* Whole lines, in order; looking again from what is known gives the same. */
+static void clashes(struct text *t)
+{
+	struct slice text = text_content(t);
+	struct text_clash *all = NULL;
+	struct text_clash *again = NULL;
+	size_t count = 0;
+	size_t count_again = 0;
+	uint64_t at = 0;
+
+	int r = text_clashes(t, NULL, 0, &all, &count);
+	assert(r == 0);
+	for (size_t i = 0; i < count; i++) {
+		const struct text_clash *c = &all[i];
+
+		assert(c->pos >= at && c->len > 0 && c->pos + c->len <= text.len);
+		assert(c->pos == 0 || text.data[c->pos - 1] == '\n');
+		at = c->pos + c->len;
+		assert(at == text.len || text.data[at - 1] == '\n');
+	}
+	r = text_clashes(t, all, count, &again, &count_again);
+	assert(r == 0 && count_again == count);
+	free(all);
+	free(again);
+}
 
 static void edits(struct slice bytes)
 {
@@ -22,6 +50,7 @@ static void edits(struct slice bytes)
 		assert(slice_eq(text_content(t), buf_slice(&plain)));
 	(void)text_apply(t, ids[1], NULL, 0, &e, &seen);
 	(void)text_apply(t, ids[2], ids, 1, &e, &seen);
+	clashes(t);
 	text_destroy(t);
 }
 

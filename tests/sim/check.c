@@ -2,6 +2,7 @@
 #include "tests/sim/memory.h"
 #include "tests/sim/sim.h"
 
+#include "core/clash.h"
 #include "core/strata.h"
 
 #include <stdio.h>
@@ -103,6 +104,16 @@ static void check_rendering(struct side *d, const struct entry *e, struct slice 
 	doc_destroy(doc);
 }
 
+/* Both versions of lines that clash. Histories differ while some of it is missing. */
+static void put_clash(void *ctx, const struct clash *c)
+{
+	struct losers *l = ctx;
+
+	buf_printf(l->out, "clash in line %u to %u, %s\n", (unsigned)c->line,
+		   (unsigned)(c->line + c->line_count - 1), c->author_name);
+	l->count++;
+}
+
 static void dump(struct side *d, struct buf *out)
 {
 	AUTO(listing_fini) struct listing l = {0};
@@ -126,6 +137,9 @@ static void dump(struct side *d, struct buf *out)
 		buf_slice_append(out, buf_slice(&bytes));
 		buf_printf(out, "\n");
 		assert(db_losers(d->db, &e->info.id, put_loser, &losers) == 0);
+		struct losers clashes = {out, 0};
+		assert(clash_list(d->db, &e->info.id, put_clash, &clashes) == 0);
+		losers.count += clashes.count / 2;
 		if (losers.count != e->info.conflicts)
 			fail(d->sim, "%s%s: counts %u conflicts, there are %u", d->dir, e->path,
 			     e->info.conflicts, losers.count);
