@@ -352,7 +352,7 @@ int client_run(const struct command *c, struct out *out, int argc, char **argv)
 			request[n++] = argv[i];
 	}
 	request[n++] = end;
-	for (int i = first; i < argc && c->operand_is_path; i++) {
+	for (int i = first; i < argc && (c->operand_is_path || c->path_operand); i++) {
 		if (i != operand)
 			request[n++] = argv[i];
 	}

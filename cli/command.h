@@ -43,7 +43,7 @@ struct command {
 	int (*serve)(struct service *s, struct out *out, int argc, char **argv);
 	unsigned needs;
 	bool operand_is_path; /**< the operand is a path to a record (log), not a database */
-	/** Which of several operands is the path, from 0; count = it is left out. NULL: the first. */
+	/** Which of several operands is the path or the database, from 0; count = it is left out. NULL: the first. */
 	int (*path_operand)(int count, char **operands);
 	bool hidden;
 };
@@ -61,6 +61,7 @@ extern const struct command cmd_umount;
 extern const struct command cmd_pair;
 extern const struct command cmd_status;
 extern const struct command cmd_wait;
+extern const struct command cmd_ping;
 extern const struct command cmd_log;
 extern const struct command cmd_diff;
 extern const struct command cmd_restore;

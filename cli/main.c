@@ -8,6 +8,7 @@
  *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins; qr.* draws
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          what was changed            cmd_version.c  versions
+ *     cmd_ping.c         how far a device is
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
  *     cmd_deletes.c      what others deleted in bulk
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
@@ -66,6 +67,7 @@
  *     invite.* link.* code.* pair.* join.*  pairing  endpoint.*     addresses
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
  *     local.*            sockets of this machine     routes.*       where a member may be
+ *     mux.*              streams of a connection     liveness.*     is it still there?
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device

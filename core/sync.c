@@ -21,8 +21,6 @@ enum message {
 	MESSAGE_HAVE = 3,
 	MESSAGE_ENVELOPE = 4,
 	MESSAGE_ACK = 5,
-	MESSAGE_PING = 6,
-	MESSAGE_PONG = 7,
 	MESSAGE_THIN = 15,
 	MESSAGE_STRATUM = 20,
 };
@@ -67,12 +65,6 @@ struct sync {
 	int64_t clock_skew_ms;
 	struct told *told;
 	size_t told_count;
-	bool ping_wanted;
-	uint64_t ping_us;
-	bool pong_wanted;
-	uint8_t pong[8];
-	bool pong_came;
-	uint64_t pong_us;
 	struct sync_chunks *chunks;
 	struct sync_snapshot *snapshot;
 };
@@ -306,23 +298,6 @@ static int receive_ack(struct sync *s, struct reader *r)
 	return err < 0 ? err : 0;
 }
 
-static int receive_ping(struct sync *s, struct reader *r, bool is_pong)
-{
-	uint8_t bytes[8];
-
-	reader_copy(r, bytes, sizeof(bytes));
-	if (reader_finish(r) < 0)
-		return -EBADMSG;
-	if (is_pong) {
-		s->pong_came = true;
-		memcpy(&s->pong_us, bytes, sizeof(bytes));
-	} else {
-		s->pong_wanted = true;
-		memcpy(s->pong, bytes, sizeof(bytes));
-	}
-	return 0;
-}
-
 int sync_receive(struct sync *s, struct slice message)
 {
 	struct reader r = reader_init(message);
@@ -349,9 +324,6 @@ int sync_receive(struct sync *s, struct slice message)
 		return receive_stratum(s, &r);
 	case MESSAGE_ACK:
 		return receive_ack(s, &r);
-	case MESSAGE_PING:
-	case MESSAGE_PONG:
-		return receive_ping(s, &r, type == MESSAGE_PONG);
 	default:
 		return -EBADMSG;
 	}
@@ -555,23 +527,6 @@ static bool same_changes(struct sync *s)
 	return same;
 }
 
-static bool next_small(struct sync *s, struct buf *out)
-{
-	if (s->pong_wanted) {
-		buf_u8(out, MESSAGE_PONG);
-		buf_append(out, s->pong, sizeof(s->pong));
-		s->pong_wanted = false;
-		return true;
-	}
-	if (s->ping_wanted) {
-		buf_u8(out, MESSAGE_PING);
-		buf_append(out, &s->ping_us, sizeof(s->ping_us));
-		s->ping_wanted = false;
-		return true;
-	}
-	return false;
-}
-
 static int next_background(struct sync *s, struct buf *out)
 {
 	int r = s->vv_known ? sync_snapshot_next_log(s->snapshot, out) : 0;
@@ -579,7 +534,7 @@ static int next_background(struct sync *s, struct buf *out)
 	return r != 0 ? r : sync_chunks_next_bulk(s->chunks, out);
 }
 
-int sync_next(struct sync *s, struct buf *out)
+static int next(struct sync *s, bool content, struct buf *out)
 {
 	buf_clear(out);
 	if (!s->hello_sent) {
@@ -588,19 +543,17 @@ int sync_next(struct sync *s, struct buf *out)
 	}
 	if (!s->hello_came)
 		return 0;
-	if (next_small(s, out))
-		return 1;
 	if (s->vv_known && sync_chunks_next(s->chunks, out))
 		return 1;
 	uint64_t generation = db_generation(s->db);
 	if (s->idle_at == generation + 1)
-		return next_background(s, out);
+		return content ? next_background(s, out) : 0;
 	int waited = s->strata.count ? sync_strata_retry(&s->strata) : 0;
 	if (waited < 0)
 		return waited;
 	if (!s->digest_sent)
 		return next_digest(s, out);
-	int r = sync_snapshot_next(s->snapshot, out);
+	int r = content ? sync_snapshot_next(s->snapshot, out) : 0;
 	if (r != 0)
 		return r;
 	if (s->have_wanted || (s->stuck && generation != s->stuck_at)) {
@@ -610,14 +563,39 @@ int sync_next(struct sync *s, struct buf *out)
 		if (r != -EAGAIN)
 			return r;
 	}
-	r = s->vv_known ? next_envelope(s, out) : 0;
+	r = s->vv_known && content ? next_envelope(s, out) : 0;
 	if (r != 0)
 		return r;
 	if (next_ack(s, out))
 		return 1;
+	if (!content)
+		return 0;
 	s->in_sync = s->vv_known && !s->stuck && !s->have_wanted && same_changes(s);
 	s->idle_at = generation + 1;
 	return next_background(s, out);
+}
+
+int sync_next(struct sync *s, struct buf *out)
+{
+	return next(s, true, out);
+}
+
+int sync_next_free(struct sync *s, struct buf *out)
+{
+	return next(s, false, out);
+}
+
+bool sync_costs(struct slice message)
+{
+	static const uint8_t types[] = {MESSAGE_ENVELOPE, MESSAGE_THIN, MESSAGE_STRATUM,
+					SYNC_SNAPSHOT_PIECE, SYNC_LOG};
+
+	return message.len > 0 && memchr(types, message.data[0], sizeof(types));
+}
+
+int sync_settle(struct sync *s)
+{
+	return db_sync(s->db);
 }
 
 void sync_get_info(const struct sync *s, struct sync_info *ret)
@@ -628,19 +606,4 @@ void sync_get_info(const struct sync *s, struct sync_info *ret)
 		.clock_skew_ms = s->clock_skew_ms,
 		.endpoint = s->peer_endpoint,
 	};
-}
-
-void sync_ping(struct sync *s, uint64_t now_us)
-{
-	s->ping_wanted = true;
-	s->ping_us = now_us;
-}
-
-bool sync_pong(struct sync *s, uint64_t *ret_sent_us)
-{
-	bool came = s->pong_came;
-
-	*ret_sent_us = s->pong_us;
-	s->pong_came = false;
-	return came;
 }

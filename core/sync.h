@@ -12,7 +12,6 @@
  *   ENVELOPE 4  16 bytes stream, 8 bytes actor, the sealed envelope (core/envelope.h)
  *   THIN 15     16 bytes stream, 8 bytes actor, the envelope as envelope_thin() writes it: a larger one, compressed
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
- *   PING 6, PONG 7   8 bytes, echoed
  *   8 to 11     chunks: core/sync_chunks.h
  *   21 to 25    snapshots: core/sync_snapshot.h
  *   STRATUM 20  16 bytes stream, 8 bytes actor, a stratum (core/stratum.h)
@@ -60,10 +59,14 @@ int sync_receive(struct sync *s, struct slice message);
  * to say now. Call it again whenever the database changed, a message came, or there is room again.
  */
 int sync_next(struct sync *s, struct buf *out);
+/** The same, but nothing that costs: there is no room for it at the peer. */
+int sync_next_free(struct sync *s, struct buf *out);
+/**
+ * Whether a message brings changes, and so costs credit (net/mux.h). Chunks do not: who asks for them says how many.
+ */
+bool sync_costs(struct slice message);
+/** Makes what came durable. Waits for the disk. */
+int sync_settle(struct sync *s);
 void sync_get_info(const struct sync *s, struct sync_info *ret);
-/** Asks for the round-trip time: queues a PING carrying now_us. The answer's age comes out of sync_pong. */
-void sync_ping(struct sync *s, uint64_t now_us);
-/** Returns true once per PONG, with the time its PING carried. */
-bool sync_pong(struct sync *s, uint64_t *ret_sent_us);
 
 #endif

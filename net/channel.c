@@ -181,6 +181,13 @@ static void fill_from_queue(struct channel *c)
 	c->sent = 0;
 }
 
+static size_t padded(size_t len)
+{
+	size_t unit = len <= CHANNEL_SMALL_BYTES ? CHANNEL_SMALL_BYTES : CHANNEL_PADDING_BYTES;
+
+	return (len + unit - 1) / unit * unit;
+}
+
 int channel_next(struct channel *c, struct buf *out)
 {
 	buf_clear(&c->plain_out);
@@ -197,9 +204,7 @@ int channel_next(struct channel *c, struct buf *out)
 		fill_from_queue(c);
 	if (c->plain_out.len == 0)
 		return 0;
-	size_t over = c->plain_out.len % CHANNEL_PADDING_BYTES;
-	if (over > 0)
-		buf_resize(&c->plain_out, c->plain_out.len + CHANNEL_PADDING_BYTES - over);
+	buf_resize(&c->plain_out, padded(c->plain_out.len));
 	assert(c->plain_out.len <= CHANNEL_PLAIN_BYTES_MAX);
 	int r = noise_key_seal(&c->send.key, SLICE("", 0), buf_slice(&c->plain_out), out);
 	if (r < 0)
@@ -280,7 +285,7 @@ int channel_receive(struct channel *c, struct slice record,
 	if (r < 0)
 		return r;
 	size_t len = c->plain_in.len;
-	if (len == 0 || len % CHANNEL_PADDING_BYTES != 0)
+	if (len == 0 || len != padded(len))
 		return -EBADMSG;
 	count_record(c, &c->receive, len);
 

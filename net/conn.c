@@ -22,11 +22,13 @@ struct conn {
 	bool has_invite; /* claimed, to be released */
 	bool asked;	 /* a person, or the invitation, whether it may join */
 
-	struct sync *sync;
+	struct mux *mux;
+	struct sync *sync;  /* the database's stream; NULL = not open */
 	struct buf message; /* on its way from the engine into the transport */
 	bool greeted;
+	bool foreign; /* it does not have this database */
 	int64_t rtt_us;
-	uint64_t next_ping_ms;
+	struct liveness liveness;
 	struct pair *pair;
 
 	uint64_t deadline_ms; /* of handshake, pairing or closing; 0 = none */
@@ -151,7 +153,9 @@ static int ask(struct conn *c)
 	return r < 0 ? r : 0;
 }
 
-static void start_sync(struct conn *c)
+/* ---- STREAM: what the mux asks of us -------------------------------------------------------- */
+
+static void open_stream(struct conn *c)
 {
 	const struct sync_options o = {
 		.db = c->host->db,
@@ -161,7 +165,93 @@ static void start_sync(struct conn *c)
 	};
 
 	c->sync = sync_create(&o);
-	c->next_ping_ms = monotonic_ms() + CONN_PING_MS;
+}
+
+static void tag_of(const struct conn *c, uint8_t ret[MUX_TAG_BYTES])
+{
+	uint8_t hash[NOISE_HASH_BYTES];
+	struct id id = db_id(c->host->db);
+
+	transport_hash(c->transport, hash);
+	mux_tag(hash, &id, ret);
+}
+
+/* AUTHORISE: the peer is a member, or there would be no session. */
+static void *stream_opened(void *ctx, const uint8_t tag[MUX_TAG_BYTES])
+{
+	struct conn *c = ctx;
+	uint8_t ours[MUX_TAG_BYTES];
+
+	tag_of(c, ours);
+	if (c->sync || memcmp(ours, tag, sizeof(ours)) != 0)
+		return NULL;
+	open_stream(c);
+	return c;
+}
+
+static void stream_closed(void *user)
+{
+	struct conn *c = user;
+
+	c->foreign = true;
+	c->error = -EPROTO;
+	ws_close(c->ws);
+}
+
+static int handle_sync(void *user, struct slice message)
+{
+	struct conn *c = user;
+	struct sync_info info;
+	int r = sync_receive(c->sync, message);
+
+	if (r < 0)
+		return r;
+	sync_get_info(c->sync, &info);
+	if (info.hello && !c->greeted) {
+		c->greeted = true;
+		conn_ping(c);
+		c->host->greeted(c->host->ctx, c);
+	}
+	return 0;
+}
+
+static int stream_next(void *user, bool content, struct buf *out)
+{
+	struct conn *c = user;
+	int r = content ? sync_next(c->sync, out) : sync_next_free(c->sync, out);
+
+	if (r > 0 && sync_costs(buf_slice(out)))
+		liveness_said(&c->liveness);
+	return r;
+}
+
+static int stream_settle(void *user)
+{
+	struct conn *c = user;
+
+	return sync_settle(c->sync);
+}
+
+static void start_sync(struct conn *c)
+{
+	const struct mux_handler handler = {
+		.opened = stream_opened,
+		.closed = stream_closed,
+		.message = handle_sync,
+		.next = stream_next,
+		.costs = sync_costs,
+		.settle = stream_settle,
+		.ctx = c,
+	};
+	uint8_t tag[MUX_TAG_BYTES];
+
+	c->mux = mux_create(&handler, !c->incoming);
+	liveness_start(&c->liveness, monotonic_ms());
+	if (!c->incoming) {
+		open_stream(c);
+		tag_of(c, tag);
+		(void)mux_open(c->mux, tag, c);
+	}
 	enter(c, CONN_SYNC);
 	c->host->up(c->host->ctx, c);
 }
@@ -196,23 +286,16 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 	return HELLO_OK;
 }
 
-static int handle_sync(struct conn *c, struct slice message)
+static int handle_mux(struct conn *c, struct slice message)
 {
-	uint64_t sent_us = 0;
-	struct sync_info info;
-	int r = sync_receive(c->sync, message);
+	uint64_t token = 0;
+	int r = mux_receive(c->mux, message);
 
-	if (r < 0)
-		return r;
-	if (sync_pong(c->sync, &sent_us))
-		c->rtt_us = (int64_t)(monotonic_us() - sent_us);
-	sync_get_info(c->sync, &info);
-	if (info.hello && !c->greeted) {
-		c->greeted = true;
-		sync_ping(c->sync, monotonic_us());
-		c->host->greeted(c->host->ctx, c);
+	if (r >= 0 && mux_pong(c->mux, &token) && token == c->liveness.token) {
+		c->rtt_us = (int64_t)(monotonic_us() - token);
+		c->host->ponged(c->host->ctx, c);
 	}
-	return 0;
+	return r;
 }
 
 static int handle_message(void *ctx, struct slice message)
@@ -220,7 +303,7 @@ static int handle_message(void *ctx, struct slice message)
 	struct conn *c = ctx;
 
 	if (c->state == CONN_SYNC)
-		return handle_sync(c, message);
+		return handle_mux(c, message);
 	if (c->state == CONN_PAIRING)
 		return pair_receive(c->pair, message);
 	return c->state == CONN_CLOSING ? 0 : -EPROTO;
@@ -242,7 +325,7 @@ static int fill(struct conn *c)
 		int r = 0;
 
 		if (c->state == CONN_SYNC)
-			r = sync_next(c->sync, &c->message);
+			r = mux_next(c->mux, &c->message);
 		else if (c->state == CONN_PAIRING)
 			r = next_of_pairing(c);
 		if (r <= 0)
@@ -267,6 +350,7 @@ static struct conn *create(struct conn_host *host, bool incoming)
 static void destroy(struct conn *c)
 {
 	pair_destroy(c->pair);
+	mux_destroy(c->mux);
 	sync_destroy(c->sync);
 	transport_destroy(c->transport);
 	if (c->message.data)
@@ -320,6 +404,18 @@ void conn_connected(void *user)
 	ws_want_write(c->ws);
 }
 
+/* What the liveness has to know of the rest. */
+static void look(struct conn *c)
+{
+	struct sync_info info;
+
+	if (!c->mux)
+		return;
+	conn_info(c, &info);
+	c->liveness.waiting = info.hello && !info.in_sync;
+	c->liveness.owed = mux_is_owed(c->mux);
+}
+
 int conn_received(void *user, struct slice message)
 {
 	struct conn *c = user;
@@ -327,6 +423,8 @@ int conn_received(void *user, struct slice message)
 
 	if (r < 0)
 		c->error = r;
+	liveness_heard(&c->liveness, monotonic_ms());
+	look(c);
 	c->host->progress(c->host->ctx, c);
 	ws_want_write(c->ws);
 	return r;
@@ -341,6 +439,7 @@ int conn_writable(void *user, struct buf *out)
 		c->error = r;
 	else
 		r = transport_next(c->transport, out);
+	look(c);
 	c->host->progress(c->host->ctx, c);
 	return r;
 }
@@ -369,6 +468,8 @@ static const char *sync_failure(const struct conn *c)
 {
 	if (transport_bye_received(c->transport) >= 0)
 		return "";
+	if (c->foreign)
+		return "it does not have this database, or does not know this device there";
 	switch (-c->error) {
 	case 0:
 		return "cut off";
@@ -380,6 +481,8 @@ static const char *sync_failure(const struct conn *c)
 		return "it sent a message that is too large";
 	case EACCES:
 		return "it was not let in";
+	case ETIMEDOUT:
+		return "no answer";
 	case EIO:
 	case ENOSPC:
 		return "what it sent could not be stored here";
@@ -451,21 +554,60 @@ void conn_bye(struct conn *c, enum channel_bye reason)
 	ws_want_write(c->ws);
 }
 
+static void give_up(struct conn *c)
+{
+	c->error = -ETIMEDOUT;
+	ws_close(c->ws);
+}
+
+void conn_ping(struct conn *c)
+{
+	uint64_t token = monotonic_us();
+
+	liveness_asked(&c->liveness, monotonic_ms(), token);
+	mux_ping(c->mux, token);
+	ws_want_write(c->ws);
+}
+
+static void check_liveness(struct conn *c, uint64_t now_ms)
+{
+	uint64_t token = monotonic_us();
+
+	switch (liveness_check(&c->liveness, now_ms, token)) {
+	case LIVENESS_ASK:
+		mux_ping(c->mux, token);
+		ws_want_write(c->ws);
+		break;
+	case LIVENESS_DEAD:
+		give_up(c);
+		break;
+	case LIVENESS_GOOD:
+	case LIVENESS_IN_DOUBT:
+		break;
+	}
+}
+
 uint64_t conn_tick(struct conn *c, uint64_t now_ms)
 {
 	if (c->deadline_ms > 0 && now_ms >= c->deadline_ms) {
 		c->deadline_ms = 0;
-		c->error = -ETIMEDOUT;
-		ws_close(c->ws);
-	}
-	if (c->state == CONN_SYNC && now_ms >= c->next_ping_ms) {
-		c->next_ping_ms = now_ms + CONN_PING_MS;
-		sync_ping(c->sync, monotonic_us());
-		ws_want_write(c->ws);
+		give_up(c);
 	}
 	if (c->state == CONN_SYNC)
-		return c->next_ping_ms;
+		check_liveness(c, now_ms);
+	return conn_due(c);
+}
+
+uint64_t conn_due(const struct conn *c)
+{
+	if (c->state == CONN_SYNC)
+		return liveness_due(&c->liveness);
 	return c->deadline_ms > 0 ? c->deadline_ms : UINT64_MAX;
+}
+
+bool conn_is_in_doubt(const struct conn *c)
+{
+	return c->state == CONN_SYNC && c->liveness.in_doubt;
 }
 
 enum conn_state conn_state(const struct conn *c)
@@ -495,8 +637,9 @@ void conn_traffic(const struct conn *c, uint64_t *ret_up, uint64_t *ret_down)
 
 void conn_info(const struct conn *c, struct sync_info *ret)
 {
-	assert(c->sync);
-	sync_get_info(c->sync, ret);
+	*ret = (struct sync_info){.endpoint = ""};
+	if (c->sync)
+		sync_get_info(c->sync, ret);
 }
 
 int64_t conn_rtt_us(const struct conn *c)

@@ -1,7 +1,7 @@
 /*
  * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/transport.h),
- * and what is spoken in the session: core/sync.h with a member, or net/pair.h with who holds an
- * invitation.
+ * and what is spoken in the session: core/sync.h in a stream (net/mux.h) with a member, or net/pair.h
+ * with who holds an invitation.
  *
  *                 ┌───────────┐ open  ┌────────────────┐ up, sync ┌───────────┐
  *     dial ──────▶│ DIALLING  │──────▶│   HANDSHAKE    │─────────▶│   SYNC    │
@@ -16,6 +16,8 @@
 #define BLAZE_NET_CONN_H
 
 #include "net/invite.h"
+#include "net/liveness.h"
+#include "net/mux.h"
 #include "net/transport.h"
 #include "net/ws.h"
 
@@ -26,7 +28,6 @@
 #define CONN_HANDSHAKE_MS 5000
 /** Two persons compare words in it. */
 #define CONN_PAIRING_MS 300000
-#define CONN_PING_MS 10000
 /** A message of the engine is fetched whenever less than this waits to be sent. */
 #define CONN_QUEUE_BYTES 65536
 
@@ -57,8 +58,10 @@ struct conn_host {
 	void (*up)(void *ctx, struct conn *c);
 	/** The member's first words came: it considers this connection up as well. */
 	void (*greeted)(void *ctx, struct conn *c);
-	/** Something was sent or received, or info changed. */
+	/** Something was sent or received, or info or conn_due() changed. */
 	void (*progress)(void *ctx, struct conn *c);
+	/** The answer to a PING; conn_rtt_us() is new. */
+	void (*ponged)(void *ctx, struct conn *c);
 	/** A device was admitted by pairing; endpoint may be "". */
 	void (*admitted)(void *ctx, const struct device *d, const char *endpoint);
 	/**
@@ -83,8 +86,14 @@ void conn_closed(void *user, const char *reason);
 void conn_wake(struct conn *c);
 /** Ends it politely if a session is up, else at once. gone() follows. */
 void conn_bye(struct conn *c, enum channel_bye reason);
-/** Does what is due, and returns when it wants to be called again (monotonic ms). */
+/** Does what is due, and returns conn_due(). */
 uint64_t conn_tick(struct conn *c, uint64_t now_ms);
+/** When conn_tick() wants to be called (monotonic ms), UINT64_MAX = there is nothing. */
+uint64_t conn_due(const struct conn *c);
+/** Sends a PING now; only in CONN_SYNC. */
+void conn_ping(struct conn *c);
+/** LIVENESS: changes wait, and it does not answer. */
+bool conn_is_in_doubt(const struct conn *c);
 
 enum conn_state conn_state(const struct conn *c);
 /** The member's owner, or NULL (pairing, or nobody yet). */

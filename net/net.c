@@ -20,6 +20,19 @@
 /** How long net_stop() waits for BYEs to go out. */
 #define NET_STOP_MS 500
 
+#define PINGS_MAX 8
+
+struct ping {
+	uint64_t actor; /* 0 = free */
+	enum {
+		PING_ASKED,
+		PING_SENT,
+		PING_ENDED
+	} state;
+	int result;
+	int64_t rtt_us;
+};
+
 struct net {
 	struct net_options options;
 	struct ws *ws;
@@ -37,6 +50,8 @@ struct net {
 	struct endpoint local; /* where; "" = nowhere */
 
 	struct mutex lock;
+	struct cond pings_changed;
+	struct ping pings[PINGS_MAX]; /* protected by lock */
 	int listen_fd; /* protected by lock: bound, not yet taken by the thread; or -1 */
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock */
 
@@ -89,6 +104,50 @@ static void take_local(struct net *n)
 	n->local_fd = -1;
 }
 
+static void end_pings(struct net *n, uint64_t actor, int result, int64_t rtt_us)
+{
+	mutex_lock(&n->lock);
+	for (size_t i = 0; i < PINGS_MAX; i++) {
+		struct ping *p = &n->pings[i];
+
+		if (p->actor != actor || p->state != PING_SENT)
+			continue;
+		p->state = PING_ENDED;
+		p->result = result;
+		p->rtt_us = rtt_us;
+	}
+	cond_broadcast(&n->pings_changed);
+	mutex_unlock(&n->lock);
+}
+
+static void on_ponged(void *ctx, uint64_t actor, int64_t rtt_us)
+{
+	end_pings(ctx, actor, rtt_us < 0 ? -ENOTCONN : 0, rtt_us);
+}
+
+static void send_pings(struct net *n)
+{
+	uint64_t actors[PINGS_MAX];
+	size_t count = 0;
+
+	mutex_lock(&n->lock);
+	for (size_t i = 0; i < PINGS_MAX; i++) {
+		struct ping *p = &n->pings[i];
+
+		if (p->actor == 0 || p->state != PING_ASKED)
+			continue;
+		p->state = PING_SENT;
+		actors[count++] = p->actor;
+	}
+	mutex_unlock(&n->lock);
+	for (size_t i = 0; i < count; i++) {
+		int r = peers_ping(n->peers, actors[i]);
+
+		if (r < 0)
+			end_pings(n, actors[i], r, -1);
+	}
+}
+
 static void on_woken(void *ctx)
 {
 	struct net *n = ctx;
@@ -96,6 +155,7 @@ static void on_woken(void *ctx)
 	if (atomic_exchange(&n->changed, false))
 		peers_woken(n->peers);
 	take_listener(n);
+	send_pings(n);
 	if (atomic_load(&n->stop) && !n->stopping) {
 		n->stopping = true;
 		n->stop_ms = monotonic_ms() + NET_STOP_MS;
@@ -173,6 +233,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 	n->listen_fd = -1;
 	n->local_fd = -1;
 	mutex_init(&n->lock);
+	cond_init(&n->pings_changed);
 	n->invites = invites_create(options->db);
 	n->ws = ws_create(&handler);
 	if (!n->ws) {
@@ -185,6 +246,8 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.status = options->status,
 		.invites = n->invites,
 		.ws = n->ws,
+		.ponged = on_ponged,
+		.ctx = n,
 	};
 	n->peers = peers_create(&peers_options);
 	int r = options->listen ? net_listen(n, options->listen, why) : 0;
@@ -220,6 +283,7 @@ void net_stop(struct net *n)
 	if (n->local.host[0])
 		local_unlisten(&n->local);
 	status_set_listen(n->options.status, "");
+	cond_fini(&n->pings_changed);
 	mutex_fini(&n->lock);
 	free(n);
 }
@@ -249,6 +313,28 @@ void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1])
 	mutex_lock(&n->lock);
 	memcpy(out, n->endpoint, sizeof(n->endpoint));
 	mutex_unlock(&n->lock);
+}
+
+int net_ping(struct net *n, uint64_t actor, uint64_t deadline_ms, int64_t *ret_rtt_us)
+{
+	struct ping *p = NULL;
+
+	mutex_lock(&n->lock);
+	for (size_t i = 0; !p && i < PINGS_MAX; i++)
+		p = n->pings[i].actor == 0 ? &n->pings[i] : NULL;
+	if (!p) {
+		mutex_unlock(&n->lock);
+		return -EBUSY;
+	}
+	*p = (struct ping){.actor = actor, .state = PING_ASKED, .rtt_us = -1};
+	ws_wake(n->ws);
+	while (p->state != PING_ENDED && cond_wait_until(&n->pings_changed, &n->lock, deadline_ms))
+		;
+	int r = p->state == PING_ENDED ? p->result : -ETIMEDOUT;
+	*ret_rtt_us = p->rtt_us;
+	p->actor = 0;
+	mutex_unlock(&n->lock);
+	return r;
 }
 
 /* ---- pairing -------------------------------------------------------------------------------- */

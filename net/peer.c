@@ -43,6 +43,7 @@ struct peers {
 	struct entry *entries;
 	size_t entry_count;
 	uint64_t last_rank;
+	uint64_t timer_ms; /* when peers_tick() will be called; UINT64_MAX = not */
 	uint64_t refreshed_ms;
 	bool refresh_wanted;
 	bool stopping;
@@ -271,14 +272,18 @@ static void stop_dialling(struct peers *p, struct peer *m)
 	}
 }
 
-/* One the peer has spoken on, then one that does not leave the machine, then the newer one. */
+/* One the peer has spoken on, then one that answers, then one that does not leave the machine, then the newer one. */
 static bool is_better(const struct entry *a, const struct entry *b)
 {
 	bool a_local = endpoint_is_local(conn_remote(a->conn));
 	bool b_local = endpoint_is_local(conn_remote(b->conn));
 
+	bool a_doubtful = conn_is_in_doubt(a->conn);
+
 	if ((a->rank > 0) != (b->rank > 0))
 		return a->rank > 0;
+	if (a_doubtful != conn_is_in_doubt(b->conn))
+		return !a_doubtful;
 	return a_local != b_local ? a_local : a->rank > b->rank;
 }
 
@@ -375,6 +380,17 @@ static void on_greeted(void *ctx, struct conn *c)
 	peers_tick(p);
 }
 
+/* Has peers_tick() called at that time, if it would not be before. */
+static void set_timer(struct peers *p, uint64_t at_ms)
+{
+	uint64_t now = monotonic_ms();
+
+	if (at_ms >= p->timer_ms)
+		return;
+	p->timer_ms = at_ms;
+	ws_set_timer(p->options.ws, at_ms > now ? at_ms - now : 1);
+}
+
 static void on_progress(void *ctx, struct conn *c)
 {
 	struct peers *p = ctx;
@@ -382,6 +398,29 @@ static void on_progress(void *ctx, struct conn *c)
 
 	if (m && m->conn == c)
 		publish(p, m);
+	set_timer(p, conn_due(c));
+}
+
+static void on_ponged(void *ctx, struct conn *c)
+{
+	struct peers *p = ctx;
+	const struct peer *m = conn_owner(c);
+
+	if (m->conn == c)
+		p->options.ponged(p->options.ctx, m->device.actor, conn_rtt_us(c));
+}
+
+int peers_ping(struct peers *p, uint64_t actor)
+{
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct peer *m = p->members[i];
+
+		if (m->device.actor != actor || !m->conn || conn_state(m->conn) != CONN_SYNC)
+			continue;
+		conn_ping(m->conn);
+		return 0;
+	}
+	return -ENOTCONN;
 }
 
 static void on_admitted(void *ctx, const struct device *d, const char *endpoint)
@@ -391,6 +430,12 @@ static void on_admitted(void *ctx, const struct device *d, const char *endpoint)
 	peers_refresh(p);
 	if (endpoint[0] && db_set_peer_endpoint(p->options.db, d->actor, endpoint) < 0)
 		log_warn("cannot remember an address, ignoring");
+}
+
+/* LIVENESS: another way is looked for while the one there is is in doubt. */
+static bool needs_conn(const struct peer *m)
+{
+	return !m->conn || conn_is_in_doubt(m->conn);
 }
 
 static void member_lost(struct peers *p, struct peer *m, struct conn *c, bool was_dial,
@@ -405,9 +450,11 @@ static void member_lost(struct peers *p, struct peer *m, struct conn *c, bool wa
 	m->up_past += up;
 	m->down_past += down;
 	m->dial_count -= was_dial;
-	if (was_used)
+	if (was_used) {
 		use_best(p, m);
-	if (!m->conn && (was_used || was_dial)) {
+		p->options.ponged(p->options.ctx, m->device.actor, -1);
+	}
+	if (needs_conn(m) && (was_used || was_dial)) {
 		(void)snprintf(m->error, sizeof(m->error), "%s", error);
 		/*
 		 * Starting over at once would spin with a peer that greets and fails, again and
@@ -453,8 +500,11 @@ static uint64_t tick_member(struct peers *p, struct peer *m, uint64_t now)
 		keep_best(p, m);
 	if (m->settle_ms > 0)
 		next = m->settle_ms;
-	if (m->conn || p->stopping)
+	if (!needs_conn(m) || p->stopping) {
+		if (is_dialling(m))
+			stop_dialling(p, m);
 		return next;
+	}
 	if (!is_dialling(m) && now >= m->next_dial_ms)
 		start_attempt(p, m, now);
 	if (m->route < m->routes.count && (m->dial_count == 0 || now >= m->next_route_ms))
@@ -480,8 +530,8 @@ void peers_tick(struct peers *p)
 	if (p->stopping)
 		next = sooner(next,
 			      now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */
-	if (next != UINT64_MAX)
-		ws_set_timer(p->options.ws, next > now ? next - now : 1);
+	p->timer_ms = UINT64_MAX;
+	set_timer(p, next);
 }
 
 void peers_woken(struct peers *p)
@@ -513,6 +563,7 @@ struct peers *peers_create(const struct peers_options *options)
 	struct peers *p = xcalloc(1, sizeof(*p));
 
 	p->options = *options;
+	p->timer_ms = UINT64_MAX;
 	p->host = (struct conn_host){
 		.db = options->db,
 		.keys = options->keys,
@@ -522,6 +573,7 @@ struct peers *peers_create(const struct peers_options *options)
 		.up = on_up,
 		.greeted = on_greeted,
 		.progress = on_progress,
+		.ponged = on_ponged,
 		.admitted = on_admitted,
 		.gone = on_gone,
 		.ctx = p,

@@ -13,6 +13,8 @@
  * closes all but the best: one within the machine, else the newest. The other device waits for that,
  * and after PEER_SETTLE_MS keeps only the best itself: the lower one may have lost its end of the older
  * ones long ago. So there is never none because both closed.
+ *
+ * A member whose connection is in doubt (net/liveness.h) is dialled as if it had none.
  */
 #ifndef BLAZE_NET_PEER_H
 #define BLAZE_NET_PEER_H
@@ -47,6 +49,9 @@ struct peers_options {
 	struct status *status;
 	struct invites *invites;
 	struct ws *ws;
+	/** The answer to peers_ping(); -1: the connection ended. */
+	void (*ponged)(void *ctx, uint64_t actor, int64_t rtt_us);
+	void *ctx;
 };
 
 struct peers *peers_create(const struct peers_options *options);
@@ -63,6 +68,8 @@ void peers_woken(struct peers *p);
 void peers_tick(struct peers *p);
 /** An incoming connection, for ws_handler.accepted(). */
 void *peers_accept(struct peers *p, struct ws_conn *ws);
+/** Sends a PING: ponged() follows. -ENOTCONN. */
+int peers_ping(struct peers *p, uint64_t actor);
 /** Says BYE to all and dials no more. */
 void peers_stop(struct peers *p);
 size_t peers_conn_count(const struct peers *p);

@@ -120,7 +120,8 @@ static size_t pump(struct channel *from, struct channel *to, struct inbox *in)
 		if (r == 0)
 			return wire_bytes;
 		CHECK(wire.len <= CHANNEL_RECORD_BYTES_MAX);
-		CHECK((wire.len - NOISE_TAG_BYTES) % CHANNEL_PADDING_BYTES == 0);
+		CHECK(wire.len - NOISE_TAG_BYTES == CHANNEL_SMALL_BYTES ||
+		      (wire.len - NOISE_TAG_BYTES) % CHANNEL_PADDING_BYTES == 0);
 		CHECK(channel_receive(to, buf_slice(&wire), collect, in) == 0);
 		wire_bytes += wire.len;
 	}
