@@ -243,7 +243,8 @@ int db_put_content_from(struct txn *t, const struct id *node, const struct doc *
 				  .hlc = t->hlc,
 				  .lamport = &t->lamport,
 				  .whole = tn->n.kind != NODE_RECORD,
-				  .unseen = doc_mode(now) == DOC_RAW && is_unseen(t, tn)};
+				  .unseen = doc_mode(now) == DOC_RAW && is_unseen(t, tn),
+				  .shown = base ? SLICE("", 0) : txn_rendered(tn)};
 	/* Larger JSON travels whole: its fields and its layout together could be twice the text. */
 	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) && bytes.len <= JSON_BYTES_MAX;
 	struct ops *ops = &txn_draft(t, &stream)->ops;

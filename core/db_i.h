@@ -128,7 +128,7 @@ struct txn_node {
 	bool projected;	  /**< its projection changed: the view has to hear of it */
 	bool told;	  /**< the view has */
 	bool doc_changed; /**< doc or shown */
-	bool is_rendered; /**< once changed: rendered is what is shown */
+	bool is_rendered; /**< rendered is what is shown */
 	struct buf rendered;
 	struct doc *doc;      /**< NULL until needed */
 	struct doc_side side; /**< of both documents: keys 'x' in the store */

@@ -40,7 +40,6 @@ struct encoder {
 	struct slice rendered;
 	struct buf *out;
 	struct last last;
-	struct buf next;
 	struct ranking ranking;
 };
 
@@ -148,17 +147,6 @@ static void put_texts(struct encoder *e, struct reg reg)
 	}
 }
 
-/* Whether `place` is a step after `before`. */
-static bool is_next(struct encoder *e, struct slice before, struct slice place)
-{
-	/* Most often only the last bytes differ: do not work it out for nothing. */
-	if (before.len == 0 || place.len + 8 < before.len || before.len + 8 < place.len)
-		return false;
-	buf_clear(&e->next);
-	doc_place_next(before, &e->next);
-	return slice_eq(buf_slice(&e->next), place);
-}
-
 static void put_shared(struct encoder *e, struct slice before, struct slice s)
 {
 	size_t n = common_prefix(before, s);
@@ -202,12 +190,12 @@ static unsigned field_flags(struct encoder *e, const struct field *f, size_t chi
 	flags |= children ? FIELD_CHILDREN : 0;
 	flags |= f->is_item ? FIELD_ITEM : 0;
 	if (f->is_item && birth_place(f->key).len &&
-	    is_next(e, birth_place(before->key), birth_place(f->key)))
+	    doc_place_is_next(birth_place(before->key), birth_place(f->key)))
 		flags |= FIELD_KEY_NEXT;
 	if (f->place.count == 1 && f->reg.count &&
 	    opid_eq(d->sibs[f->place.first].id, d->sibs[f->reg.first].id) &&
 	    d->sibs[f->place.first].shaded == d->sibs[f->reg.first].shaded &&
-	    is_next(e, before->place, d->sibs[f->place.first].value))
+	    doc_place_is_next(before->place, d->sibs[f->place.first].value))
 		flags |= FIELD_PLACE_NEXT;
 	else if (f->place.count)
 		flags |= FIELD_PLACES;
@@ -280,7 +268,6 @@ void doc_encode(const struct doc *d, struct slice rendered, struct buf *out)
 	struct before none = {SLICE("", 0), SLICE("", 0)};
 	put_tree(&e, 0, &none);
 	doc_covers_encode(d, out);
-	buf_fini(&e.next);
 	free(e.ranking.items);
 }
 
@@ -577,6 +564,9 @@ int doc_decode(struct slice state, struct slice rendered, struct doc **ret)
 {
 	struct doc *d = doc_create();
 
+	/* What a field and a sibling of a usual record take; of texts, the state is long for other reasons. */
+	doc_reserve(d, 4 + (uint32_t)(state.len < 2048 ? state.len / 20 : 100),
+		    8 + (uint32_t)(state.len < 2048 ? state.len / 10 : 200));
 	d->blob = xmemdup(state.data, state.len);
 	if (d->compact_at < state.len)
 		d->compact_at = state.len;

@@ -163,7 +163,9 @@ bool doc_diff_chunks(const struct doc *base, struct slice manifest, const struct
 bool doc_diff(const struct doc *base, struct slice bytes, bool json, const struct id *node,
 	      const struct doc_stamp *stamp, struct ops *ops)
 {
-	if (shows(base, bytes) && (json || doc_mode(base) != DOC_EMPTY))
+	bool same = stamp->shown.len ? slice_eq(stamp->shown, bytes) : shows(base, bytes);
+
+	if (same && (json || doc_mode(base) != DOC_EMPTY))
 		return false;
 	struct diff x = {
 		.base = base,

@@ -222,6 +222,8 @@ enum rank_what {
 
 /* doc_state.c: registers and the field tree. */
 
+/** Makes room in a new document, so that it need not grow little by little. */
+void doc_reserve(struct doc *d, uint32_t fields, uint32_t sibs);
 /** A copy that borrows base's strings. base must outlive it. */
 struct doc *doc_fork(const struct doc *base);
 /** Notes that id was applied. false if it was already. *ret_before is the author's entry before, lamport 0 = none. */
@@ -304,6 +306,8 @@ struct step doc_step_take(struct reader *r);
 bool doc_place_is_sound(struct slice place);
 /** Appends the place one index after `place`, which is sound and not empty. */
 void doc_place_next(struct slice place, struct buf *out);
+/** Whether `place` is one index after `before`, which may be empty: then it is not. */
+bool doc_place_is_next(struct slice before, struct slice place);
 /** Appends the place an operation gives the i-th of its elements. */
 void doc_place_of(const struct place *p, struct opid op, uint32_t i, struct buf *out);
 /**

@@ -159,9 +159,71 @@ static struct step last_step(struct slice place, size_t *ret_before)
 	return s;
 }
 
+static size_t signed_len(unsigned head)
+{
+	int base = (int)head - SIGNED_BASE;
+
+	if (base < -SIGNED_SHORT)
+		return (size_t)(1 - SIGNED_SHORT - base);
+	return base < SIGNED_SHORT ? 1 : (size_t)(base - SIGNED_SHORT + 2);
+}
+
+static size_t unsigned_len(unsigned head)
+{
+	return head < SHORT_UNSIGNED ? 1 : head - SHORT_UNSIGNED + 2;
+}
+
+static uint8_t byte_at(struct slice s, size_t at)
+{
+	assert(at < s.len);
+	return s.data[at];
+}
+
+/* Where the last step's index stands if it is a byte and one more is, too; else 0. Sound places only. */
+static size_t short_index(struct slice place)
+{
+	size_t at = 0;
+	size_t index = 0;
+
+	while (at < place.len) {
+		at += signed_len(byte_at(place, at));
+		at += unsigned_len(byte_at(place, at)) + sizeof(uint64_t);
+		index = at;
+		at += signed_len(byte_at(place, at));
+		at += unsigned_len(byte_at(place, at));
+	}
+	assert(at == place.len);
+	int v = (int)place.data[index] - SIGNED_BASE;
+	return v >= -SIGNED_SHORT && v < SIGNED_SHORT - 1 ? index : 0;
+}
+
+bool doc_place_is_next(struct slice before, struct slice place)
+{
+	AUTO(buf_fini) struct buf next = {0};
+	size_t i = 0;
+
+	/* Most often only the last bytes differ: do not work it out for nothing. */
+	if (before.len == 0 || place.len + 8 < before.len || before.len + 8 < place.len)
+		return false;
+	i = short_index(before);
+	if (i)
+		return place.len == before.len && place.data[i] == before.data[i] + 1 &&
+		       memcmp(place.data, before.data, i) == 0 &&
+		       memcmp(place.data + i + 1, before.data + i + 1, place.len - i - 1) == 0;
+	doc_place_next(before, &next);
+	return slice_eq(buf_slice(&next), place);
+}
+
 void doc_place_next(struct slice place, struct buf *out)
 {
 	size_t before = 0;
+	size_t i = short_index(place);
+
+	if (i) {
+		buf_slice_append(out, place);
+		out->data[out->len - place.len + i]++;
+		return;
+	}
 	struct step s = last_step(place, &before);
 
 	s.index++;

@@ -55,8 +55,14 @@ static void make_ladder(struct style *s)
 	if (trail->len)
 		memcpy(s->ladder.data, trail->data, trail->len);
 	memcpy(s->ladder.data + s->trail_len, s->nl_len == 2 ? "\r\n" : "\n", s->nl_len);
-	for (size_t at = head; at < s->ladder.len; at += unit->len)
-		memcpy(s->ladder.data + at, unit->data, unit->len);
+	if (unit->len)
+		memcpy(s->ladder.data + head, unit->data, unit->len);
+	/* Twice as many each time. */
+	for (size_t n = unit->len; n && head + n < s->ladder.len; n *= 2) {
+		size_t left = s->ladder.len - head - n;
+
+		memcpy(s->ladder.data + head + n, s->ladder.data + head, n < left ? n : left);
+	}
 }
 
 void doc_style_fini(struct style *s)

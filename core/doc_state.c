@@ -5,13 +5,13 @@
 #include <string.h>
 
 /** A field with more children than this is looked up through the hash index. */
-#define LINEAR_CHILDREN_MAX 16
+#define LINEAR_CHILDREN_MAX 32
 #define COMPACT_BYTES_MIN 65536
 
 static uint32_t field_new(struct doc *d, uint32_t parent, struct doc_key key)
 {
 	if (d->field_count == d->field_cap) {
-		d->field_cap = d->field_cap ? d->field_cap * 2 : 16;
+		d->field_cap = d->field_cap ? d->field_cap * 2 : 4;
 		d->fields = xreallocarray(d->fields, d->field_cap, sizeof(*d->fields));
 	}
 	assert(d->field_count < DOC_NONE / 4);
@@ -27,6 +27,15 @@ static uint32_t field_new(struct doc *d, uint32_t parent, struct doc_key key)
 		.space = {DOC_NONE, 0},
 	};
 	return d->field_count++;
+}
+
+void doc_reserve(struct doc *d, uint32_t fields, uint32_t sibs)
+{
+	assert(fields >= d->field_count && sibs >= d->sib_count);
+	d->fields = xreallocarray(d->fields, fields, sizeof(*d->fields));
+	d->field_cap = fields;
+	d->sibs = xreallocarray(d->sibs, sibs, sizeof(*d->sibs));
+	d->sib_cap = sibs;
 }
 
 struct doc *doc_create(void)

@@ -157,7 +157,11 @@ static size_t skip_plain(struct slice t, size_t at)
 		uint64_t slash = v ^ (ones * '\\');
 		uint64_t odd = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
 			       ((v - ones * 0x20) & ~v) | v;
-		if (odd & tops)
+		odd &= tops;
+		/* The lowest mark is right; those above it may come of what was carried. */
+		if (odd && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+			return at + (size_t)__builtin_ctzll(odd) / 8;
+		if (odd)
 			break;
 		at += 8;
 	}

@@ -168,6 +168,12 @@ int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 			if (r < 0)
 				doc_destroy(STEAL(tn->doc));
 		}
+		if (tn->doc && tn->stored && r == 0 && !tn->is_rendered) {
+			buf_fini(&tn->rendered);
+			tn->rendered = rendered;
+			rendered = (struct buf){0};
+			tn->is_rendered = true;
+		}
 		if (!tn->doc)
 			return r == -EBADMSG ? -EIO : r;
 		txn_attach_side(t, tn);
