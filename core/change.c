@@ -187,7 +187,7 @@ static void put_fields(struct buf *out, struct change_context *x, const struct o
 		break;
 	case OP_RAW:
 	case OP_LAYOUT:
-	case OP_MEMBER:
+	case OP_AUTH:
 	case OP_TEXT:
 	case OP_CHUNKS:
 		buf_bytes(out, op->value);
@@ -492,7 +492,7 @@ static void take_fields(struct reader *r, struct change_context *x, struct op *o
 		break;
 	case OP_RAW:
 	case OP_LAYOUT:
-	case OP_MEMBER:
+	case OP_AUTH:
 	case OP_TEXT:
 	case OP_CHUNKS:
 		op->value = reader_bytes(r, RECORD_BYTES_MAX);

@@ -41,7 +41,7 @@
  *       INSERT                 path, place, varint count, bytes value
  *       PLACE                  path, place
  *       SPACE                  path, bytes value
- *       RAW LAYOUT MEMBER TEXT CHUNKS   bytes value
+ *       RAW LAYOUT AUTH TEXT CHUNKS   bytes value
  *       EXEC                   u8 0 or 1
  *       ORIGIN                 node, u8 1 if it is carried over, else 0
  *   node:  varint, 0 = 16 bytes of a new one follow, n = the n-th last new one; before the first new one: 16 bytes
@@ -67,7 +67,7 @@ enum op_kind {
 	OP_LAYOUT =
 		8,   /**< how all of a JSON record is formatted; value is a style, see core/doc.h */
 	OP_EXEC = 9, /**< the owner-executable bit */
-	OP_MEMBER = 10, /**< a device joins; value is its certificate (stream `auth` only) */
+	OP_AUTH = 10, /**< who may do what: value is drawn in core/auth.h (stream `auth` only) */
 	OP_TEXT =
 		11, /**< edits (core/text.h) of the text whose heads are the first preds; see core/doc.h */
 	OP_CHUNKS = 12, /**< the whole value, as a manifest (core/manifest.h); a sibling of RAW */
@@ -126,7 +126,7 @@ struct op {
 	bool has_place;		    /**< SET; always for INSERT and PLACE */
 	struct place place;	    /**< SET, INSERT, PLACE */
 	uint32_t count;		    /**< INSERT: elements in value */
-	struct slice value;	    /**< SET, INSERT, SPACE, RAW, LAYOUT, MEMBER, TEXT, CHUNKS */
+	struct slice value;	    /**< SET, INSERT, SPACE, RAW, LAYOUT, AUTH, TEXT, CHUNKS */
 	bool exec;		    /**< EXEC */
 	bool carried; /**< ORIGIN: this change brings what others made of that node since */
 };

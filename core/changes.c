@@ -34,8 +34,7 @@ static int open_envelope(struct txn *t, const struct feed_pos *pos, struct slice
 			 struct buf *body)
 {
 	const struct member *m = member_find(t->db, pos->actor);
-	struct envelope_place at = {
-		.root_key = t->db->root_key, .stream = pos->stream, .actor = pos->actor};
+	struct envelope_place at = epoch_place(t->db, &pos->stream, pos->actor);
 
 	if (!m || stored.len < ENVELOPE_HEAD_BYTES)
 		return -EIO;

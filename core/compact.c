@@ -53,7 +53,8 @@ static void note_members(struct txn *t)
 {
 	for (size_t i = 0; i < t->db->member_count; i++) {
 		uint64_t device = t->db->members[i].device.actor;
-		struct acked *a = device == t->db->actor ? NULL : feed_acked_of(t->db, device);
+		bool counts = device != t->db->actor && member_is_current(&t->db->members[i]);
+		struct acked *a = counts ? feed_acked_of(t->db, device) : NULL;
 
 		if (a && a->heard_ms == 0)
 			(void)write_heard(t, a);
@@ -69,7 +70,7 @@ static uint64_t cut_locked(struct db *db, const struct feed *f, uint64_t now_ms)
 		uint64_t device = db->members[i].device.actor;
 
 		/* An author holds what it made. */
-		if (device == db->actor || device == f->actor)
+		if (device == db->actor || device == f->actor || !member_is_current(&db->members[i]))
 			continue;
 		const struct acked *a = feed_acked_of(db, device);
 		if (is_silent(a, now_ms))
@@ -155,8 +156,8 @@ int db_get_compact_stats(struct db *db, struct compact_stats *ret)
 	for (size_t i = 0; i < db->member_count; i++) {
 		uint64_t device = db->members[i].device.actor;
 
-		s.silent_count +=
-			device != db->actor && is_silent(feed_acked_of(db, device), t->now_ms);
+		s.silent_count += device != db->actor && member_is_current(&db->members[i]) &&
+				  is_silent(feed_acked_of(db, device), t->now_ms);
 	}
 	db_abort(t);
 	/* Without the lock: there may be many. */

@@ -2,7 +2,7 @@
  * Creating, opening and closing a database; its lock, its clock, its observers, its settings.
  *
  * A database's directory:
- *   format    "blaze database 3\n<database id>\n": says what this is before LevelDB touches anything
+ *   format    "blaze database 5\n<database id>\n": says what this is before LevelDB touches anything
  *   lock      flock(2)ed by the process that has it open
  *   store/    LevelDB          ballast   see core/store.h
  *   files/    large content of the local namespace, see fs/backing.h
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define FORMAT_WORD "blaze database"
-#define FORMAT_VERSION 4
+#define FORMAT_VERSION 5
 #define HLC_AHEAD_MS_MAX 60000
 
 /* ---- lock, clock, observers -------------------------------------------------------------------- */
@@ -188,9 +188,45 @@ struct seed {
 	struct id id;
 	struct slice name;
 	uint8_t root_key[DIGEST_BYTES];
-	struct slice certs[1024];
-	size_t cert_count;
+	struct slice founder; /**< certificate */
+	struct slice own;
+	struct slice epochs;  /**< 32 bytes each */
+	struct slice entries; /**< as db_welcome() wrote them */
+	uint64_t entry_count;
 };
+
+/* What the store keeps of the members: the founder, this device, the operations and keys of the welcome. */
+static int seed_members(struct store_txn *t, const struct seed *seed)
+{
+	struct reader keys = reader_init(seed->epochs);
+	struct reader r = reader_init(seed->entries);
+
+	store_put(t, SLICE_STR("m founder"), seed->founder);
+	store_put(t, SLICE_STR("m own"), seed->own);
+	while (reader_left(&keys)) {
+		AUTO(buf_fini) struct buf at = {0};
+		struct slice key = reader_take(&keys, DIGEST_BYTES);
+		struct id id = epoch_id(key.data);
+
+		buf_u8(&at, 'E');
+		id_write(&at, &id);
+		store_put(t, buf_slice(&at), key);
+	}
+	for (uint64_t i = 0; i < seed->entry_count; i++) {
+		AUTO(buf_fini) struct buf key = {0};
+		struct slice id = reader_take(&r, 16);
+		struct slice value = reader_bytes(&r, AUTH_BYTES_MAX + 16);
+
+		struct reader v = reader_init(value);
+		(void)reader_varint(&v);
+		if (r.bad || v.bad || !member_op_is_valid(SLICE(v.p, reader_left(&v))))
+			return -EBADMSG;
+		buf_u8(&key, 'A');
+		buf_slice_append(&key, id);
+		store_put(t, buf_slice(&key), value);
+	}
+	return reader_finish(&r);
+}
 
 static void seed_root(struct store_txn *t, const struct seed *seed)
 {
@@ -217,19 +253,9 @@ static int seed_store(const char *dir, const struct seed *seed, struct why *why)
 	struct store_txn *t = store_begin(s);
 	store_put(t, SLICE_STR("m name"), seed->name);
 	store_put(t, SLICE_STR("m key"), SLICE(seed->root_key, sizeof(seed->root_key)));
-	for (size_t i = 0; i < seed->cert_count; i++) {
-		AUTO(buf_fini) struct buf key = {0};
-		struct device d;
-
-		r = device_from_cert(seed->certs[i], &d);
-		if (r < 0)
-			break;
-		buf_u8(&key, 'M');
-		buf_be64(&key, d.actor);
-		store_put(t, buf_slice(&key), seed->certs[i]);
-	}
+	r = seed_members(t, seed);
 	seed_root(t, seed);
-	if (seed->cert_count > 1) /* what others have is to be had from them */
+	if (!slice_eq(seed->founder, seed->own)) /* what others have is to be had from them */
 		store_put(t, SLICE_STR("m joined"), SLICE("", 0));
 	if (r == 0)
 		r = store_commit(t);
@@ -266,7 +292,7 @@ int db_create(const char *dir, const char *name, const struct keys *keys, struct
 	random_bytes(seed->root_key, sizeof(seed->root_key));
 	seed->name = SLICE_STR(name);
 	keys_cert(keys, &cert);
-	seed->certs[seed->cert_count++] = buf_slice(&cert);
+	seed->founder = seed->own = buf_slice(&cert);
 	int r = create_from(dir, seed, why);
 	wipe(seed->root_key, sizeof(seed->root_key));
 	return r;
@@ -275,16 +301,21 @@ int db_create(const char *dir, const char *name, const struct keys *keys, struct
 static int parse_welcome(struct slice welcome, struct seed *seed)
 {
 	struct reader r = reader_init(welcome);
+	struct device founder;
 
-	if (reader_u8(&r) != 1)
+	if (reader_u8(&r) != DB_WELCOME_VERSION)
 		return -EPROTO;
 	seed->id = id_read(&r);
 	seed->name = reader_bytes(&r, 255);
 	reader_copy(&r, seed->root_key, sizeof(seed->root_key));
-	uint64_t count = reader_varint_max(&r, countof(seed->certs) - 1);
-	for (uint64_t i = 0; i < count; i++)
-		seed->certs[seed->cert_count++] = reader_bytes(&r, DEVICE_CERT_BYTES_MAX);
-	return reader_finish(&r);
+	seed->founder = reader_bytes(&r, DEVICE_CERT_BYTES_MAX);
+	uint64_t epochs = reader_varint_max(&r, EPOCHS_MAX);
+	seed->epochs = reader_take(&r, (size_t)epochs * DIGEST_BYTES);
+	seed->entry_count = reader_varint_max(&r, welcome.len / 16);
+	seed->entries = reader_take(&r, reader_left(&r));
+	if (r.bad || device_from_cert(seed->founder, &founder) < 0)
+		return -EBADMSG;
+	return 0;
 }
 
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why)
@@ -297,7 +328,7 @@ int db_join(const char *dir, const struct keys *keys, struct slice welcome, stru
 		return why_set(why, r,
 			       "the other device's welcome is not understood; is it a newer Blaze?");
 	keys_cert(keys, &cert);
-	seed->certs[seed->cert_count++] = buf_slice(&cert);
+	seed->own = buf_slice(&cert);
 	r = create_from(dir, seed, why);
 	wipe(seed->root_key, sizeof(seed->root_key));
 	return r;
@@ -397,9 +428,9 @@ static int check_feeds(struct db *db, struct why *why)
 }
 
 /*
- * A scan ends at the first key behind its prefix. Behind the members come the loose changes, which are deleted
- * when they are sealed, and LevelDB goes through what is left of a million deleted keys to find one that is
- * not. So there is one right behind the members.
+ * A scan ends at the first key behind its prefix. Behind the epochs and the settings come the loose changes, which are
+ * deleted when they are sealed, and LevelDB goes through what is left of a million deleted keys to find one that is
+ * not. So there is one right before them.
  */
 static int put_fence(struct db *db)
 {
@@ -441,7 +472,9 @@ static int load(struct db *db, struct why *why)
 			"away and pair this device again",
 			db->dir);
 	r = check_feeds(db, why);
-	if (r == 0 && !member_find(db, db->actor))
+	struct device own;
+	if (r == 0 &&
+	    (device_from_cert(buf_slice(&db->own_cert), &own) < 0 || own.actor != db->actor))
 		return why_set(why, -EACCES,
 			       "this device's key is not a member of '%s'; was device.key replaced?",
 			       db->name);
@@ -471,11 +504,10 @@ static void db_free(struct db *db)
 	mutex_fini(&db->flush_lock);
 	mutex_fini(&db->collect_lock);
 	strata_cache_drop(db);
-	for (size_t i = 0; i < db->member_count; i++)
-		member_fini(&db->members[i]);
+	member_fini(db);
+	epoch_fini(db);
 	for (size_t i = 0; i < db->acked_count; i++)
 		free(db->acked[i].pos);
-	free(db->members);
 	tree_dirs_forget(db);
 	free(db->acked);
 	free(db->feeds);

@@ -9,6 +9,7 @@
 #ifndef BLAZE_CORE_DB_H
 #define BLAZE_CORE_DB_H
 
+#include "core/auth.h"
 #include "core/change.h"
 #include "core/doc.h"
 #include "core/keys.h"
@@ -218,13 +219,35 @@ int db_sync(struct db *db);
 
 /** Everything a new device needs to join: ids, name, keys, certificates. Secret. */
 void db_welcome(struct db *db, struct buf *out);
-/** Admits a device: a change in the stream `auth`. 0 also if it is a member already. */
+/** Admits a device: a change in the stream `auth`. 0 also if it is a member already; -EPERM this device may not. */
 int db_admit(struct db *db, const struct slice cert);
-/** -ENOENT when no such member. */
+struct member_info {
+	struct device device;
+	enum member_role role;
+	bool removed;
+	bool own;	      /**< this device */
+	uint64_t admitted_by; /**< 0 = it is the founder */
+	uint64_t removed_by;
+};
+
+/** All that ever were, the most senior first. Returns the count; *ret is the caller's to free. */
+size_t db_members(struct db *db, struct member_info **ret);
+/**
+ * Removes a device, and begins a new epoch: what it writes after what is here is accepted by nobody who hears of it, and what
+ * others write it cannot read. -ENOENT no such member, -EINVAL this device itself, -EPERM this device may not.
+ */
+int db_remove_member(struct db *db, uint64_t actor, struct why *why);
+/** Whether others have removed this device. */
+bool db_is_removed(struct db *db);
+/** Settings of the whole database: the last one to write wins. *ret is the caller's; -ENOENT. */
+int db_get_shared(struct db *db, const char *name, char **ret);
+/** -EPERM this device may not, -E2BIG. */
+int db_set_shared(struct db *db, const char *name, const char *value);
+/** -ENOENT when no such device ever was a member. */
 int db_member(struct db *db, uint64_t actor, struct device *ret);
 /** The same within a transaction. */
 int db_member_locked(struct db *db, uint64_t actor, struct device *ret);
-/** All members but this device. Returns the count; *ret is the caller's to free. */
+/** All members that are not removed but this device. Returns the count; *ret is the caller's to free. */
 size_t db_peers(struct db *db, struct device **ret);
 /** Where a peer was last reached ("host:port"), "" unknown. */
 void db_peer_endpoint(struct db *db, uint64_t actor, char out[256]);
@@ -322,10 +345,11 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,
 		      uint64_t *ret_last_seq);
 /**
- * Appends a stored envelope as envelope_thin() does, for a member. -EBADMSG: this device has no key to it.
+ * Appends a stored envelope as envelope_thin() does, for a member. -EBADMSG: this device has no key to it; -EACCES: peer shall
+ * have none.
  */
-int db_thin_envelope(struct db *db, const struct feed_item *item, struct slice envelope,
-		     struct buf *out);
+int db_thin_envelope(struct db *db, uint64_t peer, const struct feed_item *item,
+		     struct slice envelope, struct buf *out);
 /** As db_apply_envelope(), of a thin one. */
 int db_apply_thin(struct db *db, const struct id *stream, uint64_t actor, struct slice thin,
 		  uint64_t *ret_last_seq);

@@ -106,11 +106,16 @@ void db_held_back(struct db *db)
 	mutex_unlock(&db->lock);
 }
 
-int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor)
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last)
 {
+	const struct member *m = member_find(db, actor);
+
 	if ((db->installing || db->snapshot_taker) && !id_eq(stream, &db->auth_stream))
 		return -EAGAIN;
-	if (!member_find(db, actor))
+	const struct member *own = member_find(db, db->actor);
+	/* Who is removed hears who is a member, and no more: the others have gone on without it. */
+	bool outside = own && own->removed && !id_eq(stream, &db->auth_stream);
+	if (!m || outside || !member_may_write(db, m, stream, last))
 		return -EACCES;
 	if (!feed_find(db, stream, actor) && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)
 		return -EBADMSG;
@@ -134,18 +139,18 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 	r = is_next(have, &range);
 	if (r <= 0)
 		return r;
-	r = db_apply_admits(db, stream, actor);
+	r = db_apply_admits(db, stream, actor, range.seq_first + range.count - 1);
 	if (r < 0)
 		return r;
 	/* Our own feed, longer than we know it: this store is an old copy, and a peer refills it. */
 	if (actor == db->actor && have && have->sealed != have->seq)
 		return 0;
-	struct envelope_place at = {.root_key = db->root_key, .stream = *stream, .actor = actor};
+	struct envelope_place at = epoch_place(db, stream, actor);
 	if (have)
 		memcpy(at.prev, have->head, sizeof(at.prev));
 	r = envelope_open(&at, m->device.sign_pk, envelope, &body);
 	if (r < 0)
-		return r;
+		return r == -ENOKEY ? -EAGAIN : r;
 	/* The transaction's feed may move when another is added: none is, while changes are applied. */
 	struct feed *f = txn_feed(t, stream, actor);
 	r = db_apply_changes(t, f, &range, buf_slice(&body));
@@ -160,7 +165,7 @@ static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t ac
 {
 	AUTO(buf_fini) struct buf envelope = {0};
 	const struct feed *have = feed_find(t->db, stream, actor);
-	struct envelope_place at = {.root_key = t->db->root_key, .stream = *stream, .actor = actor};
+	struct envelope_place at = epoch_place(t->db, stream, actor);
 	struct envelope_range range;
 	int r = envelope_thin_range(thin, &range);
 
@@ -171,7 +176,9 @@ static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t ac
 	if (have)
 		memcpy(at.prev, have->head, sizeof(at.prev));
 	r = envelope_thicken(&at, thin, &envelope);
-	return r < 0 ? r : apply_locked(t, stream, actor, buf_slice(&envelope));
+	if (r < 0)
+		return r == -ENOKEY ? -EAGAIN : r;
+	return apply_locked(t, stream, actor, buf_slice(&envelope));
 }
 
 static int apply(struct db *db, const struct id *stream, uint64_t actor, struct slice bytes,

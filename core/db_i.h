@@ -7,6 +7,8 @@
 
 #include "core/db.h"
 #include "core/envelope.h"
+#include "core/epoch.h"
+#include "core/member.h"
 #include "core/node.h"
 #include "core/thread.h"
 #include "core/wants.h"
@@ -37,11 +39,6 @@ struct acked {
 	size_t count;
 };
 
-struct member {
-	struct device device;
-	struct buf cert;
-};
-
 /** The chunks read last. */
 struct chunk_cache {
 	struct mutex lock; /**< a leaf */
@@ -60,6 +57,8 @@ struct db {
 	struct id root_stream;
 	struct id auth_stream;
 	uint8_t root_key[DIGEST_BYTES];
+	_Atomic(const struct envelope_ring *) ring; /**< all epochs' keys; replaced, never changed */
+	_Atomic(const uint8_t *) seal_key;	    /**< the current epoch's */
 	const struct keys *keys;
 	uint64_t actor;
 	struct db_env env;
@@ -97,8 +96,17 @@ struct db {
 	size_t feed_count;
 	struct feed_pos *durable; /**< applied and on stable storage; sorted */
 	size_t durable_count;
-	struct member *members;
+	struct buf founder; /**< certificate */
+	struct buf own_cert;
+	struct auth_entry *auth; /**< operations of `auth`, sorted */
+	size_t auth_count;
+	struct member *members; /**< what they make of the devices, by seniority; removed ones too */
 	size_t member_count;
+	bool auth_due; /**< member_tend() may have something to do */
+	struct envelope_ring **rings;
+	size_t ring_count;
+	uint8_t **epoch_keys; /**< all but the first */
+	size_t epoch_key_count;
 	struct moves *moves; /**< of directories of one stream, while late ones come in: tree_dirs.c */
 	struct id moves_stream;
 	uint64_t moves_used; /**< by this transaction last */
@@ -186,8 +194,8 @@ struct txn {
 	size_t group_cap;
 	struct feed *feeds; /**< copies of feeds that change; become the db's at commit */
 	size_t feed_count;
-	struct member *members; /**< admitted here */
-	size_t member_count;
+	struct auth_entry *auth; /**< operations of `auth` */
+	size_t auth_count;
 	struct txn_want *wants;
 	size_t want_count;
 };
@@ -372,8 +380,11 @@ void db_held_back(struct db *db);
 /** Applies what an envelope held to this transaction's copy of the feed. -EAGAIN, -EBADMSG. */
 int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range *range,
 		     struct slice changes);
-/** -EACCES not a member, -EBADMSG more feeds than anybody has, -EAGAIN a snapshot comes first. */
-int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor);
+/**
+ * Whether its changes up to `last` may be applied. -EACCES not a member, or not as far as that; -EBADMSG more feeds than
+ * anybody has, -EAGAIN a snapshot comes first.
+ */
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last);
 
 /* changes.c */
 /** An envelope, opened. */
@@ -393,10 +404,28 @@ void changes_fini(struct changes *c);
 
 /* member.c */
 int member_load(struct db *db);
+void member_fini(struct db *db);
+/** Any device that ever was a member, removed ones too. Valid until a transaction with operations of `auth` is committed. */
 const struct member *member_find(const struct db *db, uint64_t actor);
-int member_put(struct txn *t, struct slice cert);
+/** Whether it is one now. */
+bool member_is_current(const struct member *m);
+/** Whether changes of this feed up to `last` count. */
+bool member_may_write(const struct db *db, const struct member *m, const struct id *stream,
+		      uint64_t last);
+/** Whether an operation is worth keeping: well-formed, its certificate signed, or of a later version. */
+bool member_op_is_valid(struct slice value);
+/** Takes an operation of a change in `auth`. */
+int member_put(struct txn *t, struct slice value, struct opid id, uint64_t seq);
+/** Makes one, as a change of this device. */
+void member_do(struct txn *t, const struct auth_op *op);
+/** The transaction's operations have effect. */
 void member_publish(struct txn *t);
-void member_fini(struct member *m);
+void member_txn_fini(struct txn *t);
+/** What follows from the members as they are: WITNESS, joint epochs, keys for those who were passed over. */
+int member_tend(struct db *db);
+/** As stored: without the key's prefix, as in a welcome. */
+void member_entry_encode(const struct auth_entry *e, struct buf *key, struct buf *value);
+#define DB_WELCOME_VERSION 2
 
 /* db.c */
 void db_lock(struct db *db);

@@ -248,7 +248,8 @@ void db_get_stats(struct db *db, struct db_stats *ret)
 			ret->conflict_count++;
 	}
 	for (size_t i = 0; i < db->member_count; i++)
-		ret->peer_count += db->members[i].device.actor != db->actor;
+		ret->peer_count += db->members[i].device.actor != db->actor &&
+				   member_is_current(&db->members[i]);
 	if (ret->pending_count)
 		ret->pending_bytes = pending_bytes(t);
 	free(l.items);

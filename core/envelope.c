@@ -37,18 +37,53 @@ static void derive(uint8_t out[DIGEST_BYTES], const uint8_t key[DIGEST_BYTES], c
 	wipe(&state, sizeof(state));
 }
 
-static void feed_keys_init(struct feed_keys *k, const struct envelope_place *at)
+static void feed_keys_of(struct feed_keys *k, const struct envelope_place *at,
+			 const uint8_t *root_key)
 {
 	uint8_t stream_key[DIGEST_BYTES];
 	AUTO(buf_fini) struct buf feed = {0};
 
-	derive(stream_key, at->root_key, "blaze stream", SLICE(at->stream.b, sizeof(at->stream.b)));
+	derive(stream_key, root_key, "blaze stream", SLICE(at->stream.b, sizeof(at->stream.b)));
 	buf_be64(&feed, at->actor);
 	derive(k->key, stream_key, "blaze feed", buf_slice(&feed));
 	derive(k->commit, k->key, "blaze commit", SLICE("", 0));
 	id_write(&feed, &at->stream);
-	derive(k->tag, at->root_key, "blaze tag", buf_slice(&feed));
+	derive(k->tag, root_key, "blaze tag", buf_slice(&feed));
 	wipe(stream_key, sizeof(stream_key));
+}
+
+static void feed_keys_init(struct feed_keys *k, const struct envelope_place *at)
+{
+	feed_keys_of(k, at, at->root_key);
+}
+
+static void feed_keys_to_box(struct feed_keys *k)
+{
+	uint8_t key[DIGEST_BYTES];
+
+	derive(key, k->key, "blaze box", SLICE("", 0));
+	memcpy(k->key, key, sizeof(key));
+	derive(k->commit, k->key, "blaze commit", SLICE("", 0));
+	wipe(key, sizeof(key));
+}
+
+/* KEY EPOCH: the keys that have made this commitment; NULL and nothing when none has. */
+static const uint8_t *find_keys(const struct envelope_place *at, const uint8_t *commit, bool box,
+				struct feed_keys *k)
+{
+	size_t count = at->ring ? at->ring->count : 1;
+
+	for (size_t i = count; i > 0; i--) {
+		const uint8_t *root_key = at->ring ? at->ring->keys[i - 1] : at->root_key;
+
+		feed_keys_of(k, at, root_key);
+		if (box)
+			feed_keys_to_box(k);
+		if (secret_eq(commit, k->commit, COMMIT_BYTES))
+			return root_key;
+	}
+	wipe(k, sizeof(*k));
+	return NULL;
 }
 
 /* Padmé (Nikitin et al., 2019): at most 12 % more, and the length tells only its order of magnitude. */
@@ -274,10 +309,21 @@ int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK
 		if (!envelope_is_signed(sum, p.signature, sign_pk))
 			return -EBADMSG;
 	}
-	feed_keys_init(&k, at);
+	if (!find_keys(at, p.commit, false, &k))
+		return -ENOKEY;
 	r = decrypt(at, &k, &p, &coded);
 	wipe(&k, sizeof(k));
 	return r == 0 ? open_batch(at->actor, buf_slice(&coded), (size_t)p.range.count, ret) : r;
+}
+
+const uint8_t *envelope_key(const struct envelope_place *at, struct slice envelope)
+{
+	struct parsed p = {0};
+	struct feed_keys k;
+	const uint8_t *key = parse(envelope, &p) == 0 ? find_keys(at, p.commit, false, &k) : NULL;
+
+	wipe(&k, sizeof(k));
+	return key;
 }
 
 void envelope_hash(const struct envelope_place *at, struct slice envelope, uint8_t ret[DIGEST_BYTES])
@@ -313,7 +359,8 @@ int envelope_thin(const struct envelope_place *at, struct slice envelope, struct
 
 	if (r < 0)
 		return r;
-	feed_keys_init(&k, at);
+	if (!find_keys(at, p.commit, false, &k))
+		return -EBADMSG;
 	r = decrypt(at, &k, &p, &coded);
 	wipe(&k, sizeof(k));
 	if (r < 0)
@@ -368,7 +415,8 @@ int envelope_thicken(const struct envelope_place *at, struct slice thin, struct 
 	if (r < 0)
 		return r;
 	pad(buf_slice(&coded), &plain);
-	feed_keys_init(&k, at);
+	if (!find_keys(at, p.commit, false, &k))
+		return -ENOKEY;
 	buf_clear(ret);
 	buf_append(ret, p.unsealed.data, p.unsealed.len - COMMIT_BYTES);
 	seal(at, &k, buf_slice(&plain), ret);
@@ -379,17 +427,6 @@ int envelope_thicken(const struct envelope_place *at, struct slice thin, struct 
 
 /* ---- boxes ------------------------------------------------------------------------------------ */
 
-static void box_keys_init(struct feed_keys *k, const struct envelope_place *at)
-{
-	uint8_t key[DIGEST_BYTES];
-
-	feed_keys_init(k, at);
-	derive(key, k->key, "blaze box", SLICE("", 0));
-	memcpy(k->key, key, sizeof(key));
-	derive(k->commit, k->key, "blaze commit", SLICE("", 0));
-	wipe(key, sizeof(key));
-}
-
 void envelope_box(const struct envelope_place *at, struct slice header, struct slice plain,
 		  struct buf *out)
 {
@@ -398,7 +435,8 @@ void envelope_box(const struct envelope_place *at, struct slice header, struct s
 	struct feed_keys k;
 
 	pad(plain, &padded);
-	box_keys_init(&k, at);
+	feed_keys_init(&k, at);
+	feed_keys_to_box(&k);
 	buf_slice_append(&sealed, header);
 	buf_append(&sealed, k.tag, TAG_BYTES);
 	seal(at, &k, buf_slice(&padded), &sealed);
@@ -407,7 +445,7 @@ void envelope_box(const struct envelope_place *at, struct slice header, struct s
 }
 
 int envelope_unbox(const struct envelope_place *at, struct slice header, struct slice box,
-		   struct buf *ret)
+		   struct buf *ret, const uint8_t **ret_key)
 {
 	AUTO(buf_fini) struct buf sealed = {0};
 	struct parsed p = {0};
@@ -426,7 +464,9 @@ int envelope_unbox(const struct envelope_place *at, struct slice header, struct 
 	p.ciphertext = reader_bytes(&r, PLAIN_BYTES_MAX);
 	if (reader_finish(&r) < 0 || p.ciphertext.len < MAC_BYTES)
 		return -EBADMSG;
-	box_keys_init(&k, at);
+	*ret_key = find_keys(at, p.commit, true, &k);
+	if (!*ret_key)
+		return -ENOKEY;
 	int err = decrypt(at, &k, &p, ret);
 	wipe(&k, sizeof(k));
 	return err;
@@ -459,4 +499,25 @@ int envelope_open_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, str
 		return -EBADMSG;
 	ret->len = len;
 	return 0;
+}
+
+void envelope_seal_key(const uint8_t with[DIGEST_BYTES], struct slice bound,
+		       const uint8_t key[DIGEST_BYTES], uint8_t ret[DIGEST_BYTES + 16])
+{
+	static const uint8_t nonce[NONCE_BYTES];
+
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(ret, NULL, key, DIGEST_BYTES, bound.data,
+							 bound.len, NULL, nonce, with);
+}
+
+int envelope_open_key(const uint8_t with[DIGEST_BYTES], struct slice bound,
+		      const uint8_t sealed[DIGEST_BYTES + 16], uint8_t ret_key[DIGEST_BYTES])
+{
+	static const uint8_t nonce[NONCE_BYTES];
+
+	return crypto_aead_xchacha20poly1305_ietf_decrypt(ret_key, NULL, NULL, sealed,
+							  DIGEST_BYTES + MAC_BYTES, bound.data,
+							  bound.len, nonce, with) == 0
+		       ? 0
+		       : -EBADMSG;
 }

@@ -30,9 +30,17 @@
 /** Loose changes are gathered up to this many bytes; a single larger change travels alone. */
 #define ENVELOPE_GATHER_BYTES (256u << 10)
 
+/** The keys of the database's epochs (core/epoch.h), 32 bytes each, the first one first. Never changes. */
+struct envelope_ring {
+	size_t count;
+	const uint8_t *keys[];
+};
+
 /** Where an envelope belongs: what both sides know without being told. */
 struct envelope_place {
-	const uint8_t *root_key; /**< 32 bytes */
+	const uint8_t *root_key; /**< 32 bytes: what is sealed, is sealed under it */
+	/** Opening tries these, the newest first: the commitment says which it is. NULL: root_key only. */
+	const struct envelope_ring *ring;
 	struct id stream;
 	uint64_t actor;
 	uint8_t prev[DIGEST_BYTES]; /**< hash of the feed's previous envelope; zeros before the first */
@@ -48,8 +56,8 @@ void envelope_seal(const struct envelope_place *at, const struct keys *keys, uin
 /** What anyone can read of it. -EBADMSG. */
 int envelope_range(struct slice envelope, struct envelope_range *ret);
 /**
- * Checks everything, then decrypts: *ret gets `count` length-prefixed changes. -EBADMSG. sign_pk NULL: the
- * signature was checked before.
+ * Checks everything, then decrypts: *ret gets `count` length-prefixed changes. -EBADMSG; -ENOKEY: it is signed, and
+ * sealed under a key that is not here. sign_pk NULL: the signature was checked before.
  */
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret);
@@ -60,9 +68,11 @@ int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK
 int envelope_thin(const struct envelope_place *at, struct slice envelope, struct buf *out);
 /** The range a thin one says. -EBADMSG. */
 int envelope_thin_range(struct slice thin, struct envelope_range *ret);
-/** The inverse; clears ret. What comes out is still to be opened and verified. -EBADMSG. */
+/** The inverse; clears ret. What comes out is still to be opened and verified. -EBADMSG, -ENOKEY. */
 int envelope_thicken(const struct envelope_place *at, struct slice thin, struct buf *ret);
 
+/** The key it is sealed under, of those of the place; NULL: none of them. */
+const uint8_t *envelope_key(const struct envelope_place *at, struct slice envelope);
 /** What envelope_seal_piece() adds: a random nonce in front, and the tag. */
 #define ENVELOPE_PIECE_EXTRA_BYTES (24 + 16)
 /** Seals a piece that stands by itself, unsigned: who knows the name it is bound to can check what it is. Appends. */
@@ -71,6 +81,12 @@ void envelope_seal_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, st
 /** The inverse; clears ret first. -EBADMSG. */
 int envelope_open_piece(const uint8_t key[DIGEST_BYTES], struct slice bound, struct slice sealed,
 			struct buf *ret);
+/** Seals a key under another that is used for nothing else, to DIGEST_BYTES + 16 bytes. */
+void envelope_seal_key(const uint8_t with[DIGEST_BYTES], struct slice bound,
+		       const uint8_t key[DIGEST_BYTES], uint8_t ret[DIGEST_BYTES + 16]);
+/** -EBADMSG. */
+int envelope_open_key(const uint8_t with[DIGEST_BYTES], struct slice bound,
+		      const uint8_t sealed[DIGEST_BYTES + 16], uint8_t ret_key[DIGEST_BYTES]);
 /** Of a well-formed one. */
 void envelope_hash(const struct envelope_place *at, struct slice envelope,
 		   uint8_t ret[DIGEST_BYTES]);
@@ -91,8 +107,8 @@ bool envelope_is_signed(const uint8_t hash[DIGEST_BYTES],
  */
 void envelope_box(const struct envelope_place *at, struct slice header, struct slice plain,
 		  struct buf *out);
-/** The inverse; *ret is cleared first. -EBADMSG. */
+/** The inverse; *ret is cleared first, *ret_key is the key it is under. -EBADMSG, -ENOKEY. */
 int envelope_unbox(const struct envelope_place *at, struct slice header, struct slice box,
-		   struct buf *ret);
+		   struct buf *ret, const uint8_t **ret_key);
 
 #endif

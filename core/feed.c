@@ -296,8 +296,7 @@ static void arrive(struct txn *t, const struct feed *f, uint64_t seq_first, uint
 void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t count,
 		 struct slice envelope)
 {
-	struct envelope_place at = {
-		.root_key = t->db->root_key, .stream = f->stream, .actor = f->actor};
+	struct envelope_place at = epoch_place(t->db, &f->stream, f->actor);
 
 	memcpy(at.prev, f->head, sizeof(at.prev));
 	arrive(t, f, seq_first, count, envelope);
@@ -328,8 +327,7 @@ static int seal_next(struct txn *t, struct feed *f)
 		count++;
 	}
 	if (count > 0) {
-		struct envelope_place at = {
-			.root_key = t->db->root_key, .stream = f->stream, .actor = f->actor};
+		struct envelope_place at = epoch_place(t->db, &f->stream, f->actor);
 
 		memcpy(at.prev, f->head, sizeof(at.prev));
 		envelope_seal(&at, t->db->keys, f->sealed + 1, slices, count, &envelope);
@@ -363,8 +361,20 @@ bool feed_has_loose(const struct db *db)
 	return loose_feed(db) != NULL;
 }
 
+static bool is_auth_due(struct db *db)
+{
+	db_lock(db);
+	bool due = db->auth_due;
+	mutex_unlock(&db->lock);
+	return due;
+}
+
 int db_seal(struct db *db)
 {
+	int err = is_auth_due(db) ? member_tend(db) : 0;
+
+	if (err < 0)
+		return err;
 	for (;;) {
 		struct txn *t = db_begin(db);
 		const struct feed *f = loose_feed(db);
@@ -500,12 +510,17 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 	return 1;
 }
 
-int db_thin_envelope(struct db *db, const struct feed_item *item, struct slice envelope,
-		     struct buf *out)
+int db_thin_envelope(struct db *db, uint64_t peer, const struct feed_item *item,
+		     struct slice envelope, struct buf *out)
 {
-	struct envelope_place at = {
-		.root_key = db->root_key, .stream = item->pos.stream, .actor = item->pos.actor};
+	struct envelope_place at = epoch_place(db, &item->pos.stream, item->pos.actor);
 
+	db_lock(db);
+	const struct member *m = member_find(db, peer);
+	bool may = m && member_is_current(m) && m->role >= MEMBER_READ;
+	mutex_unlock(&db->lock);
+	if (!may)
+		return -EACCES;
 	memcpy(at.prev, item->prev, sizeof(at.prev));
 	return envelope_thin(&at, envelope, out);
 }
@@ -605,7 +620,8 @@ bool db_is_acked(struct db *db)
 	for (size_t i = 0; i < db->member_count; i++) {
 		uint64_t device = db->members[i].device.actor;
 
-		all = all && (device == db->actor || behind_locked(db, device) == 0);
+		all = all && (device == db->actor || !member_is_current(&db->members[i]) ||
+			      behind_locked(db, device) == 0);
 	}
 	mutex_unlock(&db->lock);
 	return all;
@@ -617,7 +633,8 @@ uint64_t feed_pending_locked(struct db *db)
 
 	for (size_t i = 0; i < db->member_count; i++) {
 		uint64_t device = db->members[i].device.actor;
-		uint64_t behind = device == db->actor ? 0 : behind_locked(db, device);
+		bool counts = device != db->actor && member_is_current(&db->members[i]);
+		uint64_t behind = counts ? behind_locked(db, device) : 0;
 
 		n = behind > n ? behind : n;
 	}

@@ -473,7 +473,7 @@ static void replay_op(struct replay *r, const struct op *op, struct stamp stamp)
 		n->exec_stamp = stamp;
 		break;
 	case OP_ORIGIN:
-	case OP_MEMBER:
+	case OP_AUTH:
 		break;
 	case OP_SET:
 	case OP_UNSET:

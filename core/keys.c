@@ -318,6 +318,18 @@ int keys_dh(const struct keys *k, const uint8_t pk[KEYS_PK_BYTES], uint8_t ret[3
 	return crypto_scalarmult(ret, k->dh_sk, pk) == 0 ? 0 : -EBADMSG;
 }
 
+void keys_dh_ephemeral(const uint8_t pk[KEYS_PK_BYTES], uint8_t ret_pk[KEYS_PK_BYTES],
+		       uint8_t ret_shared[32])
+{
+	uint8_t sk[crypto_scalarmult_SCALARBYTES];
+
+	random_bytes(sk, sizeof(sk));
+	(void)crypto_scalarmult_base(ret_pk, sk);
+	if (crypto_scalarmult(ret_shared, sk, pk) != 0)
+		random_bytes(ret_shared, 32); /* a point of low order: nobody shall open it */
+	wipe(sk, sizeof(sk));
+}
+
 /* What the certificate's signature covers: the context, then all before the signature. */
 static void cert_signed(struct slice body, struct buf *out)
 {
@@ -343,7 +355,7 @@ void keys_cert(const struct keys *k, struct buf *out)
 	assert(out->len - start <= DEVICE_CERT_BYTES_MAX);
 }
 
-int device_from_cert(struct slice cert, struct device *ret)
+int device_read_cert(struct slice cert, struct device *ret)
 {
 	struct reader r = reader_init(cert);
 	struct device d = {0};
@@ -356,13 +368,24 @@ int device_from_cert(struct slice cert, struct device *ret)
 	reader_copy(&r, signature, sizeof(signature));
 	if (reader_finish(&r) < 0 || version != CERT_VERSION || !name_is_valid(name))
 		return -EBADMSG;
-
-	AUTO(buf_fini) struct buf message = {0};
-	cert_signed(SLICE(cert.data, cert.len - KEYS_SIGNATURE_BYTES), &message);
-	if (!keys_verify(d.sign_pk, buf_slice(&message), signature))
-		return -EBADMSG;
 	memcpy(d.name, name.data, name.len);
 	if (!device_identify(&d))
+		return -EBADMSG;
+	*ret = d;
+	return 0;
+}
+
+int device_from_cert(struct slice cert, struct device *ret)
+{
+	AUTO(buf_fini) struct buf message = {0};
+	struct device d;
+	int r = device_read_cert(cert, &d);
+
+	if (r < 0)
+		return r;
+	struct slice body = SLICE(cert.data, cert.len - KEYS_SIGNATURE_BYTES);
+	cert_signed(body, &message);
+	if (!keys_verify(d.sign_pk, buf_slice(&message), body.data + body.len))
 		return -EBADMSG;
 	*ret = d;
 	return 0;

@@ -46,9 +46,15 @@ bool keys_verify(const uint8_t sign_pk[KEYS_PK_BYTES], struct slice message,
 /** X25519 with the device's static key; -EBADMSG for a point of low order. */
 int keys_dh(const struct keys *k, const uint8_t pk[KEYS_PK_BYTES], uint8_t ret[32]);
 
+/** X25519 with a fresh key that is forgotten at once: its public half, and what it has in common with pk. */
+void keys_dh_ephemeral(const uint8_t pk[KEYS_PK_BYTES], uint8_t ret_pk[KEYS_PK_BYTES],
+		       uint8_t ret_shared[32]);
+
 void keys_cert(const struct keys *k, struct buf *out);
 /** Checks the signature. -EBADMSG when anything is wrong. */
 int device_from_cert(struct slice cert, struct device *ret);
+/** The same, of a certificate whose signature was checked before. */
+int device_read_cert(struct slice cert, struct device *ret);
 /** A device's label for people, such as "b1:laptop-7QXK-M2PF": name and the first 40 bits of its id. */
 void device_label(const struct device *d, char out[DEVICE_LABEL_BYTES]);
 

@@ -1,13 +1,18 @@
 /*
- * Members: the devices whose feeds are accepted. They come with the operations of the stream `auth`;
- * the first ones with the database itself, or with the welcome of the device that admitted this one.
+ * Members: the devices whose feeds are accepted, as EVALUATE (member.h) makes them of the operations of `auth`. Those come
+ * with the stream; the first ones with the welcome of the device that admitted this one.
+ *
+ *   A lamport8 actor8   varint seq, the operation (auth.h)
+ *   m founder, m own    certificates of the founder, and of this device
  */
 #include "core/db_i.h"
+#include "core/log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMBERS_MAX 1024
+/** Operations kept: what hostile members can make us store. */
+#define ENTRIES_MAX 65536
 
 const struct member *member_find(const struct db *db, uint64_t actor)
 {
@@ -18,49 +23,198 @@ const struct member *member_find(const struct db *db, uint64_t actor)
 	return NULL;
 }
 
-void member_fini(struct member *m)
+bool member_is_current(const struct member *m)
 {
-	buf_fini(&m->cert);
+	return m->admitted && !m->removed;
 }
 
-static void member_add(struct member **list, size_t *count, const struct device *d,
-		       struct slice cert)
+bool member_may_write(const struct db *db, const struct member *m, const struct id *stream,
+		      uint64_t last)
 {
-	*list = xreallocarray(*list, *count + 1, sizeof(**list));
-	struct member *m = &(*list)[(*count)++];
-	*m = (struct member){.device = *d};
-	buf_slice_append(&m->cert, cert);
+	if (id_eq(stream, &db->auth_stream))
+		return true;
+	if (m->removed)
+		return last <= feed_pos_seq(m->cuts, m->cut_count, stream, m->device.actor);
+	return m->role >= MEMBER_WRITE;
 }
 
-int member_put(struct txn *t, struct slice cert)
+static bool may_manage(const struct db *db)
+{
+	const struct member *own = member_find(db, db->actor);
+
+	return own && member_is_current(own) && own->role >= MEMBER_MANAGE;
+}
+
+/* ---- the operations ------------------------------------------------------------------------- */
+
+static void entry_fini(struct auth_entry *e)
+{
+	buf_fini(&e->value);
+}
+
+void member_fini(struct db *db)
+{
+	for (size_t i = 0; i < db->auth_count; i++)
+		entry_fini(&db->auth[i]);
+	free(db->auth);
+	member_list_fini(db->members, db->member_count);
+	buf_fini(&db->founder);
+	buf_fini(&db->own_cert);
+}
+
+void member_txn_fini(struct txn *t)
+{
+	for (size_t i = 0; i < t->auth_count; i++)
+		entry_fini(&t->auth[i]);
+	free(t->auth);
+}
+
+/* Index of the first that is not before id. */
+static size_t entry_index(const struct db *db, struct opid id)
+{
+	size_t lo = 0;
+	size_t hi = db->auth_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (opid_cmp(db->auth[mid].id, id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool has_entry(const struct db *db, struct opid id)
+{
+	size_t i = entry_index(db, id);
+
+	return i < db->auth_count && opid_eq(db->auth[i].id, id);
+}
+
+/* Takes the value. */
+static void insert_entry(struct db *db, struct auth_entry *e)
+{
+	size_t i = entry_index(db, e->id);
+
+	if (i < db->auth_count && opid_eq(db->auth[i].id, e->id)) {
+		entry_fini(e);
+		return;
+	}
+	db->auth = xreallocarray(db->auth, db->auth_count + 1, sizeof(*db->auth));
+	memmove(db->auth + i + 1, db->auth + i, (db->auth_count - i) * sizeof(*db->auth));
+	db->auth[i] = *e;
+	db->auth_count++;
+	*e = (struct auth_entry){0};
+}
+
+void member_entry_encode(const struct auth_entry *e, struct buf *key, struct buf *value)
+{
+	buf_u8(key, 'A');
+	buf_be64(key, e->id.lamport);
+	buf_be64(key, e->id.actor);
+	buf_varint(value, e->seq);
+	buf_slice_append(value, buf_slice(&e->value));
+}
+
+bool member_op_is_valid(struct slice value)
+{
+	struct auth_op op;
+	struct device d;
+	int r = auth_decode(value, &op);
+
+	if (r == 0 && op.kind == AUTH_MEMBER)
+		r = device_from_cert(op.cert, &d);
+	return r == 0 || r == -EOPNOTSUPP;
+}
+
+int member_put(struct txn *t, struct slice value, struct opid id, uint64_t seq)
 {
 	AUTO(buf_fini) struct buf key = {0};
-	struct device d;
+	AUTO(buf_fini) struct buf stored = {0};
+	struct auth_op op;
 
-	if (device_from_cert(cert, &d) < 0 || member_find(t->db, d.actor) ||
-	    t->db->member_count + t->member_count >= MEMBERS_MAX)
-		return 0; /* without effect on every device alike */
-	for (size_t i = 0; i < t->db->member_count; i++) {
-		/* A certificate with another's connection key would answer in that device's place. */
-		if (memcmp(t->db->members[i].device.dh_pk, d.dh_pk, sizeof(d.dh_pk)) == 0)
-			return 0;
-	}
-	for (size_t i = 0; i < t->member_count; i++) {
-		if (t->members[i].device.actor == d.actor)
-			return 0;
-	}
-	buf_u8(&key, 'M');
-	buf_be64(&key, d.actor);
-	store_put(t->store, buf_slice(&key), cert);
-	member_add(&t->members, &t->member_count, &d, cert);
+	/* Without effect on every device alike; what a later version knows is kept for it. */
+	if (value.len > AUTH_BYTES_MAX || !member_op_is_valid(value) || has_entry(t->db, id) ||
+	    t->db->auth_count + t->auth_count >= ENTRIES_MAX)
+		return 0;
+	t->auth = xreallocarray(t->auth, t->auth_count + 1, sizeof(*t->auth));
+	struct auth_entry *e = &t->auth[t->auth_count++];
+	*e = (struct auth_entry){.id = id, .seq = seq};
+	buf_slice_append(&e->value, value);
+	member_entry_encode(e, &key, &stored);
+	store_put(t->store, buf_slice(&key), buf_slice(&stored));
+	if (auth_decode(value, &op) == 0 && (op.kind == AUTH_EPOCH || op.kind == AUTH_SHARE))
+		epoch_take(t->db, t->store, &op);
 	return 0;
+}
+
+void member_do(struct txn *t, const struct auth_op *op)
+{
+	const struct feed *own = feed_find(t->db, &t->db->auth_stream, t->db->actor);
+	struct id none = {{0}};
+	AUTO(buf_fini) struct buf value = {0};
+
+	auth_encode(op, &value);
+	struct op *change = txn_op(t, &t->db->auth_stream, OP_AUTH, &none);
+	struct arena *arena = &txn_draft(t, &t->db->auth_stream)->ops.arena;
+	change->value = arena_copy(arena, buf_slice(&value));
+	(void)member_put(t, change->value, (struct opid){change->lamport, t->db->actor},
+			 own ? own->seq + 1 : 1);
+}
+
+/* ---- what they make of the devices ---------------------------------------------------------- */
+
+static void tell_changes(const struct db *db, const struct evaluation *e)
+{
+	for (size_t i = 0; i < e->member_count; i++) {
+		const struct member *now = &e->members[i];
+		const struct member *before = member_find(db, now->device.actor);
+		char label[DEVICE_LABEL_BYTES];
+
+		if (!now->removed || !before || before->removed)
+			continue;
+		device_label(&now->device, label);
+		log_debug("%s was removed: what it writes is not accepted any more", label);
+	}
+}
+
+static void evaluate(struct db *db)
+{
+	struct evaluation e = {
+		.auth_stream = db->auth_stream,
+		.founder = buf_slice(&db->founder),
+		.own = buf_slice(&db->own_cert),
+		.entries = db->auth,
+		.entry_count = db->auth_count,
+	};
+
+	member_evaluate(&e);
+	tell_changes(db, &e);
+	member_list_fini(db->members, db->member_count);
+	db->members = e.members;
+	db->member_count = e.member_count;
+	epoch_choose(db);
+	db->auth_due = true;
 }
 
 void member_publish(struct txn *t)
 {
-	for (size_t i = 0; i < t->member_count; i++)
-		member_add(&t->db->members, &t->db->member_count, &t->members[i].device,
-			   buf_slice(&t->members[i].cert));
+	struct db *db = t->db;
+
+	if (t->auth_count == 0)
+		return;
+	for (size_t i = 0; i < t->auth_count; i++) {
+		struct auth_op op;
+
+		if (auth_decode(buf_slice(&t->auth[i].value), &op) == 0 &&
+		    (op.kind == AUTH_EPOCH || op.kind == AUTH_SHARE))
+			epoch_take(db, NULL, &op);
+		insert_entry(db, &t->auth[i]);
+	}
+	t->auth_count = 0;
+	evaluate(db);
 }
 
 struct load {
@@ -71,26 +225,42 @@ struct load {
 static bool load_one(void *ctx, struct slice key, struct slice value)
 {
 	struct load *l = ctx;
-	struct device d;
+	struct reader k = reader_init(key);
+	struct reader v = reader_init(value);
+	struct auth_entry e = {0};
 
-	(void)key;
-	if (device_from_cert(value, &d) < 0) {
-		l->bad = true;
-		return false;
-	}
-	member_add(&l->db->members, &l->db->member_count, &d, value);
-	return true;
+	(void)reader_u8(&k);
+	e.id.lamport = reader_be64(&k);
+	e.id.actor = reader_be64(&k);
+	e.seq = reader_varint(&v);
+	buf_slice_append(&e.value, reader_take(&v, reader_left(&v)));
+	l->bad = reader_finish(&k) < 0 || v.bad;
+	if (l->bad)
+		entry_fini(&e);
+	else
+		insert_entry(l->db, &e);
+	return !l->bad;
 }
 
 int member_load(struct db *db)
 {
-	struct store_txn *t = store_begin(db->store);
 	struct load l = {.db = db};
-	int r = store_scan(t, SLICE_STR("M"), SLICE("", 0), load_one, &l);
+	int r = store_read(db->store, SLICE_STR("m founder"), &db->founder);
 
+	if (r == 0)
+		r = store_read(db->store, SLICE_STR("m own"), &db->own_cert);
+	if (r == 0)
+		r = epoch_load(db);
+	struct store_txn *t = store_begin(db->store);
+	if (r == 0)
+		r = store_scan(t, SLICE_STR("A"), SLICE("", 0), load_one, &l);
 	store_abort(t);
+	if (r == 0 && !l.bad)
+		evaluate(db);
 	return r == 0 && l.bad ? -EBADMSG : r;
 }
+
+/* ---- questions ------------------------------------------------------------------------------ */
 
 int db_member_locked(struct db *db, uint64_t actor, struct device *ret)
 {
@@ -117,7 +287,7 @@ size_t db_peers(struct db *db, struct device **ret)
 	db_lock(db);
 	struct device *list = xcalloc(db->member_count, sizeof(*list));
 	for (size_t i = 0; i < db->member_count; i++) {
-		if (db->members[i].device.actor != db->actor)
+		if (db->members[i].device.actor != db->actor && member_is_current(&db->members[i]))
 			list[n++] = db->members[i].device;
 	}
 	mutex_unlock(&db->lock);
@@ -125,41 +295,217 @@ size_t db_peers(struct db *db, struct device **ret)
 	return n;
 }
 
+size_t db_members(struct db *db, struct member_info **ret)
+{
+	db_lock(db);
+	struct member_info *list = xcalloc(db->member_count, sizeof(*list));
+	for (size_t i = 0; i < db->member_count; i++) {
+		const struct member *m = &db->members[i];
+
+		list[i] = (struct member_info){
+			.device = m->device,
+			.role = m->role,
+			.removed = m->removed,
+			.own = m->device.actor == db->actor,
+			.admitted_by = m->admitted_by,
+			.removed_by = m->removal.actor,
+		};
+	}
+	size_t n = db->member_count;
+	mutex_unlock(&db->lock);
+	*ret = list;
+	return n;
+}
+
+bool db_is_removed(struct db *db)
+{
+	db_lock(db);
+	const struct member *own = member_find(db, db->actor);
+	bool removed = own && own->removed;
+	mutex_unlock(&db->lock);
+	return removed;
+}
+
+int db_get_shared(struct db *db, const char *name, char **ret)
+{
+	int r = -ENOENT;
+
+	db_lock(db);
+	for (size_t i = db->auth_count; r < 0 && i > 0; i--) {
+		const struct auth_entry *e = &db->auth[i - 1];
+		struct auth_op op;
+
+		if (!e->effective || auth_decode(buf_slice(&e->value), &op) < 0 ||
+		    op.kind != AUTH_SETTING || !slice_eq(op.name, SLICE_STR(name)))
+			continue;
+		*ret = xasprintf("%.*s", (int)op.value.len, (const char *)op.value.data);
+		r = 0;
+	}
+	mutex_unlock(&db->lock);
+	return r;
+}
+
+/* ---- changes -------------------------------------------------------------------------------- */
+
+int db_set_shared(struct db *db, const char *name, const char *value)
+{
+	const struct auth_op op = {
+		.kind = AUTH_SETTING, .name = SLICE_STR(name), .value = SLICE_STR(value)};
+
+	if (op.name.len > AUTH_NAME_BYTES_MAX || op.value.len > AUTH_VALUE_BYTES_MAX)
+		return -E2BIG;
+	struct txn *t = db_begin(db);
+	if (!may_manage(db)) {
+		db_abort(t);
+		return -EPERM;
+	}
+	member_do(t, &op);
+	return db_commit(t);
+}
+
 int db_admit(struct db *db, const struct slice cert)
 {
 	struct device d;
-	struct id none = {{0}};
 
 	if (device_from_cert(cert, &d) < 0)
 		return -EBADMSG;
 	struct txn *t = db_begin(db);
-	if (member_find(db, d.actor)) {
+	const struct member *m = member_find(db, d.actor);
+	bool known = m && member_is_current(m);
+	if (known || !may_manage(db)) {
 		db_abort(t);
-		return 0;
+		return known ? 0 : -EPERM;
 	}
-	struct op *op = txn_op(t, &db->auth_stream, OP_MEMBER, &none);
-	op->value = arena_copy(&txn_draft(t, &db->auth_stream)->ops.arena, cert);
-	int r = member_put(t, cert);
+	const struct auth_op op = {
+		.kind = AUTH_MEMBER,
+		.cert = cert,
+		.role = MEMBER_OWNER,
+		/* Who comes back is not welcomed again: it gets what it missed by SHARE. */
+		.epoch = m ? (struct id){{0}} : epoch_newest(db),
+	};
+	member_do(t, &op);
+	return db_commit(t);
+}
+
+/* CUT: all that is here of its feeds. */
+static void cuts_of(const struct db *db, uint64_t actor, struct buf *out)
+{
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+
+		if (f->actor == actor && f->sealed > 0)
+			auth_put_cut(out, &f->stream, f->sealed);
+	}
+}
+
+int db_remove_member(struct db *db, uint64_t actor, struct why *why)
+{
+	AUTO(buf_fini) struct buf cuts = {0};
+	struct txn *t = db_begin(db);
+	const struct member *m = member_find(db, actor);
+	int r = 0;
+
+	if (!m || m->removed)
+		r = why_set(why, -ENOENT, "no such device");
+	else if (actor == db->actor)
+		r = why_set(why, -EINVAL, "this device cannot remove itself; do it on another one");
+	else if (!may_manage(db))
+		r = why_set(why, -EPERM, "this device may not remove others");
 	if (r < 0) {
 		db_abort(t);
 		return r;
 	}
-	return db_commit(t);
+	cuts_of(db, actor, &cuts);
+	const struct auth_op op = {.kind = AUTH_REMOVE, .device = actor, .cuts = buf_slice(&cuts)};
+	member_do(t, &op);
+	epoch_begin(t, actor);
+	r = db_commit(t);
+	return r < 0 ? why_set(why, r, "cannot write to the database: %s", strerror(-r)) : 0;
+}
+
+/* Whether this device has said so before: an operation without effect is not to be repeated for ever. */
+static bool was_said(const struct db *db, const struct auth_op *op)
+{
+	AUTO(buf_fini) struct buf value = {0};
+
+	auth_encode(op, &value);
+	for (size_t i = 0; i < db->auth_count; i++) {
+		const struct auth_entry *e = &db->auth[i];
+
+		if (e->id.actor == db->actor && slice_eq(buf_slice(&e->value), buf_slice(&value)))
+			return true;
+	}
+	return false;
+}
+
+/* WITNESS: what was applied before this device heard of the removal stays, and all others shall have it, too. */
+static bool adopt(struct txn *t)
+{
+	const struct db *db = t->db;
+	bool any = false;
+
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+		const struct member *m = member_find(db, f->actor);
+		AUTO(buf_fini) struct buf cut = {0};
+
+		if (!m || !m->removed || member_may_write(db, m, &f->stream, f->sealed) ||
+		    m->device.actor == db->actor)
+			continue;
+		auth_put_cut(&cut, &f->stream, f->sealed);
+		const struct auth_op op = {
+			.kind = AUTH_ADOPT, .device = f->actor, .cuts = buf_slice(&cut)};
+		if (was_said(db, &op))
+			continue;
+		member_do(t, &op);
+		any = true;
+	}
+	return any;
+}
+
+int member_tend(struct db *db)
+{
+	struct txn *t = db_begin(db);
+	const struct member *own = member_find(db, db->actor);
+	bool any = false;
+
+	db->auth_due = false;
+	if (own && member_is_current(own) && own->since.lamport != UINT64_MAX) {
+		any = own->role >= MEMBER_WRITE && adopt(t);
+		if (own->role >= MEMBER_MANAGE && epoch_is_split(db)) {
+			epoch_begin(t, 0);
+			any = true;
+		} else if (own->role >= MEMBER_MANAGE) {
+			any = epoch_share(t) || any;
+		}
+	}
+	if (any)
+		return db_commit(t);
+	db_abort(t);
+	return 0;
 }
 
 /*
- * Welcome: u8 version 1, 16 bytes database id, bytes name, 32 bytes root key, varint count, bytes
- * certificate each. What db_join() reads.
+ * Welcome: u8 version 2, 16 bytes database id, bytes name, 32 bytes first key, bytes founder's certificate, the other keys
+ * (epoch.h), varint count, count * (8 bytes lamport, 8 bytes actor, bytes as stored). What db_join() reads.
  */
 void db_welcome(struct db *db, struct buf *out)
 {
 	db_lock(db);
-	buf_u8(out, 1);
+	buf_u8(out, DB_WELCOME_VERSION);
 	id_write(out, &db->id);
 	buf_bytes(out, SLICE_STR(db->name));
 	buf_append(out, db->root_key, sizeof(db->root_key));
-	buf_varint(out, db->member_count);
-	for (size_t i = 0; i < db->member_count; i++)
-		buf_bytes(out, buf_slice(&db->members[i].cert));
+	buf_bytes(out, buf_slice(&db->founder));
+	epoch_write_all(db, out);
+	buf_varint(out, db->auth_count);
+	for (size_t i = 0; i < db->auth_count; i++) {
+		AUTO(buf_fini) struct buf key = {0};
+		AUTO(buf_fini) struct buf value = {0};
+
+		member_entry_encode(&db->auth[i], &key, &value);
+		buf_append(out, key.data + 1, key.len - 1);
+		buf_bytes(out, buf_slice(&value));
+	}
 	mutex_unlock(&db->lock);
 }

@@ -292,7 +292,7 @@ static void take_change(struct search *s, struct txn *t, const struct change *c,
 	for (size_t i = 0; i < c->ops.count; i++) {
 		const struct op *op = &c->ops.items[i];
 
-		if (op->kind != OP_MEMBER && concerns(t, s->top, op))
+		if (op->kind != OP_AUTH && concerns(t, s->top, op))
 			add_job(jobs, &op->node, (struct opid){op->lamport, c->actor});
 	}
 }

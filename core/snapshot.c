@@ -30,9 +30,9 @@ struct envelope_place snapshot_place(const struct db *db, const struct id *id, u
 {
 	const struct slice part = SLICE(id->b, sizeof(id->b));
 
-	return (struct envelope_place){.root_key = db->root_key,
-				       .stream = digest_id("blaze snapshot", &part, 1),
-				       .actor = author};
+	struct id stream = digest_id("blaze snapshot", &part, 1);
+
+	return epoch_place(db, &stream, author);
 }
 
 void snapshot_fini(struct db *db)

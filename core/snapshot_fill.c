@@ -91,8 +91,7 @@ static int fill_envelope(struct txn *t, struct feed *f, const uint8_t *sign_pk,
 	AUTO(buf_fini) struct buf changes = {0};
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
-	struct envelope_place at = {
-		.root_key = t->db->root_key, .stream = f->stream, .actor = f->actor};
+	struct envelope_place at = epoch_place(t->db, &f->stream, f->actor);
 	struct envelope_range range;
 	uint8_t head[DIGEST_BYTES];
 	uint64_t arrival = load_arrival(t);
@@ -208,11 +207,15 @@ static int fill_stratum(struct db *db, const struct feed_pos *pos, struct stratu
 int db_snapshot_fill(struct db *db, const struct feed_item *item, struct slice bytes)
 {
 	AUTO(stratum_fini) struct stratum s = {0};
-	const struct envelope_place at = {
-		.root_key = db->root_key, .stream = item->pos.stream, .actor = item->pos.actor};
 	struct device author;
 
-	if (db_member(db, item->pos.actor, &author) < 0)
+	db_lock(db);
+	const struct member *m = member_find(db, item->pos.actor);
+	const struct envelope_place at = epoch_place(db, &item->pos.stream, item->pos.actor);
+	if (m)
+		author = m->device;
+	mutex_unlock(&db->lock);
+	if (!m)
 		return -EACCES;
 	if (item->packed) {
 		int r = stratum_open(&at, bytes, &s);

@@ -15,7 +15,8 @@
  *
  * Key prefixes (1 byte), who owns them, and what follows:
  *   m name                      core/db: the database's basics    L ...   fs/: the local namespace
- *   M actor8                    core/member: certificates         S name  core/db: settings
+ *   A lamport8 actor8           core/member: who may do what       S name  core/db: settings
+ *   E id16                      core/epoch: keys
  *   p node16                    core/tree: nodes with problems
  *   T                           core/db: a fence, see there
  *   n node16                    core/node: place, tokens, kind    d parent16 name  core/node: children

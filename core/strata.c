@@ -86,7 +86,7 @@ static int cache_load(struct txn *t, const struct id *stream, uint64_t actor, ui
 {
 	AUTO(buf_fini) struct buf value = {0};
 	struct stratum s = {0};
-	struct envelope_place at = {.root_key = t->db->root_key, .stream = *stream, .actor = actor};
+	struct envelope_place at = epoch_place(t->db, stream, actor);
 	int r = strata_find(t->store, stream, actor, seq, &value);
 
 	if (r == 0)
@@ -203,6 +203,13 @@ static bool add_envelope(void *ctx, struct slice key, struct slice value)
 		f->error = -EIO;
 		return false;
 	}
+	const uint8_t *root_key = envelope_key(&f->at, envelope);
+	if (!root_key || (f->count > 0 && root_key != f->at.root_key)) {
+		f->error = root_key ? 0 : -EIO;
+		f->whole = root_key != NULL;
+		return false;
+	}
+	f->at.root_key = root_key;
 	f->error = add_part(f, &range, envelope);
 	return f->error == 0 && !f->whole;
 }
@@ -304,8 +311,7 @@ static bool fold_begin(struct fold *f, const struct feed_pos *cut, uint8_t sign_
 	bool useful = feed && m && feed->snap == 0 && feed->folded < cut->seq &&
 		      cut->seq >= feed->retry_at;
 	if (useful) {
-		f->at = (struct envelope_place){
-			.root_key = db->root_key, .stream = cut->stream, .actor = cut->actor};
+		f->at = epoch_place(db, &cut->stream, cut->actor);
 		f->first = feed->folded + 1;
 		f->cut = cut->seq;
 		memcpy(sign_pk, m->device.sign_pk, KEYS_PK_BYTES);

@@ -26,9 +26,15 @@ int strata_job_create(struct db *db, const struct id *stream, uint64_t actor, st
 		      struct strata_job **ret)
 {
 	struct strata_job *j = xcalloc(1, sizeof(*j));
-	struct envelope_place at = {.root_key = db->root_key, .stream = *stream, .actor = actor};
 	struct device author;
-	int r = db_member(db, actor, &author) < 0 ? -EACCES : 0;
+
+	db_lock(db);
+	const struct member *m = member_find(db, actor);
+	struct envelope_place at = epoch_place(db, stream, actor);
+	int r = m ? 0 : -EACCES;
+	if (m)
+		author = m->device;
+	mutex_unlock(&db->lock);
 
 	j->db = db;
 	j->stream = *stream;
@@ -40,7 +46,7 @@ int strata_job_create(struct db *db, const struct id *stream, uint64_t actor, st
 		r = stratum_verify(&at, &j->s, author.sign_pk);
 	if (r < 0) {
 		strata_job_destroy(j);
-		return r;
+		return r == -ENOKEY ? -EAGAIN : r;
 	}
 	j->next_seq = j->s.seq_first;
 	*ret = j;
@@ -160,7 +166,7 @@ static int apply_some(struct strata_job *j)
 	uint64_t changes = 0;
 	size_t bytes = 0;
 	struct txn *t = db_begin(j->db);
-	int r = db_apply_admits(j->db, &j->stream, j->actor);
+	int r = db_apply_admits(j->db, &j->stream, j->actor, last_seq(j));
 	struct feed *f = txn_feed(t, &j->stream, j->actor);
 
 	t->remote = true;

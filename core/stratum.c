@@ -144,7 +144,8 @@ int stratum_open(const struct envelope_place *at, struct slice packed, struct st
 		return err;
 	struct slice box = reader_take(&r, reader_left(&r));
 	memset(place.prev, 0, sizeof(place.prev));
-	err = envelope_unbox(&place, SLICE(packed.data, packed.len - box.len), box, &plain);
+	err = envelope_unbox(&place, SLICE(packed.data, packed.len - box.len), box, &plain,
+			     &s.root_key);
 	if (err < 0)
 		return err;
 	s.seq_first = range.seq_first;
@@ -171,6 +172,7 @@ int stratum_verify(const struct envelope_place *at, struct stratum *s,
 	struct envelope_place place = *at;
 	uint64_t seq = s->seq_first;
 
+	place.root_key = s->root_key;
 	memcpy(place.prev, s->prev, sizeof(place.prev));
 	for (size_t i = 0; i < s->part_count; i++) {
 		struct stratum_part *p = &s->parts[i];

@@ -15,7 +15,7 @@
  *       u8 code; the changes, as core/stratum_code.h says (1) or each as length-prefixed bytes (0)
  *
  * A stratum ends with the envelope that reaches a multiple of STRATUM_CHANGES or STRATUM_BYTES since it
- * began; it begins where the one before ended. So devices agree where strata end without a word.
+ * began, or before the first one under another key; it begins where the one before ended. So devices agree where strata end without a word.
  *
  * Sans store. No state, any thread.
  */
@@ -41,6 +41,7 @@ struct stratum {
 	uint64_t count;
 	uint8_t prev[DIGEST_BYTES];
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
+	const uint8_t *root_key; /**< all of it is under this one; set by stratum_open() */
 	struct stratum_part *parts;
 	size_t part_count;
 	struct buf body; /**< what parts borrow from */
@@ -50,7 +51,7 @@ struct stratum {
 void stratum_pack(const struct envelope_place *at, const struct stratum *s, struct buf *out);
 /** What anyone can read of it. -EBADMSG. */
 int stratum_range(struct slice packed, struct envelope_range *ret);
-/** at->prev is not used. Proves who had the database's key, not who the author was. -EBADMSG. */
+/** at->prev is not used. Proves who had the database's key, not who the author was. -EBADMSG, -ENOKEY. */
 int stratum_open(const struct envelope_place *at, struct slice packed, struct stratum *ret);
 /** Makes the hash of every part; -EBADMSG if the author did not sign the last. at->prev is not used. */
 int stratum_verify(const struct envelope_place *at, struct stratum *s,

@@ -395,7 +395,7 @@ static void put_envelope(struct sync *s, const struct feed_item *item, struct sl
 	buf_u8(out, item->packed ? MESSAGE_STRATUM : thin ? MESSAGE_THIN : MESSAGE_ENVELOPE);
 	id_write(out, &item->pos.stream);
 	buf_be64(out, item->pos.actor);
-	if (thin && db_thin_envelope(s->db, item, envelope, out) == 0)
+	if (thin && db_thin_envelope(s->db, s->peer, item, envelope, out) == 0)
 		return;
 	if (thin)
 		out->data[0] = MESSAGE_ENVELOPE;

@@ -269,7 +269,7 @@ void txn_history(struct txn *t, const struct change *c, const struct id *stream,
 		const struct op *op = &c->ops.items[i];
 		bool last = i + 1 == c->ops.count || !id_eq(&c->ops.items[i + 1].node, &op->node);
 
-		if (op->kind == OP_MEMBER)
+		if (op->kind == OP_AUTH)
 			continue;
 		if (op->kind == OP_MOVE)
 			note_place(t, op);
@@ -394,13 +394,11 @@ static void txn_fini(struct txn *t)
 	}
 	for (size_t i = 0; i < t->draft_count; i++)
 		ops_fini(&t->drafts[i].ops);
-	for (size_t i = 0; i < t->member_count; i++)
-		member_fini(&t->members[i]);
+	member_txn_fini(t);
 	free(t->slots);
 	free(t->drafts);
 	free(t->groups);
 	free(t->feeds);
-	free(t->members);
 	free(t->wants);
 	arena_fini(&t->arena);
 	store_abort(t->store);
@@ -489,7 +487,7 @@ static int commit_or_abort(struct txn *t, bool news)
 
 static bool has_news(const struct txn *t)
 {
-	bool news = t->remote || t->member_count > 0;
+	bool news = t->remote || t->auth_count > 0;
 
 	for (size_t i = 0; i < t->draft_count; i++)
 		news = news || t->drafts[i].ops.count > 0;

@@ -11,7 +11,7 @@ static void test_change_round_trip(void)
 	const struct id other = {{9}};
 
 	for (int kind = OP_TOUCH; kind <= OP_ORIGIN; kind++) {
-		if (kind == OP_MEMBER + 1 || (kind > OP_SPACE && kind < OP_ORIGIN))
+		if (kind == OP_AUTH + 1 || (kind > OP_SPACE && kind < OP_ORIGIN))
 			continue; /* 16 and 17 mean something else on the wire */
 		struct op *op = ops_add(&c.ops, (enum op_kind)kind, kind < 4 ? &node_id : &other,
 					(uint64_t)kind * 10);

@@ -296,7 +296,7 @@ static void test_operations_on_what_is_not_theirs(struct villain *v)
 	struct id unknown = {{42}};
 	const struct id *nodes[] = {&root, &top, &dir, &record, &inside, &unknown};
 	const enum op_kind kinds[] = {OP_TOUCH, OP_DELETE, OP_SET,  OP_UNSET, OP_RAW,
-				      OP_UNRAW, OP_LAYOUT, OP_EXEC, OP_MEMBER};
+				      OP_UNRAW, OP_LAYOUT, OP_EXEC, OP_AUTH};
 	struct change c = {0};
 
 	add_dir_move(v, &c, &dir, &top, "d");

@@ -1,0 +1,70 @@
+/*
+ * Operations of the stream `auth`: who may do what (sections 1 and 2 of net/PROTOCOL.md). What they amount to, core/member.c
+ * works out; here is only what they look like.
+ *
+ *   value of an OP_AUTH = u8 kind, then
+ *     MEMBER 1   bytes certificate, u8 role, 16 bytes newest epoch that the welcome gave
+ *     REMOVE 2   8 bytes device, varint count, count * (16 bytes stream, 8 bytes seq): of its feeds, no more than that
+ *     EPOCH 3    16 bytes id, varint count, count * 16 bytes parent, varint count, count * (8 bytes device, sealed key)
+ *     ADOPT 4    8 bytes device, 16 bytes stream, 8 bytes seq: of this feed, up to there after all
+ *     SETTING 5  bytes name, bytes value
+ *     SHARE 6    16 bytes epoch, 8 bytes device, sealed key: for a device that EPOCH has passed over
+ *   sealed key = 80 bytes, see core/epoch.h
+ *
+ * Unknown kinds are kept and have no effect, as do malformed values.
+ */
+#ifndef BLAZE_CORE_AUTH_H
+#define BLAZE_CORE_AUTH_H
+
+#include "core/keys.h"
+
+#define AUTH_SEALED_BYTES 80
+#define AUTH_NAME_BYTES_MAX 255
+#define AUTH_VALUE_BYTES_MAX 4096
+/** Largest operation: a removal from a database with very many streams, or an epoch for very many members. */
+#define AUTH_BYTES_MAX (1u << 20)
+
+enum auth_kind {
+	AUTH_MEMBER = 1,
+	AUTH_REMOVE = 2,
+	AUTH_EPOCH = 3,
+	AUTH_ADOPT = 4,
+	AUTH_SETTING = 5,
+	AUTH_SHARE = 6,
+};
+
+/** What a device may do: each all that those before may. */
+enum member_role {
+	MEMBER_RELAY = 1,
+	MEMBER_READ = 2,
+	MEMBER_WRITE = 3,
+	MEMBER_MANAGE = 4, /**< admit, remove, set */
+	MEMBER_OWNER = 5,
+};
+
+/** One operation; slices borrow from the encoding. */
+struct auth_op {
+	enum auth_kind kind;
+	struct slice cert;     /**< MEMBER */
+	enum member_role role; /**< MEMBER */
+	struct id epoch;       /**< MEMBER, EPOCH, SHARE */
+	uint64_t device;       /**< REMOVE, ADOPT, SHARE */
+	struct slice cuts;     /**< REMOVE: any number, ADOPT: one; auth_next_cut() */
+	struct slice parents;  /**< EPOCH: any number of ids */
+	struct slice sealed;   /**< EPOCH: any number, SHARE: one; auth_next_sealed() */
+	struct slice name;     /**< SETTING */
+	struct slice value;    /**< SETTING */
+};
+
+/** Lists are as auth_put_cut() and auth_put_sealed() made them. */
+void auth_encode(const struct auth_op *op, struct buf *out);
+/** -EBADMSG malformed, -EOPNOTSUPP a kind of later. */
+int auth_decode(struct slice value, struct auth_op *ret);
+
+void auth_put_cut(struct buf *cuts, const struct id *stream, uint64_t seq);
+/** Takes the first off the list; false when it is empty. */
+bool auth_next_cut(struct slice *cuts, struct id *ret_stream, uint64_t *ret_seq);
+void auth_put_sealed(struct buf *sealed, uint64_t device, const uint8_t bytes[AUTH_SEALED_BYTES]);
+bool auth_next_sealed(struct slice *sealed, uint64_t *ret_device, const uint8_t **ret_bytes);
+
+#endif
