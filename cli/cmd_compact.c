@@ -122,6 +122,8 @@ static int compact_serve(struct service *s, struct out *out, int argc, char **ar
 	int step = r < 0 ? r : !o.dry_run;
 	while (step == 1 && !out_is_cancelled(out))
 		step = db_compact_step(s->db);
+	if (step == 0 && !o.dry_run)
+		step = db_pack_texts(s->db);
 	r = step < 0 ? step : collect(s, out, &o, before_ms, &collected);
 	if (r == 0)
 		r = db_get_compact_stats(s->db, &stats);

@@ -50,6 +50,7 @@
  *     chunk.*            large content in pieces     manifest.*     which pieces a file is made of
  *       packs*           where they are kept         wants.*, txn_wants.c   which are missing here
  *       collect.*        which nobody needs          chunk_set.*    ids in memory
+ *     side_pack.*        logs of texts, packed
  *       import.*, db_chunks.*  into a database and out   sync_chunks.*  to and from a peer
  *     compact.*          what every living device has, and may become small
  *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others

@@ -234,6 +234,8 @@ struct report_source service_report(const struct service *s)
 		.status = s->net ? s->status : NULL,
 		.held_count = s->vfs ? vfs_held_count(s->vfs) : 0,
 		.mountpoint = s->mountpoint ? s->mountpoint : "",
+		.too_large = s->vfs ? vfs_too_large : NULL,
+		.files = s->vfs,
 	};
 }
 

@@ -4,10 +4,14 @@
 #include "core/db_i.h"
 #include "core/snapshot.h"
 #include "core/snapshot_i.h"
+#include "core/stratum.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/** Logs of texts are packed when nobody wrote for so long; all are looked at that often. */
+#define PACK_QUIET_MS (UINT64_C(3600) * 1000)
+#define PACK_AGAIN_MS (UINT64_C(24) * 3600 * 1000)
 /** How exactly it is known when a device was last heard of: it is written down once in this time. */
 #define HEARD_STEP_MS (UINT64_C(24) * 3600 * 1000)
 
@@ -115,6 +119,36 @@ static bool has_many_loose(struct db *db)
 	return many;
 }
 
+/* Logs of texts, once a day. */
+static int pack_some(struct db *db)
+{
+	bool small = db->env.stratum_changes < STRATUM_CHANGES; /* a simulator's */
+
+	db_lock(db);
+	uint64_t now = db_now_ms(db);
+	bool wait = !small && id_is_zero(&db->pack_next) && now < db->pack_again_ms;
+	mutex_unlock(&db->lock);
+	if (wait)
+		return 0;
+	int r = txn_pack_sides(db, small ? 0 : PACK_QUIET_MS, small);
+	db_lock(db);
+	if (r == 0)
+		db->pack_again_ms = now + PACK_AGAIN_MS;
+	mutex_unlock(&db->lock);
+	return r;
+}
+
+int db_pack_texts(struct db *db)
+{
+	db_lock(db);
+	db->pack_next = (struct id){{0}};
+	mutex_unlock(&db->lock);
+	int r = 1;
+	while (r == 1)
+		r = txn_pack_sides(db, 0, true);
+	return r == 0 ? store_compact(db->store) : r;
+}
+
 int db_compact_step(struct db *db)
 {
 	if (db_is_installing(db))
@@ -127,7 +161,7 @@ int db_compact_step(struct db *db)
 		r = strata_sweep(db, &cut[i]);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = strata_fold(db, &cut[i]);
-	return r;
+	return r == 0 ? pack_some(db) : r;
 }
 
 static bool add_stratum(void *ctx, struct slice key, struct slice value)

@@ -18,6 +18,8 @@
 
 /** One step. 1 = there may be more to do, 0 = nothing to do now, -EIO, -ENOSPC. */
 int db_compact_step(struct db *db);
+/** Packs the logs of all texts now, and makes the store as small as it can be. For a person who asks; takes a while. */
+int db_pack_texts(struct db *db);
 /** The cut, sorted. Returns the count; *ret is the caller's. */
 size_t db_cut(struct db *db, struct feed_pos **ret);
 /** This member showed that it lives. */

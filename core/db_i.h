@@ -68,6 +68,8 @@ struct db {
 	struct packs *packs;
 	struct manifest_store parts; /**< of manifests: in packs */
 	struct chunk_cache chunk_cache;
+	struct id pack_next; /**< where packing of logs goes on (txn_side.c); protected by lock */
+	uint64_t pack_again_ms;	   /**< when it begins anew */
 	struct mutex collect_lock; /**< one collection at a time; taken before flush_lock */
 	size_t imports; /**< atomic: those under way, which count on chunks that no change names yet */
 	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */
@@ -225,6 +227,11 @@ int db_commit_changed(struct txn *t);
 /* txn_side.c */
 /** Lets the node's documents keep what they keep beside their state in the store. */
 void txn_attach_side(struct txn *t, struct txn_node *tn);
+/**
+ * Packs what some documents keep beside their state, if nobody changed them for that long: 1 = there are more, 0 = all were
+ * looked at, and it begins anew. at_once: however little it is.
+ */
+int txn_pack_sides(struct db *db, uint64_t quiet_ms, bool at_once);
 
 /* txn_wants.c */
 /** Applies an operation to the node's loaded document. */

@@ -26,6 +26,7 @@ struct problem {
 	char *path; /* as shown: db has escaped it */
 	uint32_t conflicts;
 	bool not_json;
+	bool large; /**< too large to travel */
 	struct json_error error;
 	struct id node;
 };
@@ -46,6 +47,7 @@ struct facts {
 	struct problem *problems;
 	size_t problem_count; /* listed */
 	uint64_t not_json_count;
+	uint64_t large_count;
 	uint64_t conflict_count;
 	uint64_t now_ms;
 };
@@ -78,6 +80,17 @@ static void add_problem(void *ctx, const struct node_info *n, const char *path)
 		.not_json = not_json,
 		.node = n->id,
 	};
+}
+
+static void add_large(void *ctx, const char *path)
+{
+	struct facts *f = ctx;
+
+	f->large_count++;
+	if (f->problem_count == PROBLEMS_LISTED_MAX)
+		return;
+	f->problems = xreallocarray(f->problems, f->problem_count + 1, sizeof(*f->problems));
+	f->problems[f->problem_count++] = (struct problem){.path = xstrdup(path), .large = true};
 }
 
 static int problem_cmp(const void *a, const void *b)
@@ -146,6 +159,8 @@ static void gather(const struct report_source *src, struct facts *f)
 			f->unsent++;
 	}
 	db_problems(src->db, add_problem, f);
+	if (src->too_large)
+		src->too_large(src->files, add_large, f);
 	for (size_t i = 0; i < f->problem_count; i++) {
 		if (f->problems[i].not_json)
 			locate_problem(src->db, &f->problems[i]);
@@ -391,6 +406,8 @@ static void put_verdict(const struct report_source *src, const struct facts *f, 
 /* What is wrong, without the path. */
 static void put_problem(const struct problem *p, struct buf *out)
 {
+	if (p->large)
+		buf_printf(out, "larger than 1 TiB: stays on this device until it is smaller");
 	if (p->not_json && p->error.line)
 		buf_printf(out,
 			   "not valid JSON (line %zu, column %zu): kept as text, not merged by field",
@@ -629,8 +646,8 @@ int report_attention(const struct report_source *src)
 
 	gather(src, &f);
 	hold_list(src->db, count_hold, &holds);
-	return holds || f.missing.damaged_count || f.not_json_count || f.conflict_count ||
-			       f.stats.conflict_count || f.unsent
+	return holds || f.missing.damaged_count || f.large_count || f.not_json_count ||
+			       f.conflict_count || f.stats.conflict_count || f.unsent
 		       ? 3
 		       : 0;
 }

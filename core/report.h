@@ -13,6 +13,9 @@ struct report_source {
 	struct status *status;	/**< NULL: nothing is running, every peer is offline */
 	uint64_t held_count;	/**< vfs_held_count(): changes not yet made */
 	const char *mountpoint; /**< "" = not mounted */
+	/** Calls fn with the path of each file that is too large to travel; NULL: nobody knows of any. */
+	void (*too_large)(void *files, void (*fn)(void *ctx, const char *path), void *ctx);
+	void *files;
 };
 
 /** One word: "synced", "syncing" (connected, changes under way), "offline" (changes wait for a peer), "error". */

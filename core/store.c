@@ -641,6 +641,22 @@ int store_iter_destroy(struct store_iter *i)
 	return -EIO;
 }
 
+int store_compact(struct store *s)
+{
+	mutex_lock(&s->lock);
+	bool open = s->db != NULL;
+	s->iter_count += open; /* the handle may not be closed meanwhile */
+	mutex_unlock(&s->lock);
+	if (!open)
+		return -EIO;
+	leveldb_compact_range(s->db, NULL, 0, NULL, 0);
+	mutex_lock(&s->lock);
+	s->iter_count--;
+	cond_broadcast(&s->iter_gone);
+	mutex_unlock(&s->lock);
+	return 0;
+}
+
 /* ---- views -------------------------------------------------------------------------------------- */
 
 struct store_view *store_view_create(struct store *s)

@@ -52,6 +52,8 @@ int store_open(const char *dir, struct store **ret, struct why *why);
 void store_close(struct store *s);
 /** Everything written before this call is on stable storage. -EIO, -ENOSPC. */
 int store_sync(struct store *s);
+/** Gives back the room of what was deleted or written over. Takes long; reading and writing go on meanwhile. */
+int store_compact(struct store *s);
 /** 0, or the error that makes the store refuse writes, after an attempt to heal it. */
 int store_health(struct store *s);
 

@@ -91,8 +91,11 @@ static struct report_source source(const struct special *s)
 {
 	struct report_source src = s->opt.report;
 
-	if (s->opt.vfs)
+	if (s->opt.vfs) {
 		src.held_count = vfs_held_count(s->opt.vfs);
+		src.too_large = vfs_too_large;
+		src.files = s->opt.vfs;
+	}
 	return src;
 }
 

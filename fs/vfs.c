@@ -15,6 +15,8 @@
 /** How long unsynced writes may stay in the page cache only. */
 #define SYNC_DELAY_MS 1000
 /** While something waits to be flushed, compaction may take this much of each second. */
+/** Directories above a file that a message names. */
+#define PATH_DEPTH_MAX 256
 #define COMPACT_MS 200
 /** Deletions that make one change: `rm -rf` is a few, not thousands. */
 #define BURIALS_MAX 256
@@ -367,6 +369,34 @@ uint64_t vfs_held_count(struct vfs *v)
 
 	db_abort(t);
 	return n;
+}
+
+static void put_path(struct vfs *v, struct txn *t, const struct inode *i, struct buf *out)
+{
+	const struct inode *up[PATH_DEPTH_MAX];
+	size_t n = 0;
+
+	for (; i && i->name && n < PATH_DEPTH_MAX; i = i->parent ? ns_get(v, t, i->parent) : NULL)
+		up[n++] = i;
+	while (n > 0)
+		buf_printf(out, "%s%s", out->len ? "/" : "", up[--n]->name);
+}
+
+void vfs_too_large(void *vfs, void (*fn)(void *ctx, const char *path), void *ctx)
+{
+	struct vfs *v = vfs;
+	struct txn *t = db_begin(v->db);
+
+	for (size_t k = 0; k < v->due.count; k++) {
+		const struct inode *i = v->due.heap[k];
+		AUTO(buf_fini) struct buf path = {0};
+
+		if (!i->told_large || i->due_ms != UINT64_MAX)
+			continue;
+		put_path(v, t, i, &path);
+		fn(ctx, buf_str(&path));
+	}
+	db_abort(t);
 }
 
 static uint64_t gone_count(struct vfs *v)

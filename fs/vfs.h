@@ -78,6 +78,8 @@ void vfs_set_notify(struct vfs *v, void (*notify)(void *ctx, struct vfs_notice *
 
 /** Changes in files still open or held back for a moment (temporary names, deletes in their grace time). */
 uint64_t vfs_held_count(struct vfs *v);
+/** Calls fn with the path of each file that stays on this device because it is too large. Under the lock. */
+void vfs_too_large(void *v, void (*fn)(void *ctx, const char *path), void *ctx);
 /** Waits until vfs_held_count() is 0 or monotonic deadline_ms. false on timeout. */
 bool vfs_settle(struct vfs *v, uint64_t deadline_ms);
 

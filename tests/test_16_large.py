@@ -261,11 +261,14 @@ def test_file_above_the_limit_stays_and_travels_once_it_is_smaller(pair):
         f.truncate(2 << 40)
     assert a.path('grows.bin').stat().st_size == 2 << 40 and len(backing_files(a)) == 1
     assert not b.exists('grows.bin')
+    said = 'grows.bin  larger than 1 TiB: stays on this device until it is smaller'
+    assert said in a.text('.blaze/status') and said in a.run('status', '--check', a.database, code=3).stdout
     assert a.remount(listen=a.listen).path('grows.bin').stat().st_size == 2 << 40
     os.truncate(a.path('grows.bin'), 2 * MIB)
     pair.retarget()
     pair.synced()
     assert b.read('grows.bin') == content and not backing_files(a)
+    assert 'grows.bin' not in a.text('.blaze/status')
 
 
 def test_remote_change_meets_a_large_file_being_written(pair):

@@ -1,5 +1,6 @@
 """Old changes are packed: less on disk, the same bytes and the same history, whoever is killed, new, or was away."""
 import errno
+import json
 import random
 
 import pytest
@@ -169,3 +170,68 @@ def test_a_failing_disk_stops_packing_and_nothing_else(device, rule):
     assert compact(node)['compact'] >= 30 and len(node.log('big.txt')) == 45
     node.kill9().mount()
     assert node.text('big.txt') == last and len(node.log('big.txt')) == 45
+
+
+def test_a_new_device_edits_what_its_snapshot_brought(clusters, directory):
+    """Text, arrays and large files of before it came, edited on both devices at the same time."""
+    cluster = clusters(2)
+    a, b = cluster.nodes[0], Node(directory, 'late')
+    lines = [f'line {i}\n' for i in range(40)]
+    for i in range(30):
+        lines[i] = f'line {i}, edited\n'
+        a.write('doc/text.md', ''.join(lines))
+    items = [{'id': i, 'n': 0} for i in range(20)]
+    for i in range(20):
+        items[i]['n'] = i
+        a.write('doc/list.json', json.dumps(items, indent=2) + '\n')
+    binary = random.Random(5).randbytes(9 << 20)
+    a.write('doc/film.bin', binary)
+    a.write('doc/film.bin', binary := binary[:4 << 20] + b'cut' + binary[4 << 20:])
+    a.wait()
+    compact(a)
+    cluster.nodes.append(b)
+    cluster.join(b)
+    cluster.synced(deadline=60)
+    assert b.read('doc/film.bin') == binary
+    assert b.text('doc/text.md') == ''.join(lines) and json.loads(b.text('doc/list.json')) == items
+
+    cluster.cut()
+    a.write('doc/text.md', ''.join(lines[:5] + ['from a\n'] + lines[5:]))
+    b.write('doc/text.md', ''.join(lines[:30] + ['from b\n'] + lines[30:]))
+    a.write('doc/list.json', json.dumps(items[:3] + [{'id': 'a', 'n': 1}] + items[3:], indent=2) + '\n')
+    items[10]['n'] = 'b'
+    b.write('doc/list.json', json.dumps(items, indent=2) + '\n')
+    b.write('doc/film.bin', longer := binary + b'the end')
+    a.write('doc/new.bin', binary[::-1])
+    cluster.restore()
+    cluster.synced(deadline=60)
+    for node in (a, b):
+        text = ''.join(lines[:5] + ['from a\n'] + lines[5:30] + ['from b\n'] + lines[30:])
+        assert node.text('doc/text.md') == text
+        assert json.loads(node.text('doc/list.json')) == items[:3] + [{'id': 'a', 'n': 1}] + items[3:]
+        assert node.read('doc/film.bin') == longer and node.read('doc/new.bin') == binary[::-1]
+        assert node.status()['conflicts'] == 0
+    assert a.text('doc/list.json') == b.text('doc/list.json')
+
+
+def test_packed_logs_of_texts_are_unpacked_for_whoever_was_away(pair):
+    a, b = pair.nodes
+    lines = [f'{i}\n' for i in range(50)]
+    a.write('t.txt', ''.join(lines))
+    pair.synced()
+    pair.cut()
+    b.write('t.txt', ''.join(['first, from b\n'] + lines))
+    for i in range(20, 50):
+        lines[i] = f'{i} from a\n'
+        a.write('t.txt', ''.join(lines))
+    compact(a)
+    compact(b)
+    a.remount(listen=a.listen)
+    pair.retarget()
+    pair.restore()
+    pair.synced()
+    assert a.text('t.txt') == b.text('t.txt') == ''.join(['first, from b\n'] + lines)
+    compact(a)
+    a.run('undo', a.path('t.txt'))
+    pair.synced()
+    assert a.text('t.txt') == b.text('t.txt') == ''.join(['first, from b\n'] + lines[:49] + ['49\n'])

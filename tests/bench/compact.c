@@ -1,16 +1,20 @@
 /*
  * What compaction saves and costs: RECORDS records, EDITS edits of one field each, no mount; then two new devices,
- * one that takes a snapshot and one that does not. Prints one JSON object a line. Usage: compact DIR RECORDS EDITS
+ * one that takes a snapshot and one that does not. Prints one JSON object a line. Usage: compact DIR RECORDS EDITS [text]:
+ * with "text", records of text, an edit being a word in a line, and the logs of texts are packed, too.
  */
 #include "core/compact.h"
+#include "core/db_i.h"
 #include "core/keys.h"
 #include "core/snapshot.h"
 #include "core/sync.h"
 #include "core/sync_snapshot.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static uint64_t monotonic_us(void)
@@ -29,6 +33,8 @@ static uint32_t rnd(uint32_t n)
 	return (uint32_t)(rnd_state >> 33) % n;
 }
 
+static bool is_text;
+
 static void put(struct db *db, const struct id *dir, unsigned record, const unsigned *values)
 {
 	char name[32];
@@ -36,14 +42,17 @@ static void put(struct db *db, const struct id *dir, unsigned record, const unsi
 	AUTO(buf_fini) struct buf text = {0};
 	struct txn *t = db_begin(db);
 
-	(void)snprintf(name, sizeof(name), "r%06u.json", record);
+	(void)snprintf(name, sizeof(name), is_text ? "r%06u.txt" : "r%06u.json", record);
 	(void)db_new_id(t, dir, name, NODE_RECORD, 0, &id);
 	if (db_put_node(t, &id, NODE_RECORD, dir, name) < 0)
 		abort();
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < 10 && is_text; i++)
+		buf_printf(&text, "This is line %u, and somebody wrote %u into it.\n", i, values[i]);
+	for (unsigned i = 0; i < 10 && !is_text; i++)
 		buf_printf(&text, "%s\"field_%u\": \"value %u\"", i ? ",\n  " : "{\n  ", i,
 			   values[i]);
-	buf_printf(&text, "\n}\n");
+	if (!is_text)
+		buf_printf(&text, "\n}\n");
 	if (db_put_content(t, &id, NULL, buf_slice(&text)) < 0 || db_commit(t) < 0)
 		abort();
 }
@@ -77,6 +86,68 @@ static size_t talk(struct sync *from[2], struct db *newcomer, bool refuse, bool 
 		quiet = busy || db_is_installing(newcomer) ? 0 : quiet + 1;
 	}
 	return bytes;
+}
+
+/* Bytes of the store on disk. */
+static unsigned long long store_bytes(const char *dir)
+{
+	AUTO(free_ptr) char *path = xasprintf("%s/store", dir);
+	DIR *d = opendir(path);
+	unsigned long long sum = 0;
+	struct stat st;
+
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		if (fstatat(dirfd(d), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+			sum += (unsigned long long)st.st_size;
+	}
+	if (d)
+		(void)closedir(d);
+	return sum;
+}
+
+struct sum {
+	unsigned long long keys;
+	unsigned long long bytes;
+};
+
+static bool add_sizes(void *ctx, struct slice key, struct slice value)
+{
+	struct sum *s = ctx;
+
+	s->keys++;
+	s->bytes += key.len + value.len;
+	return true;
+}
+
+/* Keys and their bytes with a prefix, as they are written. */
+static struct sum sum_of(struct db *db, const char *prefix)
+{
+	struct store_txn *t = store_begin(db->store);
+	struct sum s = {0};
+
+	if (store_scan(t, SLICE_STR(prefix), SLICE("", 0), add_sizes, &s) < 0)
+		abort();
+	store_abort(t);
+	return s;
+}
+
+/* What `blaze compact` does besides. */
+static void pack(struct db *db, const char *dir)
+{
+	if (store_compact(db->store) < 0)
+		abort();
+	unsigned long long before = store_bytes(dir);
+	struct sum x = sum_of(db, "x");
+	uint64_t start = monotonic_us();
+	if (db_pack_texts(db) < 0)
+		abort();
+	struct sum packed = sum_of(db, "x");
+	struct sum h = sum_of(db, "h");
+	(void)printf("{\"log_keys\":%llu,\"log_bytes\":%llu,\"log_keys_packed\":%llu,"
+		     "\"log_bytes_packed\":%llu,\"index_bytes\":%llu}\n",
+		     x.keys, x.bytes, packed.keys, packed.bytes, h.bytes);
+	(void)printf("{\"store_bytes_folded\":%llu,\"store_bytes_packed\":%llu,\"pack_s\":%.2f}\n",
+		     before, store_bytes(dir), (double)(monotonic_us() - start) / 1e6);
 }
 
 static void add_device(const char *base, struct db *db, bool with_snapshot)
@@ -122,8 +193,9 @@ int main(int argc, char **argv)
 	struct keys *keys = NULL;
 	struct db *db = NULL;
 
-	if (argc != 4)
+	if (argc < 4)
 		return 2;
+	is_text = argc > 4;
 	unsigned records = (unsigned)atoi(argv[2]);
 	unsigned edits = (unsigned)atoi(argv[3]);
 	digest_init();
@@ -173,6 +245,7 @@ int main(int argc, char **argv)
 		(double)longest / 1000, (unsigned long long)s.folded_count,
 		(unsigned long long)s.strata_count,
 		(double)s.strata_bytes / (double)(s.folded_count ? s.folded_count : 1));
+	pack(db, dir);
 	add_device(argv[1], db, true);
 	add_device(argv[1], db, false);
 	db_close(db);

@@ -175,6 +175,12 @@ void store_close(struct store *s)
 	store_abort(STEAL(s->deferred));
 }
 
+int store_compact(struct store *s)
+{
+	(void)s;
+	return 0;
+}
+
 int store_sync(struct store *s)
 {
 	if (s->frozen)
