@@ -2,12 +2,14 @@
 #include "cli/tell.h"
 
 #include "core/delta.h"
+#include "core/json.h"
 #include "core/db_chunks.h"
 #include "core/follow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define VALUE_SHOWN_BYTES_MAX 40
 /** Fields that a line names before it only counts them. */
@@ -223,6 +225,44 @@ static void tell_content(struct slice from, struct slice to, bool fresh, struct 
 	buf_printf(&t->summary, "%zu → %zu bytes", from.len, to.len);
 }
 
+/* Whether the content is merged by field; else says why not. */
+static bool is_merged(const struct history_state *s, struct buf *ret_why)
+{
+	struct json_error e;
+	struct json j;
+
+	if (s->chunked) {
+		json_say_large(ret_why);
+		return false;
+	}
+	int r = json_scan(buf_slice(&s->content), &j, &e);
+	json_fini(&j);
+	if (r < 0)
+		json_say(&e, ret_why);
+	return r == 0;
+}
+
+/* A change after which JSON is merged by field no more, or is again. */
+static void tell_json(const struct history_state *from, const struct history_state *to,
+		      struct tell *t)
+{
+	AUTO(buf_fini) struct buf before = {0};
+	AUTO(buf_fini) struct buf why = {0};
+	const struct buf *name = &to->name;
+
+	if (name->len <= 5 ||
+	    strncasecmp((const char *)name->data + name->len - 5, ".json", 5) != 0 ||
+	    to->size == 0 || slice_eq(buf_slice(&from->content), buf_slice(&to->content)))
+		return;
+	bool was = !from->alive || from->size == 0 || is_merged(from, &before);
+	bool is = is_merged(to, &why);
+	if (was == is)
+		return;
+	comma(&t->summary);
+	buf_printf(&t->summary, "%s", is ? "JSON that is merged by field again" : buf_str(&why));
+	buf_printf(&t->json, ",\"by_field\":%s", is ? "true" : "false");
+}
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 static void tell_name(struct db *db, const struct history_state *from,
@@ -299,6 +339,8 @@ static void tell_states(struct db *db, const struct history *h, const struct his
 	else if (!is_dir && to->alive &&
 		 !slice_eq(buf_slice(&from->content), buf_slice(&to->content)))
 		tell_chunks(db, from, to, first, t);
+	if (history_kind(h) == NODE_RECORD && to->alive)
+		tell_json(from, to, t);
 	if (!first)
 		tell_name(db, from, to, t);
 	if (from->exec != to->exec && !(first && !to->exec)) {

@@ -274,7 +274,7 @@ uint64_t db_peer_behind(struct db *db, uint64_t peer);
 /** Whether every change of this device up to now is acknowledged by every peer (true without peers). */
 bool db_is_acked(struct db *db);
 /**
- * Visible records with conflicts or with a name ending in .json whose content is not JSON. fn is called
+ * Visible records with conflicts or with a name ending in .json whose content is not merged by field. fn is called
  * without the lock.
  */
 void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n, const char *path),

@@ -1,13 +1,12 @@
 /* Edits made on this device: each becomes operations of the change its transaction makes. */
 #include "core/db_chunks.h"
 #include "core/db_i.h"
+#include "core/json.h"
 #include "core/name.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define JSON_BYTES_MAX (16u << 20)
 
 static struct stamp stamp_of(const struct txn *t, const struct op *op)
 {
@@ -245,8 +244,8 @@ int db_put_content_from(struct txn *t, const struct id *node, const struct doc *
 				  .whole = tn->n.kind != NODE_RECORD,
 				  .unseen = doc_mode(now) == DOC_RAW && is_unseen(t, tn),
 				  .shown = base ? SLICE("", 0) : txn_rendered(tn)};
-	/* Larger JSON travels whole: its fields and its layout together could be twice the text. */
-	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) && bytes.len <= JSON_BYTES_MAX;
+	bool json = tn->n.kind == NODE_RECORD && is_json_name(&tn->n) &&
+		    bytes.len <= JSON_RECORD_BYTES_MAX;
 	struct ops *ops = &txn_draft(t, &stream)->ops;
 	size_t first = ops->count;
 

@@ -47,6 +47,7 @@ struct scanner {
 	size_t key_start; /* the key read last, waiting for its value */
 	size_t key_end;
 	const char *what;
+	bool limit; /* what names one */
 };
 
 static enum expect fail(struct scanner *s, const char *what)
@@ -54,6 +55,14 @@ static enum expect fail(struct scanner *s, const char *what)
 	if (!s->what)
 		s->what = what;
 	return EXPECT_FAILED;
+}
+
+static_assert(JSON_NODES_MAX == 1000000 && JSON_DEPTH_MAX == 100000, "as people are told");
+
+static enum expect fail_limit(struct scanner *s, const char *what)
+{
+	s->limit = !s->what;
+	return fail(s, what);
 }
 
 static int peek(const struct scanner *s)
@@ -191,7 +200,7 @@ static bool scan_string(struct scanner *s, bool *ret_escaped)
 		if (c < 0x20)
 			break;
 		if (c == '\\') {
-			what = "bad escape in a string";
+			what = "bad escape or lone surrogate in a string";
 			n = escape(t, at, &point);
 			*ret_escaped = true;
 		} else if (c >= 0x80) {
@@ -365,7 +374,7 @@ static enum expect scan_value(struct scanner *s)
 	enum json_kind kind = c == '{' ? JSON_OBJECT : c == '[' ? JSON_ARRAY : JSON_SCALAR;
 
 	if (s->json->count >= JSON_NODES_MAX)
-		return fail(s, "too many values");
+		return fail_limit(s, "of more than 1,000,000 values");
 	uint32_t node = add_node(s, kind);
 	if (kind == JSON_SCALAR) {
 		if (!scan_scalar(s))
@@ -375,7 +384,7 @@ static enum expect scan_value(struct scanner *s)
 		return EXPECT_MORE;
 	}
 	if (s->depth == JSON_DEPTH_MAX)
-		return fail(s, "nested too deeply");
+		return fail_limit(s, "nested more than 100,000 levels deep");
 	push(s, (struct level){
 			.node = node,
 			.is_array = kind == JSON_ARRAY,
@@ -539,7 +548,7 @@ static void report(const struct scanner *s, struct json_error *error)
 			line_start = i + 1;
 		}
 	}
-	*error = (struct json_error){line, s->at - line_start + 1, s->what};
+	*error = (struct json_error){line, s->at - line_start + 1, s->what, s->limit};
 }
 
 int json_scan(struct slice text, struct json *ret, struct json_error *error)
@@ -560,11 +569,12 @@ int json_scan(struct slice text, struct json *ret, struct json_error *error)
 	s.table_cap = 0;
 	s.key_start = s.key_end = 0;
 	s.what = NULL;
+	s.limit = false;
 	s.node_cap = (text.len < 65536 ? text.len : 65536) / 16 + 4;
 	*ret = (struct json){.text = text};
 	ret->nodes = xreallocarray(NULL, s.node_cap, sizeof(*ret->nodes));
 	if (text.len >= UINT32_MAX)
-		expect = fail(&s, "too long");
+		expect = fail_limit(&s, "of 4 GiB or more");
 	while (expect != EXPECT_NOTHING && expect != EXPECT_FAILED)
 		expect = step(&s, expect);
 	free(s.keys);
@@ -579,6 +589,22 @@ int json_scan(struct slice text, struct json *ret, struct json_error *error)
 	if (error)
 		report(&s, error);
 	return -EBADMSG;
+}
+
+void json_say(const struct json_error *e, struct buf *out)
+{
+	if (e->limit)
+		buf_printf(out, "JSON %s (line %zu, column %zu)", e->what, e->line, e->column);
+	else
+		buf_printf(out, "not valid JSON, %s (line %zu, column %zu)", e->what, e->line,
+			   e->column);
+	buf_printf(out, ": kept as text, not merged by field");
+}
+
+void json_say_large(struct buf *out)
+{
+	buf_printf(out, "JSON of more than %u MiB: kept as one value, not merged by field",
+		   JSON_RECORD_BYTES_MAX >> 20);
 }
 
 void json_fini(struct json *j)

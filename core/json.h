@@ -16,6 +16,8 @@
 #define JSON_DEPTH_MAX 100000
 /** Values in one text; 56 bytes of memory each here, some 130 in core/doc. */
 #define JSON_NODES_MAX 1000000
+/** A record of more JSON is kept as one value: its fields and its layout together could be twice the text. */
+#define JSON_RECORD_BYTES_MAX (16u << 20)
 
 enum json_kind {
 	JSON_OBJECT,
@@ -52,6 +54,7 @@ struct json_error {
 	size_t line;	  /**< from 1 */
 	size_t column;	  /**< from 1, in bytes */
 	const char *what; /**< static text, such as "expected a value" */
+	bool limit;	  /**< it may well be JSON, but is beyond a limit, which `what` names */
 };
 
 /**
@@ -60,6 +63,10 @@ struct json_error {
  */
 int json_scan(struct slice text, struct json *ret, struct json_error *error);
 void json_fini(struct json *j);
+/** Appends why a record is not merged by field, for people: one sentence without a full stop. */
+void json_say(const struct json_error *e, struct buf *out);
+/** The same of a record above JSON_RECORD_BYTES_MAX. */
+void json_say_large(struct buf *out);
 
 /**
  * Whether two values' source texts are the same value: equal but for whitespace between tokens. Both

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 /* Problems listed by name; the rest is counted. */
@@ -27,6 +28,7 @@ struct problem {
 	uint32_t conflicts;
 	bool not_json;
 	bool large; /**< too large to travel */
+	bool large_json; /* no problem, but to be known */
 	struct json_error error;
 	struct id node;
 };
@@ -67,7 +69,8 @@ static void add_problem(void *ctx, const struct node_info *n, const char *path)
 {
 	struct facts *f = ctx;
 	const char *dot = strrchr(path, '.');
-	bool not_json = n->raw && dot && strcmp(dot, ".json") == 0;
+	bool json = dot && strcasecmp(dot, ".json") == 0;
+	bool not_json = n->raw && json;
 
 	f->not_json_count += not_json ? 1 : 0;
 	f->conflict_count += n->conflicts ? 1 : 0;
@@ -78,6 +81,7 @@ static void add_problem(void *ctx, const struct node_info *n, const char *path)
 		.path = xstrdup(path),
 		.conflicts = n->conflicts,
 		.not_json = not_json,
+		.large_json = n->chunked && json,
 		.node = n->id,
 	};
 }
@@ -409,14 +413,15 @@ static void put_problem(const struct problem *p, struct buf *out)
 	if (p->large)
 		buf_printf(out, "larger than 1 TiB: stays on this device until it is smaller");
 	if (p->not_json && p->error.line)
-		buf_printf(out,
-			   "not valid JSON (line %zu, column %zu): kept as text, not merged by field",
-			   p->error.line, p->error.column);
+		json_say(&p->error, out);
 	else if (p->not_json)
 		buf_printf(out, "not valid JSON: kept as text, not merged by field");
+	else if (p->large_json && !p->large)
+		json_say_large(out);
 	if (p->conflicts)
-		buf_printf(out, "%s%u value%s of other devices to review", p->not_json ? "; " : "",
-			   p->conflicts, plural(p->conflicts));
+		buf_printf(out, "%s%u value%s of other devices to review",
+			   p->not_json || p->large_json ? "; " : "", p->conflicts,
+			   plural(p->conflicts));
 }
 
 static void put_problems(const struct facts *f, struct buf *out)

@@ -433,8 +433,9 @@ static void index_problem(struct txn *t, const struct txn_node *tn)
 	size_t len = tn->n.shown.len;
 	bool json =
 		len > 5 && strncasecmp((const char *)tn->n.shown.data + len - 5, ".json", 5) == 0;
-	bool problem = tn->n.visible && tn->n.kind == NODE_RECORD &&
-		       (tn->n.conflicts > 0 || (tn->n.raw && json && tn->n.size > 0));
+	bool problem =
+		tn->n.visible && tn->n.kind == NODE_RECORD &&
+		(tn->n.conflicts > 0 || ((tn->n.raw || tn->n.chunked) && json && tn->n.size > 0));
 	struct slice k = key_node(&key, 'p', &tn->n.id);
 	bool listed = tn->stored && store_get(t->store, k, &old) == 0;
 

@@ -16,6 +16,7 @@
 #ifndef BLAZE_FS_BULK_H
 #define BLAZE_FS_BULK_H
 
+#include "core/json.h"
 #include "core/db_chunks.h"
 #include "fs/bytes.h"
 
@@ -24,7 +25,7 @@
 /** what is longer is chunks, even if it looks like text, */
 #define BULK_TEXT_BYTES_MAX (4u << 20)
 /** or is called JSON. */
-#define BULK_JSON_BYTES_MAX (16u << 20)
+#define BULK_JSON_BYTES_MAX JSON_RECORD_BYTES_MAX
 /** In between, it is not text if there is a NUL in the first so many bytes. */
 #define BULK_LOOKED_AT_BYTES 8192
 #define BULK_OPEN_MS_MAX 30000

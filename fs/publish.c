@@ -200,6 +200,29 @@ bool publish_is_half_written(struct vfs *v, struct txn *t, struct inode *i, cons
 	return r < 0;
 }
 
+/* Why it is not merged by field is in status and in the log of the file; limits also here. */
+static void tell_limit(const char *name, const struct saving *s)
+{
+	AUTO(buf_fini) struct buf why = {0};
+	struct json_error e = {0};
+	struct json j;
+
+	/* Each level and each value takes a byte at least. */
+	if (!localname_is_json(name) || (!s->chunked && s->bytes.len <= JSON_DEPTH_MAX))
+		return;
+	if (s->chunked) {
+		json_say_large(&why);
+	} else {
+		if (json_scan(s->bytes, &j, &e) < 0 && e.limit)
+			json_say(&e, &why);
+		json_fini(&j);
+	}
+	if (why.len == 0)
+		return;
+	AUTO(free_ptr) char *shown = log_quote(name, strlen(name));
+	log_info("%s: %s", shown, buf_str(&why));
+}
+
 int publish_put(struct txn *t, const struct link *name, const struct inode *parent,
 		struct saving *s, struct rendering *ret_merged)
 {
@@ -209,6 +232,8 @@ int publish_put(struct txn *t, const struct link *name, const struct inode *pare
 	if (r == 0)
 		r = s->chunked ? db_put_chunks(t, node, s->base, s->bytes)
 			       : db_put_content_from(t, node, s->base, s->bytes, &s->own);
+	if (r > 0)
+		tell_limit(name->name, s);
 	if (r >= 0)
 		r = db_put_exec(t, node, s->exec);
 	return r < 0 ? r : db_shown(t, node, &ret_merged->bytes, &ret_merged->chunked);

@@ -289,3 +289,58 @@ def test_a_large_array(pair):
     assert json.loads(shown)['list'] == want
     assert shown == json.dumps({'list': want})
     eventually(lambda: a.text('r.json') == b.text('r.json'))
+
+
+LIMITS = {
+    'deep': (b'[' * 100001 + b']' * 100001, 'JSON nested more than 100,000 levels deep'),
+    'twice': (b'{"a":1,"a":2}', 'not valid JSON, duplicate key (line 1, column 13)'),
+    'surrogate': (b'{"a":"\\ud800"}', 'not valid JSON, bad escape or lone surrogate in a string'),
+    'nul': (b'{"a":"\0"}', 'not valid JSON, control character in a string'),
+    'latin1': (b'{"a":"caf\xe9"}', 'not valid JSON, invalid UTF-8'),
+    'half': (b'{"a":', 'not valid JSON, expected a value'),
+}
+
+
+@pytest.mark.parametrize('case', LIMITS)
+def test_why_json_is_not_merged_by_field_is_said(pair, case):
+    a, b = pair.nodes
+    content, why = LIMITS[case]
+    a.write('r.json', content)
+    pair.synced()
+    assert b.read('r.json') == content
+    for node in (a, b):
+        assert why in node.run('status', '--check', code=3).stdout
+        assert why in node.run('log', 'r.json', cwd=node.mnt).stdout.splitlines()[0]
+    assert ('100,000 levels' in (a.directory / 'daemon.log').read_text(encoding='utf-8')) == (case == 'deep')
+    b.write('r.json', '{"a": 1}')
+    pair.synced()
+    assert 'JSON that is merged by field again' in a.log('r.json')[-1]['summary']
+
+
+def test_ten_thousand_levels_are_merged_by_field(pair):
+    a, b = pair.nodes
+    deep = b'{"x": 1, "d": ' + b'[' * 10000 + b']' * 10000 + b', "y": 1}\n'
+    a.write('r.json', deep)
+    pair.synced()
+    pair.cut()
+    a.write('r.json', deep.replace(b'"x": 1', b'"x": 2'))
+    b.write('r.json', deep.replace(b'"y": 1', b'"y": 2'))
+    pair.restore()
+    pair.synced()
+    assert a.read('r.json') == deep.replace(b'"x": 1', b'"x": 2').replace(b'"y": 1', b'"y": 2')
+    a.run('status', '--check')
+
+
+def test_a_file_that_flips_between_kinds(pair):
+    a, b = pair.nodes
+    kinds = ['{"a": 1}\n', 'a text\nof lines\n', '\0\1binary', '[1, 2, 3]\n', '', '{"a"', '"x"', '{"b": 2}\n']
+    for i, content in enumerate(kinds * 2):
+        (a, b)[i % 2].write('r.json', content)
+        pair.synced()
+    pair.cut()
+    a.write('r.json', 'text\n')
+    b.write('r.json', '{"b": 3}\n')
+    pair.restore()
+    pair.synced()
+    shown = a.text('r.json')
+    assert shown in ('text\n', '{"b": 3}\n') and len(a.names('.blaze/conflicts')) == 1

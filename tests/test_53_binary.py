@@ -59,6 +59,27 @@ def traffic(pair, act):
 # ---- a large file -----------------------------------------------------------------------------------
 
 @pytest.mark.timeout(60 + DEADLINE * 4)
+def test_json_of_a_hundred_megabytes(pair):
+    a, b = pair.nodes
+    idle = [memory(n, 'VmRSS') for n in (a, b)]
+    with open(a.path('big.json'), 'wb') as f:
+        f.write(b'[\n')
+        for i in range(0, 900000, 1000):
+            f.write(b''.join(b'{"id": %d, "text": "%0100d"},\n' % (n, n) for n in range(i, i + 1000)))
+        f.write(b'{}]\n')
+        assert f.tell() > 100 << 20
+    expected = digest(a.path('big.json'))
+    pair.synced(deadline=DEADLINE)
+    assert digest(b.path('big.json')) == expected
+    if report.PRESET not in ('asan', 'tsan'):
+        assert all(memory(n) <= i + 128 * MIB for n, i in zip((a, b), idle))
+    for node in (a, b):
+        assert 'big.json  JSON of more than 16 MiB: kept as one value' in node.run('status', '--check').stdout
+        assert 'MB, JSON of more than 16 MiB: kept as one value' in node.run('log', 'big.json', cwd=node.mnt).stdout
+    assert 'big.json: JSON of more than 16 MiB' in (a.directory / 'daemon.log').read_text(encoding='utf-8')
+
+
+@pytest.mark.timeout(60 + DEADLINE * 4)
 def test_large_file_in_bounded_memory(pair):
     a, b = pair.nodes
     idle = [memory(n, 'VmRSS') for n in (a, b)]
