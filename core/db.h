@@ -210,6 +210,8 @@ int db_children(struct txn *t, const struct id *dir,
 /** The child shown under this name. -ENOENT. */
 int db_child(struct txn *t, const struct id *dir, const char *name, struct id *ret);
 
+/** The program that made the node's last change, as its device calls it. -ENOENT: not known, or not here any more. */
+int db_saved_by(struct txn *t, const struct id *node, char out[CHANGE_PROGRAM_BYTES_MAX + 1]);
 /** How many other devices acknowledged the node's last change. */
 uint32_t db_synced_count(struct txn *t, const struct id *node);
 /** fsync: everything committed before this call survives a power cut. Not within a transaction. */

@@ -434,6 +434,42 @@ static bool keep_last(void *ctx, struct slice key, struct slice value)
 	return true;
 }
 
+int db_saved_by(struct txn *t, const struct id *node, char out[CHANGE_PROGRAM_BYTES_MAX + 1])
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	AUTO(buf_fini) struct buf bytes = {0};
+	AUTO(changes_fini) struct changes changes = {0};
+	const struct txn_node *tn = txn_node(t, node);
+	struct change c = {0};
+
+	if (!tn)
+		return -EIO;
+	(void)key_node(&key, 'h', node);
+	buf_be64(&key, tn->n.last.hlc);
+	buf_be64(&key, tn->n.last.id.lamport);
+	buf_be64(&key, tn->n.last.id.actor);
+	int r = store_get(t->store, buf_slice(&key), &value);
+	struct reader v = reader_init(buf_slice(&value));
+	struct feed_pos pos = {.actor = tn->n.last.id.actor};
+	if (r == 0) {
+		pos.stream = id_read(&v);
+		pos.seq = reader_varint(&v);
+		r = reader_finish(&v) < 0 ? -EIO : changes_get(&changes, t, &pos, &bytes);
+	}
+	if (r == 0)
+		r = change_decode(buf_slice(&bytes), pos.actor, &c);
+	if (r < 0)
+		return r;
+	size_t n =
+		c.program.len < CHANGE_PROGRAM_BYTES_MAX ? c.program.len : CHANGE_PROGRAM_BYTES_MAX;
+	if (n)
+		memcpy(out, c.program.data, n);
+	out[n] = 0;
+	change_fini(&c);
+	return n ? 0 : -ENOENT;
+}
+
 uint32_t db_synced_count(struct txn *t, const struct id *node)
 {
 	AUTO(buf_fini) struct buf prefix = {0};

@@ -155,7 +155,7 @@ void words_encode(const uint8_t *bytes, size_t word_count, const char *separator
 		unsigned value = 0;
 
 		for (size_t bit = i * WORDS_BITS; bit < (i + 1) * WORDS_BITS; bit++)
-			value = value << 1 | (bytes[bit / 8] >> (7 - bit % 8) & 1u);
+			value = value << 1 | ((unsigned)bytes[bit / 8] >> (7 - bit % 8) & 1u);
 		buf_printf(out, "%s%s", i ? separator : "", words_get(value));
 	}
 }

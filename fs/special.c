@@ -4,6 +4,7 @@
 #include "core/db_chunks.h"
 #include "core/thread.h"
 #include "fs/special_conflicts.h"
+#include "fs/special_list.h"
 #include "fs/special_past.h"
 
 #include <stdlib.h>
@@ -64,17 +65,6 @@ struct special {
 struct special_handle {
 	struct db *db;
 	struct snapshot *snapshot;
-};
-
-struct listed {
-	char name[NAME_BYTES_MAX + 1];
-	uint64_t ino;
-	mode_t type;
-};
-
-struct special_dir {
-	struct listed *entries;
-	size_t count;
 };
 
 /** What an inode number says. */
@@ -197,6 +187,17 @@ static const char *const past_tops[] = {"at", "deleted", "history"};
 static bool is_dir(enum kind kind)
 {
 	return kind < KIND_README;
+}
+
+static bool is_directory(const struct where *w)
+{
+	return is_dir(w->kind) || (w->kind == KIND_CONFLICT && w->conflict.is_dir);
+}
+
+/* conflicts/ or a directory in it. */
+static bool has_conflicts(const struct where *w)
+{
+	return w->kind == KIND_CONFLICTS || (w->kind == KIND_CONFLICT && w->conflict.is_dir);
 }
 
 static const struct entry *entry_of(enum kind kind)
@@ -388,9 +389,9 @@ static void fill_stat(struct special *s, const struct where *w, struct stat *ret
 		.st_nlink = 1,
 	};
 
-	if (is_dir(w->kind)) {
+	if (is_directory(w)) {
 		/* What lost is settled by removing it. */
-		st.st_mode = S_IFDIR | (w->kind == KIND_CONFLICTS ? 0700 : 0500);
+		st.st_mode = S_IFDIR | (has_conflicts(w) ? 0700 : 0500);
 		st.st_nlink = 2;
 		st.st_mtim = s->started;
 	} else if (w->kind == KIND_CONFLICT) {
@@ -452,7 +453,7 @@ static int find(struct special *s, const struct where *parent, const char *name,
 {
 	struct where w = {.slot = parent->slot, .actor = parent->actor};
 
-	if (!is_dir(parent->kind))
+	if (!is_directory(parent))
 		return -ENOTDIR;
 	if (parent->kind == KIND_PEERS) {
 		int r = find_peer(s, name, &w.slot);
@@ -461,10 +462,11 @@ static int find(struct special *s, const struct where *parent, const char *name,
 			return r;
 		return where_from_ino(s, ino_of(KIND_PEER, w.slot), ret);
 	}
-	if (parent->kind == KIND_CONFLICTS) {
+	if (has_conflicts(parent)) {
 		w.kind = KIND_CONFLICT;
 		*ret = w;
-		return special_conflicts_find(s->conflicts, name, &ret->conflict);
+		return special_conflicts_find(s->conflicts, parent->conflict.number, name,
+					      &ret->conflict);
 	}
 	for (size_t i = 0; i < countof(entries); i++) {
 		if (entries[i].parent == parent->kind && strcmp(entries[i].name, name) == 0) {
@@ -532,15 +534,20 @@ int special_move_out(struct special *s, uint64_t parent, const char *name, const
 {
 	if (is_past(parent))
 		return special_past_move_out(s->past, past_number(parent), name, new_dir, new_name);
-	if (parent == ino_of(KIND_CONFLICTS, 0))
-		return special_conflicts_use(s->conflicts, name, new_dir, new_name);
-	return -EPERM;
+	struct where w;
+	if (where_from_ino(s, parent, &w) < 0 || !has_conflicts(&w))
+		return -EPERM;
+	const struct special_conflict_place from = {.in = w.conflict.number, .name = name};
+	return special_conflicts_use(s->conflicts, &from, new_dir, new_name);
 }
 
 int special_unlink(struct special *s, uint64_t parent, const char *name)
 {
-	return parent == ino_of(KIND_CONFLICTS, 0) ? special_conflicts_drop(s->conflicts, name)
-						   : -EPERM;
+	struct where w;
+
+	if (where_from_ino(s, parent, &w) < 0 || !has_conflicts(&w))
+		return -EPERM;
+	return special_conflicts_drop(s->conflicts, w.conflict.number, name);
 }
 
 int special_readlink(struct special *s, uint64_t ino, struct buf *ret)
@@ -651,20 +658,6 @@ void special_close(struct special *s, struct special_handle *h)
 
 /* ---- directories ----------------------------------------------------------------------------- */
 
-static void list_add(struct special_dir *d, const char *name, uint64_t ino, mode_t type)
-{
-	size_t n = strlen(name);
-
-	assert(n <= NAME_BYTES_MAX);
-	if ((d->count & (d->count - 1)) == 0)
-		d->entries =
-			xreallocarray(d->entries, d->count ? d->count * 2 : 1, sizeof(*d->entries));
-	struct listed *e = &d->entries[d->count++];
-	memcpy(e->name, name, n + 1);
-	e->ino = ino;
-	e->type = type;
-}
-
 static void list_peers(struct special *s, struct special_dir *d)
 {
 	struct device *peers = NULL;
@@ -677,32 +670,33 @@ static void list_peers(struct special *s, struct special_dir *d)
 		if (!slot)
 			break;
 		special_peer_name(peers, i, name);
-		list_add(d, name, ino_of(KIND_PEER, slot), S_IFDIR);
+		special_list_add(d, name, ino_of(KIND_PEER, slot), S_IFDIR);
 	}
 	free(peers);
 }
 
-static void list_conflicts(struct special *s, struct special_dir *d)
+static void list_conflicts(struct special *s, uint64_t dir, struct special_dir *d)
 {
 	struct special_conflict *all = NULL;
-	size_t n = special_conflicts_list(s->conflicts, &all);
+	size_t n = special_conflicts_list(s->conflicts, dir, &all);
 
 	for (size_t i = 0; i < n; i++)
-		list_add(d, all[i].name, ino_of(KIND_CONFLICT, all[i].number), S_IFREG);
+		special_list_add(d, all[i].name, ino_of(KIND_CONFLICT, all[i].number),
+				 all[i].is_dir ? S_IFDIR : S_IFREG);
 	free(all);
 }
 
 static void list_past(void *ctx, const char *name, uint64_t number, mode_t type)
 {
-	list_add(ctx, name, ino_of(KIND_PAST, number), type);
+	special_list_add(ctx, name, ino_of(KIND_PAST, number), type);
 }
 
 static int open_past_dir(struct special *s, uint64_t ino, struct special_dir **ret)
 {
-	struct special_dir *d = xcalloc(1, sizeof(*d));
+	struct special_dir *d = special_list_create();
 
-	list_add(d, ".", ino, S_IFDIR);
-	list_add(d, "..", ino_of(KIND_TOP, 0), S_IFDIR);
+	special_list_add(d, ".", ino, S_IFDIR);
+	special_list_add(d, "..", ino_of(KIND_TOP, 0), S_IFDIR);
 	int r = special_past_list(s->past, past_number(ino), list_past, d);
 	if (r < 0)
 		special_closedir(s, d);
@@ -720,45 +714,30 @@ int special_opendir(struct special *s, uint64_t ino, struct special_dir **ret)
 	int r = where_from_ino(s, ino, &w);
 	if (r < 0)
 		return r;
-	if (!is_dir(w.kind))
+	if (!is_directory(&w))
 		return -ENOTDIR;
 	uint64_t up = w.kind == KIND_TOP ? VFS_ROOT_INO
 					 : ino_of(w.kind == KIND_PEER ? KIND_PEERS : KIND_TOP, 0);
-	struct special_dir *d = xcalloc(1, sizeof(*d));
-	list_add(d, ".", ino, S_IFDIR);
-	list_add(d, "..", up, S_IFDIR);
+	struct special_dir *d = special_list_create();
+	special_list_add(d, ".", ino, S_IFDIR);
+	special_list_add(d, "..", up, S_IFDIR);
 	for (size_t i = 0; i < countof(entries); i++) {
 		const struct entry *e = &entries[i];
 
 		if (e->parent == w.kind)
-			list_add(d, e->name, ino_of(e->kind, w.slot),
-				 is_dir(e->kind) ? S_IFDIR : S_IFREG);
+			special_list_add(d, e->name, ino_of(e->kind, w.slot),
+					 is_dir(e->kind) ? S_IFDIR : S_IFREG);
 	}
 	for (size_t i = 0; w.kind == KIND_TOP && i < countof(past_tops); i++)
-		list_add(d, past_tops[i],
-			 ino_of(KIND_PAST, special_past_number((enum special_past_top)i)), S_IFDIR);
+		special_list_add(d, past_tops[i],
+				 ino_of(KIND_PAST, special_past_number((enum special_past_top)i)),
+				 S_IFDIR);
 	if (w.kind == KIND_PEERS)
 		list_peers(s, d);
-	if (w.kind == KIND_CONFLICTS)
-		list_conflicts(s, d);
+	if (has_conflicts(&w))
+		list_conflicts(s, w.conflict.number, d);
 	*ret = d;
 	return 0;
-}
-
-int special_readdir(struct special_dir *d, uint64_t index, struct vfs_dirent *ret)
-{
-	if (index >= d->count)
-		return 0;
-	const struct listed *e = &d->entries[index];
-	*ret = (struct vfs_dirent){.name = e->name, .ino = e->ino, .type = e->type};
-	return 1;
-}
-
-void special_closedir(struct special *s, struct special_dir *d)
-{
-	(void)s;
-	free(d->entries);
-	free(d);
 }
 
 /* ---- lifetime -------------------------------------------------------------------------------- */

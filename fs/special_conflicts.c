@@ -18,13 +18,14 @@
 
 struct entry {
 	struct special_conflict shown;
+	char *dir; /**< where it is, "" = at the top */
 	struct id node;
 	struct opid op;	 /**< none: the record's fields, or lines if op.actor is not 0 */
 	struct buf text; /**< content, of fields and lines only */
 };
 
 struct list {
-	struct entry *items; /**< sorted by name */
+	struct entry *items; /**< sorted by directory and name */
 	size_t count;
 };
 
@@ -50,28 +51,23 @@ static void put_escaped(struct buf *out, const char *text, const char *what)
 	}
 }
 
-/** The path as part of a file name, in at most `room` bytes. */
-static void put_path(struct buf *out, const char *path, const struct id *node, size_t room)
+/** The record's name as part of a file name, in at most `room` bytes. */
+static void put_name(struct buf *out, const char *name, const struct id *node, size_t room)
 {
-	AUTO(buf_fini) struct buf all = {0};
+	size_t len = strlen(name);
 	char hex[ID_HEX_BYTES];
 
-	if (path[0] == '.')
-		buf_printf(&all, "%%2E");
-	put_escaped(&all, path + (path[0] == '.'), "%/");
-	if (all.len <= room) {
-		buf_slice_append(out, buf_slice(&all));
+	if (len <= room) {
+		buf_append(out, name, len);
 		return;
 	}
 	id_hex(node, hex);
 	buf_printf(out, "%%~%s~", hex);
 	assert(out->len < room);
-	size_t from = all.len - (room - out->len);
-	/* Not within a character or an escape. */
-	while (from < all.len && ((all.data[from] & 0xc0) == 0x80 || all.data[from - 1] == '%' ||
-				  all.data[from - 2] == '%'))
-		from++;
-	buf_append(out, all.data + from, all.len - from);
+	size_t from = len - (room - out->len);
+	while (from < len && ((uint8_t)name[from] & 0xc0) == 0x80)
+		from++; /* not within a character */
+	buf_append(out, name + from, len - from);
 }
 
 /* ---- making the list ------------------------------------------------------------------------- */
@@ -94,13 +90,15 @@ static uint64_t number_of(const struct special_conflicts *c, const struct entry 
 	AUTO(buf_fini) struct buf key = {0};
 
 	id_write(&key, &e->node);
+	if (e->shown.is_dir)
+		buf_printf(&key, "%s/%s", e->dir, e->shown.name);
 	buf_be64(&key, e->op.lamport);
 	buf_be64(&key, e->op.actor);
 	struct slice parts[] = {SLICE(c->seed, sizeof(c->seed)), buf_slice(&key)};
 	struct id hash = digest_id("blaze conflict", parts, countof(parts));
 	struct reader r = reader_init(SLICE(hash.b, sizeof(hash.b)));
 
-	return reader_be64(&r) >> (64 - SPECIAL_CONFLICT_BITS);
+	return (reader_be64(&r) >> (64 - SPECIAL_CONFLICT_BITS)) | 1; /* 0 is the top */
 }
 
 static bool is_taken(const struct record *r, const char *name)
@@ -119,7 +117,9 @@ static void add(struct record *r, struct entry *e, const char *who, unsigned n)
 	AUTO(buf_fini) struct buf name = {0};
 
 	put_escaped(&tail, who, "%/@");
-	put_path(&name, r->path, &r->node->id, NAME_BYTES_MAX - 1 - ORDINAL_BYTES_MAX - tail.len);
+	const char *slash = strrchr(r->path, '/');
+	put_name(&name, slash ? slash + 1 : r->path, &r->node->id,
+		 NAME_BYTES_MAX - 1 - ORDINAL_BYTES_MAX - tail.len);
 	buf_u8(&name, '@');
 	buf_slice_append(&name, buf_slice(&tail));
 	size_t stem = name.len;
@@ -132,6 +132,8 @@ static void add(struct record *r, struct entry *e, const char *who, unsigned n)
 	assert(name.len <= NAME_BYTES_MAX);
 	memcpy(e->shown.name, buf_str(&name), name.len + 1);
 	e->node = r->node->id;
+	e->dir = slash ? strndup(r->path, (size_t)(slash - r->path)) : xstrdup("");
+	assert(e->dir);
 	e->shown.number = number_of(r->c, e);
 	r->list->items = xreallocarray(r->list->items, r->list->count + 1, sizeof(*e));
 	r->list->items[r->list->count++] = *e;
@@ -232,13 +234,82 @@ static void add_record(void *ctx, const struct node_info *n, const char *path)
 
 static int entry_cmp(const void *a, const void *b)
 {
-	return strcmp(((const struct entry *)a)->shown.name, ((const struct entry *)b)->shown.name);
+	const struct entry *x = a;
+	const struct entry *y = b;
+	int c = strcmp(x->dir, y->dir);
+
+	return c ? c : strcmp(x->shown.name, y->shown.name);
+}
+
+static struct entry *find_entry(const struct list *l, const char *dir, const char *name)
+{
+	struct entry key = {.dir = (char *)(uintptr_t)dir};
+	size_t len = strlen(name);
+
+	if (len > NAME_BYTES_MAX || l->count == 0)
+		return NULL;
+	memcpy(key.shown.name, name, len + 1);
+	return bsearch(&key, l->items, l->count, sizeof(key), entry_cmp);
+}
+
+/* Adds (dir, name) to the directories, which are sorted, if it is not there. */
+static void add_dir(const struct special_conflicts *c, struct list *dirs, const char *dir,
+		    const char *name)
+{
+	struct entry e = {.shown.is_dir = true};
+	size_t at = dirs->count;
+
+	if (strlen(name) > NAME_BYTES_MAX || find_entry(dirs, dir, name))
+		return;
+	memcpy(e.shown.name, name, strlen(name) + 1);
+	e.dir = xstrdup(dir);
+	e.shown.number = number_of(c, &e);
+	dirs->items = xreallocarray(dirs->items, dirs->count + 1, sizeof(e));
+	while (at > 0 && entry_cmp(&e, &dirs->items[at - 1]) < 0)
+		at--;
+	memmove(&dirs->items[at + 1], &dirs->items[at], (dirs->count - at) * sizeof(e));
+	dirs->items[at] = e;
+	dirs->count++;
+}
+
+/* The directories that lead to the files, and no file under the name of one. */
+static void add_dirs(const struct special_conflicts *c, struct list *l)
+{
+	struct list dirs = {0};
+
+	for (size_t i = 0; i < l->count; i++) {
+		AUTO(free_ptr) char *path = xstrdup(l->items[i].dir);
+
+		while (*path) {
+			char *slash = strrchr(path, '/');
+
+			if (slash)
+				*slash = 0;
+			add_dir(c, &dirs, slash ? path : "", slash ? slash + 1 : path);
+			if (!slash)
+				break;
+		}
+	}
+	for (size_t i = 0; i < l->count; i++) {
+		struct special_conflict *s = &l->items[i].shown;
+
+		while (find_entry(&dirs, l->items[i].dir, s->name) &&
+		       strlen(s->name) + 2 <= NAME_BYTES_MAX)
+			memcpy(s->name + strlen(s->name), ".2", 3);
+	}
+	l->items = xreallocarray(l->items, l->count + dirs.count, sizeof(*l->items));
+	if (dirs.count)
+		memcpy(l->items + l->count, dirs.items, dirs.count * sizeof(*l->items));
+	l->count += dirs.count;
+	free(dirs.items);
 }
 
 static void list_fini(struct list *l)
 {
 	for (size_t i = 0; i < l->count; i++)
 		buf_fini(&l->items[i].text);
+	for (size_t i = 0; i < l->count; i++)
+		free(l->items[i].dir);
 	free(l->items);
 	*l = (struct list){0};
 }
@@ -259,6 +330,8 @@ static void refresh(struct special_conflicts *c)
 	/* Made without the lock: this takes the database's. */
 	db_problems(c->db, add_record, &m);
 	if (m.list.count)
+		add_dirs(c, &m.list);
+	if (m.list.count)
 		qsort(m.list.items, m.list.count, sizeof(*m.list.items), entry_cmp);
 	mutex_lock(&c->lock);
 	struct list old = c->list;
@@ -272,37 +345,6 @@ static void refresh(struct special_conflicts *c)
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-size_t special_conflicts_list(struct special_conflicts *c, struct special_conflict **ret)
-{
-	refresh(c);
-	mutex_lock(&c->lock);
-	size_t n = c->list.count;
-	*ret = xcalloc(n, sizeof(**ret));
-	for (size_t i = 0; i < n; i++)
-		(*ret)[i] = c->list.items[i].shown;
-	mutex_unlock(&c->lock);
-	return n;
-}
-
-int special_conflicts_find(struct special_conflicts *c, const char *name,
-			   struct special_conflict *ret)
-{
-	struct entry key;
-	const struct entry *e = NULL;
-
-	if (strlen(name) > NAME_BYTES_MAX)
-		return -ENOENT;
-	memcpy(key.shown.name, name, strlen(name) + 1);
-	refresh(c);
-	mutex_lock(&c->lock);
-	if (c->list.count)
-		e = bsearch(&key, c->list.items, c->list.count, sizeof(key), entry_cmp);
-	if (e)
-		*ret = e->shown;
-	mutex_unlock(&c->lock);
-	return e ? 0 : -ENOENT;
-}
-
 static const struct entry *by_number_locked(const struct special_conflicts *c, uint64_t number)
 {
 	for (size_t i = 0; i < c->list.count; i++) {
@@ -310,6 +352,47 @@ static const struct entry *by_number_locked(const struct special_conflicts *c, u
 			return &c->list.items[i];
 	}
 	return NULL;
+}
+
+/* The path of a directory; NULL if it is none any more. Borrowed within the lock. */
+static char *path_locked(const struct special_conflicts *c, uint64_t dir)
+{
+	if (dir == SPECIAL_CONFLICTS_TOP)
+		return xstrdup("");
+	const struct entry *e = by_number_locked(c, dir);
+	if (!e || !e->shown.is_dir)
+		return NULL;
+	return *e->dir ? xasprintf("%s/%s", e->dir, e->shown.name) : xstrdup(e->shown.name);
+}
+
+size_t special_conflicts_list(struct special_conflicts *c, uint64_t dir,
+			      struct special_conflict **ret)
+{
+	size_t n = 0;
+
+	refresh(c);
+	mutex_lock(&c->lock);
+	AUTO(free_ptr) char *path = path_locked(c, dir);
+	*ret = xcalloc(c->list.count, sizeof(**ret));
+	for (size_t i = 0; path && i < c->list.count; i++) {
+		if (strcmp(c->list.items[i].dir, path) == 0)
+			(*ret)[n++] = c->list.items[i].shown;
+	}
+	mutex_unlock(&c->lock);
+	return n;
+}
+
+int special_conflicts_find(struct special_conflicts *c, uint64_t dir, const char *name,
+			   struct special_conflict *ret)
+{
+	refresh(c);
+	mutex_lock(&c->lock);
+	AUTO(free_ptr) char *path = path_locked(c, dir);
+	const struct entry *e = path ? find_entry(&c->list, path, name) : NULL;
+	if (e)
+		*ret = e->shown;
+	mutex_unlock(&c->lock);
+	return e ? 0 : -ENOENT;
 }
 
 int special_conflicts_get(struct special_conflicts *c, uint64_t number, struct special_conflict *ret)
@@ -368,12 +451,14 @@ int special_conflicts_read(struct special_conflicts *c, uint64_t number, struct 
 }
 
 /* What a name stands for; op is 0 for a record's fields. */
-static int find_loser(struct special_conflicts *c, const char *name, struct id *ret_node,
-		      struct opid *ret_op)
+static int find_loser(struct special_conflicts *c, const struct special_conflict_place *at,
+		      struct id *ret_node, struct opid *ret_op)
 {
 	struct special_conflict found;
-	int r = special_conflicts_find(c, name, &found);
+	int r = special_conflicts_find(c, at->in, at->name, &found);
 
+	if (r == 0 && found.is_dir)
+		r = -EISDIR;
 	if (r < 0)
 		return r;
 	mutex_lock(&c->lock);
@@ -394,11 +479,12 @@ static void forget_list(struct special_conflicts *c)
 	mutex_unlock(&c->lock);
 }
 
-int special_conflicts_drop(struct special_conflicts *c, const char *name)
+int special_conflicts_drop(struct special_conflicts *c, uint64_t in, const char *name)
 {
+	const struct special_conflict_place at = {.in = in, .name = name};
 	struct opid op;
 	struct id node;
-	int r = find_loser(c, name, &node, &op);
+	int r = find_loser(c, &at, &node, &op);
 
 	if (r == 0)
 		r = op.lamport ? resolve_drop(c->db, &node, &(struct doc_which){op, SLICE("", 0)})
@@ -407,13 +493,13 @@ int special_conflicts_drop(struct special_conflicts *c, const char *name)
 	return r < 0 ? r : 0;
 }
 
-int special_conflicts_use(struct special_conflicts *c, const char *name, const struct id *dir,
-			  const char *new_name)
+int special_conflicts_use(struct special_conflicts *c, const struct special_conflict_place *from,
+			  const struct id *dir, const char *new_name)
 {
 	struct opid op;
 	struct id node;
 	struct id there = {0};
-	int r = find_loser(c, name, &node, &op);
+	int r = find_loser(c, from, &node, &op);
 
 	if (r < 0)
 		return r;

@@ -19,7 +19,7 @@ const char special_readme[] =
 	"    last_seen    when it was last connected (UTC), or never\n"
 	"    fingerprint  its identity, as shown by `blaze init` there\n"
 	"  conflicts/   what lost when two devices changed the same thing, until a save changes it again:\n"
-	"    PATH@DEVICE  the bytes that DEVICE saved; in PATH, / is %2F and % is %25\n"
+	"    PATH@DEVICE  the bytes that DEVICE saved; directories are as in the mount\n"
 	"    PATH@fields  fields of a JSON file, one a line: field, value, device, time (UTC)\n"
 	"    PATH@lines   lines that two devices changed, as each had them; the file has them merged\n"
 	"  at/TIME/     everything as it was: at/14:00, at/2026-11-23, at/5min-ago, at/yesterday\n"

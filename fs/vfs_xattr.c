@@ -37,6 +37,16 @@ static void put_author(struct vfs *v, uint64_t author, struct buf *out)
 		buf_printf(out, "%016llx", (unsigned long long)author);
 }
 
+static int put_program(struct txn *t, const struct id *node, struct buf *out)
+{
+	char name[CHANGE_PROGRAM_BYTES_MAX + 1];
+
+	if (db_saved_by(t, node, name) < 0)
+		return -ENODATA;
+	buf_printf(out, "%s", name);
+	return 0;
+}
+
 static void put_time(uint64_t ms, struct buf *out)
 {
 	time_t seconds = (time_t)(ms / 1000);
@@ -73,6 +83,8 @@ static int blaze_fact(struct vfs *v, struct txn *t, const struct inode *i, const
 			   (unsigned long long)(n.rev.actor >> 48));
 	else if (strcmp(name, "author") == 0)
 		put_author(v, n.author, out);
+	else if (strcmp(name, "program") == 0)
+		r = put_program(t, &n.id, out);
 	else if (strcmp(name, "modified") == 0)
 		put_time(n.modified_ms, out);
 	else if (strcmp(name, "synced") == 0)

@@ -388,6 +388,7 @@ def test_blaze_xattrs_are_facts_hidden_and_read_only(node):
     assert node.xattr('facts.json', 'blaze.type') == 'json'
     assert node.xattr('facts.json', 'blaze.conflicts') == '0'
     assert node.xattr('facts.json', 'blaze.author') and node.xattr('facts.json', 'blaze.modified')
+    assert node.xattr('facts.json', 'blaze.program').startswith(('python', 'pytest'))
     assert os.listxattr(path) == []
     with fails(errno.EPERM):
         os.setxattr(path, 'blaze.id', b'mine')

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import stat
 
 import pytest
 
@@ -29,8 +30,9 @@ def test_losing_text_is_shown_on_both_devices(pair, versions):
     a, b = pair.edit_apart('notes/t.txt', 'base\n', *versions)
     device, lost = loser_of('notes/t.txt', a, b, versions)
     for node in (a, b):
-        assert node.names(LOST) == [f'notes%2Ft.txt@{device}']
-        path = node.path(f'{LOST}/notes%2Ft.txt@{device}')
+        assert node.names(LOST) == ['notes'] and node.names(f'{LOST}/notes') == [f't.txt@{device}']
+        path = node.path(f'{LOST}/notes/t.txt@{device}')
+        assert node.path(f'{LOST}/notes').stat().st_mode == stat.S_IFDIR | 0o700
         assert path.read_bytes() == lost
         assert path.stat().st_size == len(lost) and path.stat().st_mode & 0o777 == 0o400
 
@@ -88,3 +90,33 @@ def test_losers_survive_a_restart(pair):
     before = {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)}
     b.remount()
     assert len(before) == 1 and {name: b.read(f'{LOST}/{name}') for name in b.names(LOST)} == before
+
+
+def test_losers_are_found_where_their_records_are(pair):
+    """A mirror of the tree: only ways to what lost, and rm and mv work in them."""
+    paths = ['top.txt', 'c/a.txt', 'c/d/e/b.txt', 'c/d/e/.hidden', 'c/quiet.txt']
+    a, b = pair.nodes
+    for path in paths:
+        a.write(path, 'base\n')
+    pair.synced()
+    pair.cut()
+    for node in (a, b):
+        for path in paths[:-1]:
+            node.write(path, f'{node.name * 30} of {path}\n')
+    pair.restore()
+    pair.synced()
+    for node in (a, b):
+        found = {os.path.relpath(os.path.join(d, f), node.path(LOST)).rpartition('@')[0]
+                 for d, _, files in os.walk(node.path(LOST)) for f in files}
+        assert found == set(paths[:-1]), found
+        assert node.names(LOST)[0] == 'c' and node.names(f'{LOST}/c')[1] == 'd'
+        with pytest.raises(FileNotFoundError):
+            os.stat(node.path(f'{LOST}/c/nothing'))
+    (lost,) = [n for n in a.names(f'{LOST}/c/d/e') if n.startswith('b.txt@')]
+    other = a.text(f'{LOST}/c/d/e/{lost}')
+    a.path(f'{LOST}/c/d/e/{lost}').rename(a.path('c/d/e/b.txt'))
+    a.sh(f'rm {LOST}/c/d/e/.hidden@* {LOST}/c/a.txt@*')
+    pair.synced()
+    assert b.text('c/d/e/b.txt') == other
+    for node in (a, b):
+        eventually(lambda n=node: len(n.names(LOST)) == 1 and n.names(LOST)[0].startswith('top.txt@'))

@@ -220,8 +220,8 @@ def test_loser_of_a_concurrent_write_is_a_file(pair, size):
     lost = versions[1 - versions.index(shown)]
     name = f'device-{pair.nodes[versions.index(lost)].name}'
     for node in (a, b):
-        eventually(lambda n=node: n.names(LOST) == [f'd%2Ff.bin@{name}'], 10, 'the loser is shown')
-        path = node.path(f'{LOST}/d%2Ff.bin@{name}')
+        eventually(lambda n=node: n.exists(f'{LOST}/d') and n.names(f'{LOST}/d') == [f'f.bin@{name}'], 10, 'the loser is shown')
+        path = node.path(f'{LOST}/d/f.bin@{name}')
         assert path.stat().st_size == len(lost) and path.read_bytes() == lost
 
 

@@ -34,7 +34,7 @@ def contents(node, folder):
 
 def losers(node):
     folder = '.blaze/conflicts'
-    return [node.path(f'{folder}/{name}').read_text() for name in node.names(folder)]
+    return [node.path(f'{folder}/{p}').read_text() for p in node.tree(folder) if '@' in p]
 
 
 def test_directories_of_one_name_are_one(clusters):

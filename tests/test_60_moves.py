@@ -36,7 +36,7 @@ def same(pair, check):
 
 def losers(node):
     """Paths of the values that lost."""
-    return [f'.blaze/conflicts/{p}' for p in node.names('.blaze/conflicts')]
+    return [f'.blaze/conflicts/{p}' for p in node.tree('.blaze/conflicts') if '@' in p]
 
 
 def move(source, target):
