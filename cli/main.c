@@ -10,7 +10,7 @@
  *     cmd_log.c          what was changed            cmd_version.c  versions
  *     cmd_ping.c         how far a device is
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
- *     cmd_deletes.c      what others deleted in bulk
+ *     cmd_deletes.c      what others deleted in bulk  cmd_devices.c  members; removing one
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
  *     cmd_conflicts.c    settles what two devices changed
  *     cmd_compact.c      packs old changes at once
@@ -32,7 +32,8 @@
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       second.*         two files made under one name
  *       follow.*         records that were moved to another collection, and what came late for them
- *       feed.c           feeds and acknowledgements  member.c       whose feeds are accepted
+ *       feed.c           feeds and acknowledgements  member.*       whose feeds are accepted, and how far
+ *       member_eval.c    worked out from auth.*      epoch.*        the keys they are sealed under
  *     history*.*         what one node was, and when; what a whole tree went through
  *     past.*, when.*     the whole tree as of a time; times as people type them
  *     resolve.*          conflicts settled

@@ -4,7 +4,7 @@
  *
  * Devices are in order of seniority: the founder, then by the operation that admitted them first. Whether a removal counts is
  * decided by those of more senior devices only; so of two that remove each other, the senior one stays. All other operations
- * count if their author was a member, had the right, and was not cut off before.
+ * count if their author was a member, had the right, and was not cut off before. WITNESS, CUT and the rest: net/PROTOCOL.md.
  */
 #ifndef BLAZE_CORE_MEMBER_H
 #define BLAZE_CORE_MEMBER_H

@@ -42,6 +42,7 @@ struct facts {
 	struct db_stats stats;
 	struct db_missing missing;
 	bool acked;
+	bool removed; /* this device, by another */
 	uint64_t held;
 	uint64_t unsent; /* changes that some other device may lack; without peers 0 */
 	struct peer *peers;
@@ -156,6 +157,7 @@ static void gather(const struct report_source *src, struct facts *f)
 	db_get_missing(src->db, &f->missing);
 	gather_peers(src, f);
 	f->acked = db_is_acked(src->db);
+	f->removed = db_is_removed(src->db);
 	if (f->stats.peer_count > 0) {
 		f->unsent = f->stats.pending_count + f->held;
 		/* A change made since the count was taken. */
@@ -199,6 +201,8 @@ static enum state state_of(const struct facts *f)
 	bool receiving = f->missing.file_count > 0;
 	bool sending = false;
 
+	if (f->removed)
+		return STATE_OFFLINE;
 	if (f->stats.peer_count == 0)
 		return STATE_ALONE;
 	for (size_t i = 0; i < f->peer_count; i++) {
@@ -358,6 +362,11 @@ static void put_sentence(const struct facts *f, struct buf *out)
 {
 	uint64_t peers = f->stats.peer_count;
 
+	if (f->removed) {
+		buf_printf(out, "offline — another device has removed this one: what is written here "
+				"stays here");
+		return;
+	}
 	switch (state_of(f)) {
 	case STATE_ALONE:
 		buf_printf(out, "this device only, no peers yet");
@@ -652,7 +661,7 @@ int report_attention(const struct report_source *src)
 	gather(src, &f);
 	hold_list(src->db, count_hold, &holds);
 	return holds || f.missing.damaged_count || f.large_count || f.not_json_count ||
-			       f.conflict_count || f.stats.conflict_count || f.unsent
+			       f.conflict_count || f.stats.conflict_count || f.unsent || f.removed
 		       ? 3
 		       : 0;
 }

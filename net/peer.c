@@ -21,6 +21,7 @@ struct peer {
 	uint64_t next_dial_ms; /* the next attempt, once this one has come to nothing */
 	bool lookup_wanted;    /* its address was not known at the last attempt */
 	uint64_t up_since_ms;
+	bool removed;	    /* not a member any more */
 	uint64_t settle_ms; /* when to keep only the best; 0 = there is one at most */
 	uint64_t up_past;   /* bytes of connections that are gone */
 	uint64_t down_past;
@@ -134,6 +135,23 @@ static void add_member(struct peers *p, const struct device *d)
 	publish(p, m);
 }
 
+/* A member that was removed gets no connection any more; that it has heard of it, we do not wait for. */
+static void note_removed(struct peers *p, struct peer *m, const struct device *devices, size_t count)
+{
+	bool was_removed = m->removed;
+
+	m->removed = true;
+	for (size_t i = 0; i < count; i++)
+		m->removed = m->removed && memcmp(devices[i].id, m->device.id, DIGEST_BYTES) != 0;
+	if (!m->removed || was_removed)
+		return;
+	log_warn("%s was removed: it is not talked to any more", m->device.name);
+	for (size_t i = 0; i < p->entry_count; i++) {
+		if (conn_owner(p->entries[i].conn) == m)
+			conn_bye(p->entries[i].conn, CHANNEL_BYE_DONE);
+	}
+}
+
 void peers_refresh(struct peers *p)
 {
 	AUTO(free_ptr) struct device *devices = NULL;
@@ -145,6 +163,8 @@ void peers_refresh(struct peers *p)
 		if (!find_member(p, devices[i].id))
 			add_member(p, &devices[i]);
 	}
+	for (size_t i = 0; i < p->member_count; i++)
+		note_removed(p, p->members[i], devices, count);
 	for (size_t i = 0; i < p->member_count; i++) {
 		if (p->members[i]->lookup_wanted)
 			p->members[i]->next_dial_ms = 0;
@@ -158,7 +178,7 @@ static struct peer *recognise_hint(const struct peers *p, const struct hello *h)
 	for (size_t i = 0; i < p->member_count; i++) {
 		struct id hint = hello_hint(p->members[i]->device.dh_pk, own, h->nonce);
 
-		if (id_eq(&hint, &h->hint))
+		if (id_eq(&hint, &h->hint) && !p->members[i]->removed)
 			return p->members[i];
 	}
 	return NULL;
@@ -435,7 +455,7 @@ static void on_admitted(void *ctx, const struct device *d, const char *endpoint)
 /* LIVENESS: another way is looked for while the one there is is in doubt. */
 static bool needs_conn(const struct peer *m)
 {
-	return !m->conn || conn_is_in_doubt(m->conn);
+	return !m->removed && (!m->conn || conn_is_in_doubt(m->conn));
 }
 
 static void member_lost(struct peers *p, struct peer *m, struct conn *c, bool was_dial,
