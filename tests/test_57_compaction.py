@@ -149,7 +149,7 @@ def test_kill_while_packing_loses_nothing(node):
         for _ in range(cycle):
             node.read('big.txt')
         node.kill9()
-        packing.communicate(timeout=10)
+        packing.communicate(timeout=60)  # alone, it opens the store that the daemon leaves, and goes on
         node.mount()
         assert node.text('big.txt') == last
     assert compact(node)['compact'] >= 120 and len(node.log('big.txt')) == 132

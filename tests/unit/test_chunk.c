@@ -431,6 +431,7 @@ static void test_packs(void)
 	CHECK(pwrite(fd, "rot", 3, 100) == 3);
 	CHECK(packs_read(p, &id, &back) == -EIO);
 	test_damage_is_healed(p, s, &id);
+	packs_close(p);
 	CHECK(packs_open(dir, s, &keys, &p) == 0);
 	check_has(p, 0, true);
 	packs_close(p);
