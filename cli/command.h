@@ -70,6 +70,7 @@ extern const struct command cmd_conflicts;
 extern const struct command cmd_deletes;
 extern const struct command cmd_devices;
 extern const struct command cmd_compact;
+extern const struct command cmd_relay;
 extern const struct command cmd_version;
 extern const struct command cmd_info;
 

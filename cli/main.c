@@ -13,7 +13,7 @@
  *     cmd_deletes.c      what others deleted in bulk  cmd_devices.c  members; removing one
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
  *     cmd_conflicts.c    settles what two devices changed
- *     cmd_compact.c      packs old changes at once
+ *     cmd_compact.c      packs old changes at once      cmd_relay.c   relays: added, removed, listed
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
  *     home.[ch]          $BLAZE_HOME                 show.[ch]      words for people
@@ -57,6 +57,7 @@
  *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others
  *       snapshot*.*      the state for a new device  sync_snapshot.*  and its history, to and from a peer
  *       stratum.*        many envelopes as one      stratum_code.*  changes in columns; zip.* zstd
+ *     mailbox.*          items for a relay or a folder, and from there
  *     words.*            secrets people read out
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?"
@@ -68,6 +69,9 @@
  *     hello.* noise.* channel.*  the three of them   ws.*           libwebsockets
  *     invite.* link.* code.* pair.* join.*  pairing  endpoint.*     addresses
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
+ *     path.h             ways that are no connection to a device
+ *     relays.*, relay.*  relays, as a device sees them   ledger.*     what is believed of a relay's log
+ *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     local.*            sockets of this machine     routes.*       where a member may be
  *     mux.*              streams of a connection     liveness.*     is it still there?
  *   fs/      shows a database as files

@@ -196,12 +196,18 @@ static bool any_connected(const struct service *s)
 	return found;
 }
 
+/* To a device that is connected, or to a relay that keeps it for others. */
+static bool is_sending(const struct service *s)
+{
+	return (any_connected(s) && !db_is_acked(s->db)) || !net_relays_have_all(s->net);
+}
+
 void service_close_files(struct service *s, uint64_t flush_ms)
 {
 	uint64_t deadline = monotonic_ms() + flush_ms;
 
 	vfs_destroy(STEAL(s->vfs));
-	while (s->net && monotonic_ms() < deadline && any_connected(s) && !db_is_acked(s->db)) {
+	while (s->net && monotonic_ms() < deadline && is_sending(s)) {
 		uint64_t slice = monotonic_ms() + WAIT_SLICE_MS / 4;
 
 		(void)db_wait_change(s->db, db_generation(s->db),

@@ -12,7 +12,7 @@ void hello_encode(const struct hello *h, struct buf *out)
 		id_write(&body, &h->hint);
 	} else if (h->mode == HELLO_LINK) {
 		buf_append(&body, h->invite, sizeof(h->invite));
-	} else {
+	} else if (h->mode == HELLO_CODE) {
 		buf_varint(&body, h->nameplate);
 		buf_append(&body, h->sid, sizeof(h->sid));
 		buf_append(&body, h->share, sizeof(h->share));
@@ -43,6 +43,8 @@ static int decode_body(struct slice body, struct hello *h)
 		reader_copy(&r, h->share, sizeof(h->share));
 		if (h->nameplate == 0)
 			return -EBADMSG;
+		break;
+	case HELLO_RELAY:
 		break;
 	default:
 		return -EPROTONOSUPPORT;

@@ -6,6 +6,7 @@
  *     mode 1, sync:  body = 16 bytes nonce, 16 bytes hint
  *     mode 2, link:  body = 8 bytes invitation id
  *     mode 3, code:  body = varint nameplate, 16 bytes sid, 32 bytes CPace share
+ *     mode 4, relay: body is empty
  *   hello of the responder = u8 'B', u8 version, u8 status, u8 features, 16 bytes nonce, bytes body, more
  *     mode 3, code, status 0:  body = 32 bytes CPace share
  *
@@ -36,9 +37,10 @@
 #define HELLO_NAMEPLATE_MAX 999
 
 enum hello_mode {
-	HELLO_SYNC = 1, /**< between members */
-	HELLO_LINK = 2, /**< pairing: the secret is a link's */
-	HELLO_CODE = 3, /**< pairing: the secret is made of a code's words */
+	HELLO_SYNC = 1,	 /**< between members */
+	HELLO_LINK = 2,	 /**< pairing: the secret is a link's */
+	HELLO_CODE = 3,	 /**< pairing: the secret is made of a code's words */
+	HELLO_RELAY = 4, /**< to a relay: the secret is made of its address' token */
 };
 
 enum hello_status {

@@ -373,7 +373,7 @@ static int connect_all(struct join *j, uint64_t timeout_ms)
 		.ctx = j,
 	};
 
-	j->ws = ws_create(&handler);
+	j->ws = ws_create(&handler, NULL);
 	if (!j->ws)
 		return why_set(&j->why, -EIO, "cannot use the network: too many open files?");
 	ws_set_timer(j->ws, timeout_ms);

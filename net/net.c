@@ -10,6 +10,7 @@
 #include "net/link.h"
 #include "net/local.h"
 #include "net/peer.h"
+#include "net/relays.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,6 +39,8 @@ struct net {
 	struct ws *ws;
 	struct invites *invites;
 	struct peers *peers;
+	struct relays *relays;
+	_Atomic bool relays_stale; /* the list was changed: to be read again */
 	struct db_observer observer;
 	bool observing;
 	struct thread thread;
@@ -148,18 +151,42 @@ static void send_pings(struct net *n)
 	}
 }
 
+/* The database changed. */
+static void look(struct net *n)
+{
+	peers_woken(n->peers);
+	relays_changed(n->relays);
+}
+
+static void on_path_timer(void *ctx)
+{
+	struct net *n = ctx;
+
+	relays_tick(n->relays);
+	if (n->stopping)
+		ws_wake(n->ws);
+}
+
+static bool is_alone(struct net *n)
+{
+	return peers_conn_count(n->peers) == 0 && relays_count(n->relays) == 0;
+}
+
 static void on_woken(void *ctx)
 {
 	struct net *n = ctx;
 
 	if (atomic_exchange(&n->changed, false))
-		peers_woken(n->peers);
+		look(n);
+	if (atomic_exchange(&n->relays_stale, false) && !n->stopping)
+		relays_refresh(n->relays);
 	take_listener(n);
 	send_pings(n);
 	if (atomic_load(&n->stop) && !n->stopping) {
 		n->stopping = true;
 		n->stop_ms = monotonic_ms() + NET_STOP_MS;
 		peers_stop(n->peers);
+		relays_stop(n->relays);
 	}
 }
 
@@ -187,13 +214,15 @@ static void *run(void *arg)
 	take_listener(n);
 	peers_refresh(n->peers);
 	peers_tick(n->peers);
+	relays_refresh(n->relays);
 	for (;;) {
-		if (n->stopping && (peers_conn_count(n->peers) == 0 || monotonic_ms() >= n->stop_ms))
+		bool gone = peers_conn_count(n->peers) == 0 && relays_are_gone(n->relays);
+		if (n->stopping && (gone || monotonic_ms() >= n->stop_ms))
 			break;
 		/* In this order: a change that still saw us alone is found here, a later one wakes us. */
-		atomic_store(&n->alone, peers_conn_count(n->peers) == 0);
+		atomic_store(&n->alone, is_alone(n));
 		if (!atomic_load(&n->alone) && atomic_exchange(&n->changed, false))
-			peers_woken(n->peers);
+			look(n);
 		if (ws_service(n->ws) < 0) {
 			log_err("the network thread cannot go on");
 			break;
@@ -224,6 +253,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.closed = conn_closed,
 		.woken = on_woken,
 		.timer = on_timer,
+		.path_timer = on_path_timer,
 		.ctx = n,
 	};
 
@@ -235,7 +265,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 	mutex_init(&n->lock);
 	cond_init(&n->pings_changed);
 	n->invites = invites_create(options->db);
-	n->ws = ws_create(&handler);
+	n->ws = ws_create(&handler, NULL);
 	if (!n->ws) {
 		net_stop(n);
 		return why_set(why, -EIO, "cannot use the network: too many open files?");
@@ -250,6 +280,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.ctx = n,
 	};
 	n->peers = peers_create(&peers_options);
+	n->relays = relays_create(options->db, options->keys, n->ws);
 	int r = options->listen ? net_listen(n, options->listen, why) : 0;
 	if (r < 0) {
 		net_stop(n);
@@ -277,6 +308,7 @@ void net_stop(struct net *n)
 	}
 	ws_destroy(n->ws);
 	peers_destroy(n->peers);
+	relays_destroy(n->relays);
 	invites_destroy(n->invites);
 	close_fd(&n->listen_fd);
 	close_fd(&n->local_fd);
@@ -335,6 +367,46 @@ int net_ping(struct net *n, uint64_t actor, uint64_t deadline_ms, int64_t *ret_r
 	p->actor = 0;
 	mutex_unlock(&n->lock);
 	return r;
+}
+
+/* ---- relays ---------------------------------------------------------------------------------- */
+
+static int relays_were_changed(struct net *n, int r)
+{
+	if (r >= 0) {
+		atomic_store(&n->relays_stale, true);
+		ws_wake(n->ws);
+	}
+	return r;
+}
+
+int net_relay_add(struct net *n, const char *address, struct why *why)
+{
+	return relays_were_changed(n, relays_add(n->relays, address, why));
+}
+
+int net_relay_remove(struct net *n, const char *address, struct why *why)
+{
+	return relays_were_changed(n, relays_remove(n->relays, address, why));
+}
+
+size_t net_relay_list(struct net *n, struct relay_info **ret)
+{
+	return relays_list(n->relays, ret);
+}
+
+bool net_relays_have_all(struct net *n)
+{
+	AUTO(free_ptr) struct relay_info *infos = NULL;
+	size_t count = relays_list(n->relays, &infos);
+	uint64_t generation = db_generation(n->options.db);
+
+	for (size_t i = 0; i < count; i++) {
+		if (infos[i].state == RELAY_OPEN &&
+		    (!infos[i].idle || infos[i].generation != generation))
+			return false;
+	}
+	return true;
 }
 
 /* ---- pairing -------------------------------------------------------------------------------- */

@@ -37,6 +37,16 @@ void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1]);
 /** Times a PING to this member. 0; -ENOTCONN now; -ETIMEDOUT at monotonic deadline_ms; -EBUSY too many at once. */
 int net_ping(struct net *n, uint64_t actor, uint64_t deadline_ms, int64_t *ret_rtt_us);
 
+/* ---- relays: net/relays.h ------------------------------------------------------------------- */
+
+struct relay_info;
+
+int net_relay_add(struct net *n, const char *address, struct why *why);
+int net_relay_remove(struct net *n, const char *address, struct why *why);
+size_t net_relay_list(struct net *n, struct relay_info **ret);
+/** Whether every relay that can be reached has all that is here, safely. */
+bool net_relays_have_all(struct net *n);
+
 /* ---- pairing -------------------------------------------------------------------------------- */
 
 #define INVITE_TTL_MS (5 * 60 * 1000)

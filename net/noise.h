@@ -83,7 +83,7 @@ int noise_write(struct noise *n, struct slice payload, struct buf *out);
  * Takes the peer's next message and appends its payload. -EBADMSG: not what an honest peer sends.
  */
 int noise_read(struct noise *n, struct slice message, struct buf *payload);
-/** The peer's static key: authentic once done. */
+/** The peer's static key, once two messages were exchanged: a responder's is authentic then, an initiator's when all is done. */
 void noise_remote_pk(const struct noise *n, uint8_t ret[KEYS_PK_BYTES]);
 /** The handshake hash, once done: the same on both sides, and different for every handshake. */
 void noise_hash(const struct noise *n, uint8_t ret[NOISE_HASH_BYTES]);

@@ -17,10 +17,11 @@ struct transport {
 	enum hello_mode mode;
 	enum hello_status status;
 	uint8_t secret[32];
-	struct cpace cpace; /* initiator of a code, until the answer */
-	uint8_t features;   /* ours */
-	struct buf said;    /* both hellos: the prologue */
-	struct buf out;	    /* at most one message of hello or handshake */
+	uint8_t expect_pk[KEYS_PK_BYTES]; /* initiator of RELAY */
+	struct cpace cpace;		  /* initiator of a code, until the answer */
+	uint8_t features;		  /* ours */
+	struct buf said;		  /* both hellos: the prologue */
+	struct buf out;			  /* at most one message of hello or handshake */
 	struct noise *noise;
 	struct channel *channel;
 	uint8_t hash[NOISE_HASH_BYTES];
@@ -93,7 +94,7 @@ static void start_hello(struct transport *s)
 		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret, h.nonce);
 	} else if (s->mode == HELLO_LINK) {
 		hello_invite_id(s->secret, h.invite);
-	} else {
+	} else if (s->mode == HELLO_CODE) {
 		random_bytes(h.sid, sizeof(h.sid));
 		start_cpace(s, h.nameplate, h.sid, &s->cpace);
 		memcpy(h.share, s->cpace.share, sizeof(h.share));
@@ -108,11 +109,14 @@ struct transport *transport_create(const struct transport_options *options)
 
 	s->options = *options;
 	s->options.secret = NULL; /* borrowed for this call only */
+	s->options.expect_pk = NULL;
 	s->features = noise_has_aes() ? HELLO_FEATURE_AES : 0;
 	buf_append(&s->said, "blaze/2", strlen("blaze/2"));
 	if (options->initiator) {
 		s->mode = options->mode;
 		memcpy(s->secret, options->secret, sizeof(s->secret));
+		if (s->mode == HELLO_RELAY)
+			memcpy(s->expect_pk, options->expect_pk, sizeof(s->expect_pk));
 		start_hello(s);
 	}
 	return s;
@@ -171,7 +175,8 @@ static void finish_handshake(struct transport *s)
 	noise_hash(s->noise, s->hash);
 	noise_remote_pk(s->noise, s->remote_pk);
 	noise_split(s->noise, &send, &receive);
-	s->channel = channel_create(&send, &receive, s->mode != HELLO_SYNC ? &pair_limits : NULL);
+	bool pairing = s->mode == HELLO_LINK || s->mode == HELLO_CODE;
+	s->channel = channel_create(&send, &receive, pairing ? &pair_limits : NULL);
 	enter(s, TRANSPORT_UP);
 	s->options.handler.up(s->options.handler.ctx);
 }
@@ -242,6 +247,15 @@ static int handle_answer(struct transport *s, struct slice wire)
 	return write_handshake(s);
 }
 
+/* A relay is known by its key, and learns who we are only if it has it. */
+static bool is_expected(const struct transport *s)
+{
+	uint8_t pk[KEYS_PK_BYTES];
+
+	noise_remote_pk(s->noise, pk);
+	return memcmp(pk, s->expect_pk, sizeof(pk)) == 0;
+}
+
 static int handle_handshake(struct transport *s, struct slice wire)
 {
 	AUTO(buf_fini) struct buf payload = {0};
@@ -253,6 +267,8 @@ static int handle_handshake(struct transport *s, struct slice wire)
 		return r;
 	if (payload.len > 0)
 		return -EPROTO;
+	if (s->mode == HELLO_RELAY && s->options.initiator && !is_expected(s))
+		return -EKEYREJECTED;
 	if (noise_must_write(s->noise))
 		return write_handshake(s);
 	if (noise_is_done(s->noise))

@@ -31,8 +31,8 @@ enum transport_state {
 /** What the owner does. Must not destroy the transport from within. */
 struct transport_handler {
 	/**
-	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync), the link's secret, or the digest of the
-	 * code's words into ret_secret. Everything else is told to the initiator, and that is the end.
+	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync), the link's secret, the digest of the
+	 * code's words, or that of the relay's token into ret_secret. Everything else is told to the initiator, and that is the end.
 	 */
 	enum hello_status (*lookup)(void *ctx, const struct hello *h, uint8_t ret_secret[32]);
 	/** The handshake is done; messages may be sent. */
@@ -49,6 +49,8 @@ struct transport_options {
 	enum hello_mode mode;  /**< initiator */
 	const uint8_t *secret; /**< initiator: as ret_secret above */
 	uint32_t nameplate;    /**< initiator, code */
+	/** Initiator, relay: the static key it has to have; checked before it learns ours. */
+	const uint8_t *expect_pk;
 };
 
 struct transport;

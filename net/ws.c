@@ -32,11 +32,13 @@
 #define WS_PROTOCOL "blaze1"
 #define WS_LISTENER "blaze-listen"
 #define WS_ACCEPTS_AT_ONCE 8
-#define WS_DESCRIPTORS_MAX 512
+/* For what is dialled, and for libwebsockets itself. */
+#define WS_DESCRIPTORS_SPARE 448
 #define WS_REASON_BYTES 96
 
 struct ws {
 	struct ws_handler handler;
+	struct ws_limits limits;
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct ws_conn *first; /* oldest; all that lws knows, and failed dials not told yet */
@@ -47,12 +49,14 @@ struct ws {
 	int spare_fd;		/* given up to accept and close one when descriptors run out */
 	struct buf out;
 	lws_sorted_usec_list_t user_timer;
+	lws_sorted_usec_list_t path_timer;
 	lws_sorted_usec_list_t deadline_timer;
 	lws_sorted_usec_list_t failed_timer;
 };
 
 struct ws_conn {
 	struct ws *ws;
+	const struct ws_handler *handler;
 	struct ws_conn *prev;
 	struct ws_conn *next;
 	struct lws *wsi; /* NULL once lws has destroyed it */
@@ -86,6 +90,7 @@ static struct ws_conn *conn_create(struct ws *w, bool incoming)
 	struct ws_conn *c = xcalloc(1, sizeof(*c));
 
 	c->ws = w;
+	c->handler = &w->handler;
 	c->incoming = incoming;
 	c->prev = w->last;
 	if (w->last)
@@ -129,7 +134,7 @@ static void conn_closed(struct ws_conn *c)
 
 	c->open = false;
 	if (user)
-		c->ws->handler.closed(user, c->overdue ? WS_TIMED_OUT : c->reason);
+		c->handler->closed(user, c->overdue ? WS_TIMED_OUT : c->reason);
 }
 
 void ws_close(struct ws_conn *c)
@@ -231,6 +236,20 @@ void ws_set_timer(struct ws *w, uint64_t delay_ms)
 				 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
 }
 
+static void path_timer_fired(lws_sorted_usec_list_t *timer)
+{
+	struct ws *w = container_of(timer, struct ws, path_timer);
+
+	w->handler.path_timer(w->handler.ctx);
+}
+
+void ws_set_path_timer(struct ws *w, uint64_t delay_ms)
+{
+	if (!w->ending)
+		lws_sul_schedule(w->context, 0, &w->path_timer, path_timer_fired,
+				 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
+}
+
 /* ---- events of libwebsockets ---------------------------------------------------------------- */
 
 static int on_refuse(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
@@ -290,6 +309,7 @@ static void remember_remote(struct ws_conn *c, int fd)
 
 static int on_connected(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
+	(void)w;
 	(void)in;
 	assert(c);
 	int fd = lws_get_socket_fd(wsi);
@@ -302,7 +322,7 @@ static int on_connected(struct ws *w, struct lws *wsi, struct ws_conn *c, struct
 	}
 	c->open = true;
 	c->deadline_ms = 0;
-	w->handler.connected(c->user);
+	c->handler->connected(c->user);
 	return 0;
 }
 
@@ -328,6 +348,7 @@ static int on_connect_failed(struct ws *w, struct lws *wsi, struct ws_conn *c, s
  */
 static int on_received(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
+	(void)w;
 	if (!c || !c->user || !lws_frame_is_binary(wsi))
 		return -1;
 	bool last = lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0;
@@ -339,13 +360,13 @@ static int on_received(struct ws *w, struct lws *wsi, struct ws_conn *c, struct 
 	}
 	if (last && c->in.len == 0) {
 		c->down += frame_bytes(in.len, c->incoming);
-		return w->handler.received(c->user, in) < 0 ? -1 : 0;
+		return c->handler->received(c->user, in) < 0 ? -1 : 0;
 	}
 	buf_slice_append(&c->in, in);
 	if (!last)
 		return 0;
 	c->down += frame_bytes(c->in.len, c->incoming);
-	int r = w->handler.received(c->user, buf_slice(&c->in));
+	int r = c->handler->received(c->user, buf_slice(&c->in));
 	buf_clear(&c->in);
 	return r < 0 ? -1 : 0;
 }
@@ -357,7 +378,7 @@ static int on_writable(struct ws *w, struct lws *wsi, struct ws_conn *c, struct 
 		return -1;
 	buf_clear(&w->out);
 	buf_resize(&w->out, LWS_PRE);
-	int r = w->handler.writable(c->user, &w->out);
+	int r = c->handler->writable(c->user, &w->out);
 	if (r < 0) {
 		lws_close_reason(wsi, LWS_CLOSE_STATUS_NORMAL, NULL, 0);
 		return -1;
@@ -474,7 +495,7 @@ static bool has_too_many(const struct ws *w, const struct endpoint *from)
 		return false;
 	for (const struct ws_conn *c = w->first; c; c = c->next)
 		n += c->incoming && !c->trusted && is_same_place(&c->remote, from);
-	return n >= WS_UNTRUSTED_PER_ADDRESS_MAX;
+	return n >= w->limits.untrusted_per_address_max;
 }
 
 /* Where an incoming connection is from: of a Unix socket, the path it came to. -EACCES: another user. */
@@ -507,17 +528,17 @@ static void adopt(struct ws *w, int fd)
 		return;
 	}
 	if (has_too_many(w, &from)) {
-		log_debug("refused a connection: %s has %d unproven ones", from.host,
-			  WS_UNTRUSTED_PER_ADDRESS_MAX);
+		log_debug("refused a connection: %s has %zu unproven ones", from.host,
+			  w->limits.untrusted_per_address_max);
 		(void)close(fd);
 		return;
 	}
-	if (w->incoming_count >= WS_INCOMING_MAX) {
-		log_debug("refused a connection: there are %d", WS_INCOMING_MAX);
+	if (w->incoming_count >= w->limits.incoming_max) {
+		log_debug("refused a connection: there are %zu", w->limits.incoming_max);
 		(void)close(fd);
 		return;
 	}
-	if (w->untrusted_count >= WS_UNTRUSTED_MAX)
+	if (w->untrusted_count >= w->limits.untrusted_max)
 		drop_oldest_untrusted(w);
 	struct ws_conn *c = conn_create(w, true);
 	c->remote = from;
@@ -601,10 +622,17 @@ static void tell_failed(lws_sorted_usec_list_t *timer)
 
 struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user)
 {
+	return ws_dial_with(w, e, deadline_ms, &w->handler, user);
+}
+
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
+			     const struct ws_handler *handler, void *user)
+{
 	struct ws_conn *c = conn_create(w, false);
 	char host[ENDPOINT_TEXT_BYTES];
 	char address[ENDPOINT_TEXT_BYTES];
 
+	c->handler = handler;
 	if (endpoint_is_local(e)) {
 		(void)snprintf(host, sizeof(host), "localhost");
 		(void)snprintf(address, sizeof(address), "+%s",
@@ -652,8 +680,15 @@ static const struct lws_protocols protocols[] = {
 	{.name = NULL},
 };
 
-struct ws *ws_create(const struct ws_handler *handler)
+static size_t limit(size_t wanted, size_t standard)
 {
+	return wanted > 0 ? wanted : standard;
+}
+
+struct ws *ws_create(const struct ws_handler *handler, const struct ws_limits *limits)
+{
+	const struct ws_limits none = {0};
+	const struct ws_limits *l = limits ? limits : &none;
 	struct ws *w = xcalloc(1, sizeof(*w));
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -662,7 +697,8 @@ struct ws *ws_create(const struct ws_handler *handler)
 		.gid = -1,
 		.uid = -1,
 		.user = w,
-		.fd_limit_per_thread = WS_DESCRIPTORS_MAX,
+		.fd_limit_per_thread =
+			(unsigned)(limit(l->incoming_max, WS_INCOMING_MAX) + WS_DESCRIPTORS_SPARE),
 		.pt_serv_buf_size = WS_MESSAGE_BYTES_MAX + 512,
 		.timeout_secs = 10,
 		.connect_timeout_secs = 10,
@@ -680,6 +716,12 @@ struct ws *ws_create(const struct ws_handler *handler)
 	 */
 	lws_set_log_level(0, NULL);
 	w->handler = *handler;
+	w->limits = (struct ws_limits){
+		.incoming_max = limit(l->incoming_max, WS_INCOMING_MAX),
+		.untrusted_max = limit(l->untrusted_max, WS_UNTRUSTED_MAX),
+		.untrusted_per_address_max =
+			limit(l->untrusted_per_address_max, WS_UNTRUSTED_PER_ADDRESS_MAX),
+	};
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->context = lws_create_context(&info);
 	if (w->context)

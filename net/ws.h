@@ -49,11 +49,20 @@ struct ws_handler {
 	void (*woken)(void *ctx);
 	/** What ws_set_timer() asked for. */
 	void (*timer)(void *ctx);
+	/** What ws_set_path_timer() asked for. */
+	void (*path_timer)(void *ctx);
 	void *ctx;
 };
 
-/** NULL when libwebsockets cannot start (out of descriptors). handler is copied. */
-struct ws *ws_create(const struct ws_handler *handler);
+/** What a server for many allows; zeros mean the values above. */
+struct ws_limits {
+	size_t incoming_max;
+	size_t untrusted_max;
+	size_t untrusted_per_address_max;
+};
+
+/** NULL when libwebsockets cannot start (out of descriptors). handler is copied; limits may be NULL. */
+struct ws *ws_create(const struct ws_handler *handler, const struct ws_limits *limits);
 /** Closes everything; closed() is called for each. */
 void ws_destroy(struct ws *w);
 /**
@@ -65,6 +74,8 @@ int ws_service(struct ws *w);
 void ws_wake(struct ws *w);
 /** Calls timer() once, delay_ms from now. Replaces the timer set before. */
 void ws_set_timer(struct ws *w, uint64_t delay_ms);
+/** The same, for path_timer(): who keeps relays knows nothing of who keeps peers. */
+void ws_set_path_timer(struct ws *w, uint64_t delay_ms);
 
 /** Accepts from a listening socket, TCP or Unix, from now on. Takes ownership of fd. */
 int ws_listen(struct ws *w, int fd);
@@ -73,6 +84,9 @@ int ws_listen(struct ws *w, int fd);
  * closed(), never before this returns.
  */
 struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user);
+/** The same, for a user of another kind: handler has its connected, received, writable and closed. */
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
+			     const struct ws_handler *handler, void *user);
 
 /** Asks for writable(). */
 void ws_want_write(struct ws_conn *c);

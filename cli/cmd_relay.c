@@ -1,0 +1,153 @@
+/* blaze relay: which relays keep this database's changes for devices that are away. */
+#include "cli/client.h"
+#include "cli/service.h"
+#include "cli/show.h"
+#include "net/relays.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct relay_options {
+	bool json;
+};
+
+static const struct option_row relay_rows[] = {
+	{"json", 'j', OPTION_FLAG, NULL, "list: print one JSON object",
+	 offsetof(struct relay_options, json), 0},
+};
+
+static const char *state_name(const struct service *s, const struct relay_info *i)
+{
+	bool idle = i->idle && i->generation == db_generation(s->db) &&
+		    (!s->vfs || vfs_held_count(s->vfs) == 0);
+
+	switch (i->state) {
+	case RELAY_AWAY:
+		return "away";
+	case RELAY_DIALLING:
+	case RELAY_HANDSHAKE:
+	case RELAY_KNOCKING:
+		return i->error[0] ? "away" : "connecting";
+	case RELAY_OPEN:
+		return idle ? "synced" : "syncing";
+	}
+	return "away";
+}
+
+static void list_json(const struct service *s, struct out *out, const struct relay_info *infos,
+		      size_t count)
+{
+	AUTO(buf_fini) struct buf text = {0};
+
+	buf_printf(&text, "{\"v\":1,\"relays\":[");
+	for (size_t i = 0; i < count; i++) {
+		const struct relay_info *r = &infos[i];
+
+		buf_printf(&text, "%s{", i ? "," : "");
+		show_json_text(&text, "address", r->address);
+		show_json_text(&text, "state", state_name(s, r));
+		show_json_text(&text, "error", r->error);
+		show_json_text(&text, "alarm", r->alarm);
+		buf_printf(&text,
+			   "\"cursor\":%" PRIu64 ",\"unsafe\":%" PRIu64 ",\"refused\":%" PRIu64
+			   ",\"receipted_ms\":%" PRIu64 ",\"rtt_us\":%" PRId64
+			   ",\"up_bytes\":%" PRIu64 ",\"down_bytes\":%" PRIu64 "}",
+			   r->cursor, r->flight, r->refused, r->receipted_ms, r->rtt_us,
+			   r->up_bytes, r->down_bytes);
+	}
+	buf_printf(&text, "]}\n");
+	out_text(out, buf_slice(&text));
+}
+
+static void list_text(const struct service *s, struct out *out, const struct relay_info *infos,
+		      size_t count)
+{
+	if (count == 0)
+		out_printf(out, "No relay. Add one with: blaze relay add ADDRESS (blaze-relay setup "
+				"prints it)\n");
+	for (size_t i = 0; i < count; i++) {
+		const struct relay_info *r = &infos[i];
+
+		out_printf(out, "%-36s %s", r->address, state_name(s, r));
+		if (r->state != RELAY_OPEN && r->error[0])
+			out_printf(out, ": %s", r->error);
+		if (r->flight)
+			out_printf(out, ", %" PRIu64 " on the way", r->flight);
+		if (r->state == RELAY_OPEN && r->rtt_us >= 0)
+			out_printf(out, ", %.1f ms", (double)r->rtt_us / 1000);
+		out_printf(out, "\n");
+		if (r->alarm[0])
+			out_printf(out, "  not to be trusted: %s\n", r->alarm);
+		if (r->refused)
+			out_printf(out, "  gave %" PRIu64 " damaged or forged item%s\n", r->refused,
+				   show_plural(r->refused));
+	}
+}
+
+static int list(struct service *s, struct out *out, bool json)
+{
+	AUTO(free_ptr) struct relay_info *infos = NULL;
+	size_t n = net_relay_list(s->net, &infos);
+
+	if (json)
+		list_json(s, out, infos, n);
+	else
+		list_text(s, out, infos, n);
+	return CODE_OK;
+}
+
+static int relay_serve(struct service *s, struct out *out, int argc, char **argv)
+{
+	struct relay_options o = {0};
+	struct why why = {""};
+	int code = CODE_OK;
+	int first = options_parse(&cmd_relay.usage, &o, argc, argv, out, &code);
+
+	if (!first)
+		return code;
+	const char *word = first < argc ? argv[first] : "list";
+	const char *address = first + 1 < argc ? argv[first + 1] : NULL;
+	bool adds = strcmp(word, "add") == 0;
+	if (!adds && strcmp(word, "remove") != 0)
+		return list(s, out, o.json);
+	if (!address)
+		return out_error(out, CODE_USAGE, "relay: %s which? blaze relay %s ADDRESS", word,
+				 word);
+	int r = adds ? net_relay_add(s->net, address, &why)
+		     : net_relay_remove(s->net, address, &why);
+	if (r < 0)
+		return out_error(out, r == -EINVAL ? CODE_USAGE : CODE_FAILED, "relay: %s",
+				 why.text);
+	out_printf(out, adds ? "Added. See blaze relay for how it is.\n" : "Removed.\n");
+	return CODE_OK;
+}
+
+static bool is_word(const char *text)
+{
+	return strcmp(text, "list") == 0 || strcmp(text, "add") == 0 || strcmp(text, "remove") == 0;
+}
+
+/* "add ADDRESS [NAME|DIR]", "list [NAME|DIR]", "[NAME|DIR]": which of them is the database. */
+static int path_operand(int count, char **operands)
+{
+	if (count == 0 || !is_word(operands[0]))
+		return 0;
+	return strcmp(operands[0], "list") == 0 ? 1 : 2;
+}
+
+const struct command cmd_relay = {
+	.usage = {.name = "relay",
+		  .operands = "[list|add ADDRESS|remove ADDRESS] [NAME|DIR]",
+		  .operands_max = 3,
+		  .summary =
+			  "Adds, removes or lists the relays that keep changes for devices that are away.",
+		  .notes = "ADDRESS is what blaze-relay setup printed. A relay can read nothing it is given. Add it on\n"
+			   "each device: those that never meet sync through it.\n",
+		  .rows = relay_rows,
+		  .row_count = countof(relay_rows)},
+	.run = client_run,
+	.serve = relay_serve,
+	.needs = COMMAND_NEEDS_NET,
+	.path_operand = path_operand,
+};

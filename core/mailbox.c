@@ -1,0 +1,463 @@
+/* Items out of a database; see mailbox.h. */
+#include "core/db_chunks.h"
+#include "core/mailbox_i.h"
+#include "core/snapshot.h"
+#include "core/stratum.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- items --------------------------------------------------------------------------------------- */
+
+static bool has_seqs(enum mailbox_kind kind)
+{
+	return kind == MAILBOX_ENVELOPE || kind == MAILBOX_STRATUM;
+}
+
+int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
+{
+	struct reader r = reader_init(bytes);
+	struct mailbox_item item = {.kind = (enum mailbox_kind)reader_u8(&r), .tag = id_read(&r)};
+
+	if (bytes.len > MAILBOX_ITEM_BYTES_MAX || item.kind < MAILBOX_ENVELOPE ||
+	    item.kind > MAILBOX_SLOT)
+		return -EBADMSG;
+	if (has_seqs(item.kind)) {
+		item.seq_first = reader_varint_max(&r, INT64_MAX);
+		item.count = reader_varint_max(&r, INT32_MAX);
+		if (item.seq_first == 0 || item.count == 0)
+			return -EBADMSG;
+	}
+	item.head = SLICE(bytes.data, bytes.len - reader_left(&r));
+	item.sealed = reader_take(&r, reader_left(&r));
+	if (r.bad || item.sealed.len < ENVELOPE_PIECE_EXTRA_BYTES + 24)
+		return -EBADMSG;
+	*ret = item;
+	return 0;
+}
+
+static struct id tag_of(const struct mailbox *m, char kind, struct slice what)
+{
+	AUTO(buf_fini) struct buf text = {0};
+	struct id tag;
+
+	buf_u8(&text, (uint8_t)kind);
+	buf_slice_append(&text, what);
+	digest_keyed(tag.b, sizeof(tag.b), m->key, buf_slice(&text));
+	return tag;
+}
+
+struct id mailbox_feed_tag(const struct mailbox *m, const struct id *stream, uint64_t actor)
+{
+	AUTO(buf_fini) struct buf what = {0};
+
+	id_write(&what, stream);
+	buf_be64(&what, actor);
+	return tag_of(m, 'f', buf_slice(&what));
+}
+
+struct id mailbox_chunk_tag(const struct mailbox *m, const struct chunk_id *id)
+{
+	return tag_of(m, 'c', SLICE(id->b, sizeof(id->b)));
+}
+
+struct id mailbox_slot_tag(const struct mailbox *m, uint64_t actor)
+{
+	AUTO(buf_fini) struct buf what = {0};
+
+	buf_be64(&what, actor);
+	return tag_of(m, 's', buf_slice(&what));
+}
+
+/* head: u8 kind, tag, numbers. Appends the item to out. */
+void mailbox_seal(const struct mailbox *m, struct slice head, const struct feed_pos *of,
+		  struct slice content, struct buf *out)
+{
+	AUTO(buf_fini) struct buf plain = {0};
+
+	id_write(&plain, &of->stream);
+	buf_be64(&plain, of->actor);
+	buf_slice_append(&plain, content);
+	buf_slice_append(out, head);
+	envelope_seal_piece(m->key, head, buf_slice(&plain), out);
+}
+
+void mailbox_write_head(struct buf *head, enum mailbox_kind kind, const struct id *tag)
+{
+	buf_u8(head, (uint8_t)kind);
+	id_write(head, tag);
+}
+
+/* ---- what the place holds ------------------------------------------------------------------------ */
+
+void db_mailbox_key(struct db *db, struct id *ret_id, uint8_t ret_key[DIGEST_BYTES])
+{
+	const struct slice part = SLICE(db->root_key, sizeof(db->root_key));
+
+	*ret_id = digest_id("blaze mailbox", &part, 1);
+	digest(ret_key, "blaze mailbox key", &part, 1);
+}
+
+struct mailbox *mailbox_create(struct db *db, uint64_t place)
+{
+	struct mailbox *m = xcalloc(1, sizeof(*m));
+
+	m->db = db;
+	m->place = place;
+	db_mailbox_key(db, &m->id, m->key);
+	return m;
+}
+
+static void forget_item(struct mailbox *m)
+{
+	buf_clear(&m->item);
+	free(STEAL(m->chunks));
+	m->chunk_count = 0;
+	m->chunk_next = 0;
+	m->asking = 0;
+	m->lacked_count = 0;
+}
+
+void mailbox_destroy(struct mailbox *m)
+{
+	if (!m)
+		return;
+	mailbox_unask(m);
+	for (size_t i = 0; i < m->waiting_count; i++)
+		buf_fini(&m->waiting[i].envelope);
+	free(m->waiting);
+	sync_strata_fini(&m->strata);
+	forget_item(m);
+	buf_fini(&m->item);
+	free(m->held);
+	free(m->lacking);
+	wipe(m->key, sizeof(m->key));
+	free(m);
+}
+
+struct id mailbox_id(const struct mailbox *m)
+{
+	return m->id;
+}
+
+void mailbox_on_log(struct mailbox *m,
+		    void (*fn)(void *ctx, uint64_t actor, const struct mailbox_log *log), void *ctx)
+{
+	m->on_log = fn;
+	m->on_log_ctx = ctx;
+}
+
+void mailbox_raise(struct mailbox *m, const struct feed_pos *p)
+{
+	size_t lo = 0;
+	size_t hi = m->held_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (feed_pos_cmp(&m->held[mid], p) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < m->held_count && feed_pos_cmp(&m->held[lo], p) == 0) {
+		if (m->held[lo].seq < p->seq)
+			m->held[lo].seq = p->seq;
+		return;
+	}
+	m->held = xreallocarray(m->held, m->held_count + 1, sizeof(*m->held));
+	memmove(m->held + lo + 1, m->held + lo, (m->held_count - lo) * sizeof(*m->held));
+	m->held[lo] = *p;
+	m->held_count++;
+}
+
+void mailbox_reset(struct mailbox *m)
+{
+	m->started = false;
+	m->held_count = 0;
+	m->cursor = 0;
+	m->foreign = 0;
+	m->foreign_ms = 0;
+	wipe(m->slot, sizeof(m->slot));
+	forget_item(m);
+}
+
+struct tagged {
+	struct id tag;
+	struct feed_pos pos;
+};
+
+static int compare_tags(const void *a, const void *b)
+{
+	const struct tagged *x = a;
+	const struct tagged *y = b;
+
+	return id_cmp(&x->tag, &y->tag);
+}
+
+/* The feeds that are here, by tag. Caller frees. */
+static struct tagged *list_tags(const struct mailbox *m, size_t *ret_count)
+{
+	struct feed_pos *have = NULL;
+	size_t n = db_have(m->db, &have);
+	struct tagged *list = xcalloc(n, sizeof(*list));
+
+	for (size_t i = 0; i < n; i++)
+		list[i] = (struct tagged){
+			.tag = mailbox_feed_tag(m, &have[i].stream, have[i].actor), .pos = have[i]};
+	free(have);
+	if (n > 0)
+		qsort(list, n, sizeof(*list), compare_tags);
+	*ret_count = n;
+	return list;
+}
+
+int mailbox_start(struct mailbox *m, struct slice have)
+{
+	struct reader r = reader_init(have);
+	size_t count = 0;
+	struct tagged *list = list_tags(m, &count);
+
+	while (reader_left(&r) > 0) {
+		struct tagged key = {.tag = id_read(&r)};
+		uint64_t seq = reader_varint(&r);
+		struct tagged *known =
+			count ? bsearch(&key, list, count, sizeof(*list), compare_tags) : NULL;
+
+		if (!known || r.bad)
+			continue;
+		known->pos.seq = seq;
+		mailbox_raise(m, &known->pos);
+	}
+	free(list);
+	m->started = !r.bad;
+	m->cursor = 0;
+	m->ripe = true;
+	return r.bad ? -EBADMSG : 0;
+}
+
+/* ---- putting ------------------------------------------------------------------------------------- */
+
+static int compare_chunks(const void *a, const void *b)
+{
+	return chunk_id_cmp(a, b);
+}
+
+static void add_chunk(struct mailbox *m, const struct chunk_id *id)
+{
+	if (chunk_id_is_zero(id))
+		return;
+	m->chunks = xreallocarray(m->chunks, m->chunk_count + 1, sizeof(*m->chunks));
+	m->chunks[m->chunk_count++] = *id;
+}
+
+static void add_manifest(struct mailbox *m, struct slice bytes)
+{
+	struct manifest *manifest = NULL;
+
+	/* What is not here, this device cannot give: others do, or those who want it say so. */
+	if (db_manifest_decode(m->db, bytes, &manifest) < 0)
+		return;
+	for (size_t i = 0; i < manifest->part_count; i++)
+		add_chunk(m, &manifest->parts[i]);
+	for (size_t i = 0; i < manifest->count; i++)
+		add_chunk(m, &manifest->entries[i].id);
+	manifest_unref(manifest);
+}
+
+static bool note_any(void *ctx, struct slice key, struct slice value)
+{
+	bool *any = ctx;
+
+	(void)key;
+	(void)value;
+	*any = true;
+	return false;
+}
+
+/* Finds the chunks that the changes up to pos->seq name. */
+static int find_chunks(struct mailbox *m, const struct feed_pos *pos, uint64_t first)
+{
+	struct txn *t = db_begin(m->db);
+	AUTO(buf_fini) struct buf bytes = {0};
+	AUTO(changes_fini) struct changes changes = {0};
+	bool any = false;
+	int r = store_scan(t->store, SLICE_STR("k"), SLICE("", 0), note_any, &any);
+
+	for (uint64_t seq = first; any && r == 0 && seq <= pos->seq; seq++) {
+		struct feed_pos at = {.stream = pos->stream, .actor = pos->actor, .seq = seq};
+		struct change c = {0};
+
+		r = changes_get(&changes, t, &at, &bytes);
+		if (r == 0)
+			r = change_decode(buf_slice(&bytes), pos->actor, &c);
+		for (size_t i = 0; r == 0 && i < c.ops.count; i++) {
+			if (c.ops.items[i].kind == OP_CHUNKS)
+				add_manifest(m, c.ops.items[i].value);
+		}
+		change_fini(&c);
+	}
+	db_abort(t);
+	if (m->chunk_count > 0)
+		qsort(m->chunks, m->chunk_count, sizeof(*m->chunks), compare_chunks);
+	size_t n = 0;
+	for (size_t i = 0; i < m->chunk_count; i++) {
+		if (n == 0 || !chunk_id_eq(&m->chunks[n - 1], &m->chunks[i]))
+			m->chunks[n++] = m->chunks[i];
+	}
+	m->chunk_count = n;
+	return r;
+}
+
+/* A number given away must never be issued again after a power cut: durable first. */
+static int make_durable(struct mailbox *m, const struct feed_pos *pos)
+{
+	struct feed_pos *durable = NULL;
+	size_t n = db_durable(m->db, &durable);
+	bool safe = feed_pos_seq(durable, n, &pos->stream, pos->actor) >= pos->seq;
+
+	free(durable);
+	return safe ? 0 : db_sync(m->db);
+}
+
+static int prepare_item(struct mailbox *m, const struct feed_item *found, struct slice bytes)
+{
+	AUTO(buf_fini) struct buf head = {0};
+	struct envelope_range range;
+	struct id tag = mailbox_feed_tag(m, &found->pos.stream, found->pos.actor);
+	int r = found->packed ? stratum_range(bytes, &range) : envelope_range(bytes, &range);
+
+	if (r == 0)
+		r = find_chunks(m, &found->pos, range.seq_first);
+	if (r == 0 && found->pos.actor == db_actor(m->db))
+		r = make_durable(m, &found->pos);
+	if (r < 0)
+		return r;
+	mailbox_write_head(&head, found->packed ? MAILBOX_STRATUM : MAILBOX_ENVELOPE, &tag);
+	buf_varint(&head, range.seq_first);
+	buf_varint(&head, range.count);
+	mailbox_seal(m, buf_slice(&head), &found->pos, bytes, &m->item);
+	m->item_pos = found->pos;
+	return 1;
+}
+
+/* Whether to walk once more, now also for what others made. */
+static bool turn(struct mailbox *m, uint64_t now_ms)
+{
+	bool again = false;
+
+	if (m->ripe) {
+		m->ripe = false;
+		m->foreign = 0;
+		m->foreign_ms = 0;
+	} else if (m->foreign && m->foreign_ms == 0) {
+		m->foreign_ms = now_ms + MAILBOX_FOREIGN_MS;
+	} else if (m->foreign && now_ms >= m->foreign_ms) {
+		m->cursor = m->foreign;
+		m->ripe = true;
+		again = true;
+	}
+	return again;
+}
+
+/* Finds what the place lacks. 1, 0, or < 0. */
+static int find_item(struct mailbox *m, uint64_t now_ms)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct feed_item found;
+	int r = db_seal(m->db);
+	uint64_t filled = db_snapshot_gaps_filled(m->db);
+
+	if (filled != m->gaps_filled)
+		m->cursor = 0;
+	m->gaps_filled = filled;
+	while (r >= 0) {
+		buf_clear(&bytes);
+		r = db_next_envelope(m->db, &m->cursor, m->held, m->held_count, &found, &bytes);
+		if (r < 0 || (r == 0 && !turn(m, now_ms)))
+			return r;
+		if (r == 0)
+			continue;
+		if (found.pos.actor == db_actor(m->db) || m->ripe) {
+			buf_clear(&m->item);
+			return prepare_item(m, &found, buf_slice(&bytes));
+		}
+		if (!m->foreign)
+			m->foreign = m->cursor - 1;
+	}
+	return r;
+}
+
+static void ask(struct mailbox *m, struct buf *ret)
+{
+	m->asking = m->chunk_count - m->chunk_next;
+	if (m->asking > MAILBOX_ASK_MAX)
+		m->asking = MAILBOX_ASK_MAX;
+	for (size_t i = 0; i < m->asking; i++) {
+		struct id tag = mailbox_chunk_tag(m, &m->chunks[m->chunk_next++]);
+
+		id_write(ret, &tag);
+	}
+}
+
+void mailbox_lacks(struct mailbox *m, struct slice tags)
+{
+	struct reader r = reader_init(tags);
+
+	m->lacked_count = 0;
+	while (m->asking > 0 && reader_left(&r) >= sizeof(struct id)) {
+		struct id lacked = id_read(&r);
+
+		for (size_t i = m->chunk_next - m->asking; i < m->chunk_next; i++) {
+			struct id tag = mailbox_chunk_tag(m, &m->chunks[i]);
+
+			if (id_eq(&tag, &lacked) && m->lacked_count < MAILBOX_ASK_MAX)
+				m->lacked[m->lacked_count++] = m->chunks[i];
+		}
+	}
+	m->asking = 0;
+}
+
+static bool next_chunk(struct mailbox *m, struct buf *ret)
+{
+	const struct feed_pos nobody = {0};
+
+	while (m->lacked_count > 0) {
+		AUTO(buf_fini) struct buf head = {0};
+		AUTO(buf_fini) struct buf sealed = {0};
+		const struct chunk_id *id = &m->lacked[--m->lacked_count];
+		struct id tag = mailbox_chunk_tag(m, id);
+
+		if (db_chunks_send(m->db, id, &sealed) < 0)
+			continue;
+		mailbox_write_head(&head, MAILBOX_CHUNK, &tag);
+		mailbox_seal(m, buf_slice(&head), &nobody, buf_slice(&sealed), ret);
+		return true;
+	}
+	return false;
+}
+
+int mailbox_next(struct mailbox *m, uint64_t now_ms, struct buf *ret)
+{
+	buf_clear(ret);
+	if (!m->started || m->asking > 0)
+		return MAILBOX_NOTHING;
+	if (next_chunk(m, ret))
+		return MAILBOX_PUT;
+	int r = m->item.len > 0 ? 1 : find_item(m, now_ms);
+	if (r <= 0)
+		return r;
+	if (m->chunk_next < m->chunk_count) {
+		ask(m, ret);
+		return MAILBOX_ASK;
+	}
+	buf_slice_append(ret, buf_slice(&m->item));
+	mailbox_raise(m, &m->item_pos);
+	forget_item(m);
+	return MAILBOX_PUT;
+}
+
+uint64_t mailbox_due_ms(const struct mailbox *m)
+{
+	return m->foreign && m->foreign_ms ? m->foreign_ms : UINT64_MAX;
+}

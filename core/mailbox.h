@@ -1,0 +1,119 @@
+/*
+ * What a database gives to a place that keeps items and can read none (a relay's mailbox, a folder), and what it makes of
+ * the items that others put there. ITEM and MAILBOX in net/PROTOCOL.md:
+ *
+ *   item     = u8 kind, 16 bytes tag, [varint seq_first, varint count: envelopes and strata], sealed, to the end
+ *   sealed   = XChaCha20-Poly1305 (mailbox key, random nonce), bound to all before it, of:
+ *              16 bytes stream, 8 bytes actor, content (zeros for what has none)
+ *   tag      = 16 bytes keyed by the mailbox key: of stream and actor, of a chunk's id, or of a device
+ *   content  = the envelope (core/envelope.h), the stratum (core/stratum.h), the sealed chunk (core/chunk.h), or, of a slot:
+ *              u8 1, varint count, then per feed 16 bytes stream, 8 bytes actor, varint seq: what the device holds durably;
+ *              varint count, then per log of a relay: 16 bytes log id, varint cursor, 32 bytes chain: what it was shown;
+ *              64 bytes signature by the device
+ *
+ * Who has no key sees kinds, tags, numbers and sizes. An item that was changed, or moved to another mailbox or tag, does not
+ * open.
+ *
+ * Chunks go before the envelope that names them, if the place lacks them. What other devices made is put after
+ * MAILBOX_FOREIGN_MS only: most of it comes from the place itself, or is put there by who made it.
+ *
+ * Sans I/O. One thread at a time.
+ */
+#ifndef BLAZE_CORE_MAILBOX_H
+#define BLAZE_CORE_MAILBOX_H
+
+#include "core/digest.h"
+
+struct db;
+struct mailbox;
+
+enum mailbox_kind {
+	MAILBOX_ENVELOPE = 1,
+	MAILBOX_STRATUM = 2,
+	MAILBOX_CHUNK = 3,
+	MAILBOX_SLOT = 4, /**< replaces the one of the same tag: what a device holds */
+};
+
+/** More than the largest envelope with all around it; less than a message may have. */
+#define MAILBOX_ITEM_BYTES_MAX (79u << 20)
+/** How long something that others made is waited for. */
+#define MAILBOX_FOREIGN_MS 3000
+/** Of items whose predecessors are missing. */
+#define MAILBOX_WAITING_BYTES_MAX (64u << 20)
+/** Chunks that are asked for at once. */
+#define MAILBOX_ASKED_MAX 64
+
+/* ---- items, as everybody sees them --------------------------------------------------------------- */
+
+struct mailbox_item {
+	enum mailbox_kind kind;
+	struct id tag;
+	uint64_t seq_first; /**< envelopes and strata */
+	uint64_t count;
+	struct slice head; /**< all before `sealed` */
+	struct slice sealed;
+};
+
+/** -EBADMSG. Borrows from bytes. */
+int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret);
+
+/* ---- the database's side ------------------------------------------------------------------------- */
+
+/** What a log of a relay was, as far as somebody has seen it. */
+struct mailbox_log {
+	struct id log;
+	uint64_t cursor;
+	uint8_t chain[DIGEST_BYTES];
+};
+
+/** The mailbox's name, and the key its items are sealed under. Wipe the key after use. */
+void db_mailbox_key(struct db *db, struct id *ret_id, uint8_t ret_key[DIGEST_BYTES]);
+
+/** place: an actor that no device has; chunks are asked for in its name. */
+struct mailbox *mailbox_create(struct db *db, uint64_t place);
+void mailbox_destroy(struct mailbox *m);
+struct id mailbox_id(const struct mailbox *m);
+
+/** Nothing is known of what the place holds, and nothing is put until mailbox_start(). */
+void mailbox_reset(struct mailbox *m);
+/** What the place holds: 16 bytes tag and varint seq, each. -EBADMSG. */
+int mailbox_start(struct mailbox *m, struct slice have);
+
+enum mailbox_next {
+	MAILBOX_NOTHING,
+	MAILBOX_PUT, /**< *ret is an item */
+	MAILBOX_ASK, /**< *ret is tags of chunks, 16 bytes each: which of them does the place lack? mailbox_lacks() */
+};
+
+/** What to do next (ret is cleared first), or < 0: -EIO, -ENOSPC. now_ms: monotonic. */
+int mailbox_next(struct mailbox *m, uint64_t now_ms, struct buf *ret);
+/** When mailbox_next() is to be called although the database did not change; UINT64_MAX = never. */
+uint64_t mailbox_due_ms(const struct mailbox *m);
+/** The answer to MAILBOX_ASK: those the place lacks. */
+void mailbox_lacks(struct mailbox *m, struct slice tags);
+
+/** The slot of this device, if what it says is news: 1, else 0. */
+int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count,
+		      struct buf *ret);
+
+/**
+ * An item came. 0 also when it has to wait for others; -EBADMSG forged, damaged or of another place; -ENOBUFS too much is
+ * waiting; -EIO, -ENOSPC.
+ */
+int mailbox_take(struct mailbox *m, struct slice item);
+/** Whether something waits, so that what came cannot be said to be taken. */
+bool mailbox_is_waiting(const struct mailbox *m);
+/** What waits may be possible now: the database changed. < 0 as mailbox_take(). */
+int mailbox_retry(struct mailbox *m);
+/** Logs that a slot named; for who compares. Set before anything is taken. */
+void mailbox_on_log(struct mailbox *m,
+		    void (*fn)(void *ctx, uint64_t actor, const struct mailbox_log *log), void *ctx);
+
+/** Chunks this device lacks: appends tags, 16 bytes each, and returns how many. */
+size_t mailbox_want_chunks(struct mailbox *m, struct buf *ret);
+/** The place has none of these. */
+void mailbox_chunks_lacked(struct mailbox *m, struct slice tags);
+/** The connection is gone: what was asked for was not answered. */
+void mailbox_unask(struct mailbox *m);
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * What is said to a relay and by it: messages of mode RELAY, of both ends (MAILBOX in net/PROTOCOL.md). A connection is about
+ * one mailbox.
+ *
+ * Each message is u8 type and the fields its row in mail.c lists, in that order. Lists are of 16-byte tags, or of tags with a
+ * varint seq each (HAVE), up to the message's end.
+ *
+ * Sans I/O. No state, any thread.
+ */
+#ifndef BLAZE_NET_MAIL_H
+#define BLAZE_NET_MAIL_H
+
+#include "core/keys.h"
+
+#define MAIL_ACL_VERSION 1
+/** Devices of a mailbox. */
+#define MAIL_ACL_ENTRIES_MAX 1024
+#define MAIL_TOKEN_BYTES 16
+#define MAIL_LIST_TAGS_MAX 256
+#define MAIL_TEXT_BYTES_MAX 200
+
+enum mail_type {
+	MAIL_OPEN = 1, /**< mailbox, log, cursor, slots: where we are in which log */
+	MAIL_OPENED =
+		2, /**< log, first, chain, cursor, version, acl, sign_pk: what follows comes after `first`, whose chain
+			      is `chain`; the log ends at `cursor`; the ACL's version and mail_acl_id() */
+	MAIL_CREATE = 3, /**< acl. Answered by OPENED */
+	MAIL_PUT = 4,	 /**< request, item */
+	MAIL_RECEIPT =
+		5, /**< request, mailbox, log, cursor, chain, time, durable, signature: all up to `request` is on
+			      stable storage; 0: PROOF, an answer to TAKEN */
+	MAIL_PUSH = 6,	    /**< cursor, item: the log's next */
+	MAIL_TAKEN = 7,	    /**< cursor, first: durable here up to cursor, received up to `first` */
+	MAIL_HAVE = 8,	    /**< list of (tag, seq) */
+	MAIL_HAVE_ASK = 9,  /**< nothing */
+	MAIL_ACL = 10,	    /**< acl: replaces the one before. Answered by ACL_SET */
+	MAIL_ACL_SET = 11,  /**< version */
+	MAIL_ERROR = 15,    /**< request (0 = the mailbox), code, text */
+	MAIL_PLACED = 16,   /**< cursor, request: the log's next is what this PUT brought */
+	MAIL_SLOT = 17,	    /**< slots, item: a slot, and its number */
+	MAIL_LACK_ASK = 18, /**< list: which of these chunks are not there? */
+	MAIL_LACK = 19,	    /**< list: these, of those asked last */
+	MAIL_GET = 20,	    /**< list: chunks */
+	MAIL_ITEM = 21,	    /**< item: one of them */
+	MAIL_NONE = 22,	    /**< list: those that are not there */
+	MAIL_REFILL = 23,   /**< nothing: what was trimmed is wanted again, from whoever has it */
+	MAIL_PING = 24,	    /**< time, to be echoed */
+	MAIL_PONG = 25,	    /**< time */
+};
+
+enum mail_error {
+	MAIL_ERROR_QUOTA = 1, /**< the mailbox is full */
+	MAIL_ERROR_RATE,      /**< too much in too short a time */
+	MAIL_ERROR_ACL,	      /**< this device may not */
+	MAIL_ERROR_BUSY,      /**< too many connections */
+	MAIL_ERROR_FULL,      /**< the disk is */
+	MAIL_ERROR_UNKNOWN,   /**< there is no such mailbox */
+	MAIL_ERROR_GAP,	      /**< what comes before this item is not there: ask HAVE? */
+	MAIL_ERROR_COUNT,
+};
+
+/** A message, decoded; fields that its type does not have are zero. Slices are borrowed. */
+struct mail {
+	enum mail_type type;
+	uint64_t request;
+	uint64_t cursor;
+	uint64_t first;
+	uint64_t slots;
+	uint64_t time_ms;
+	uint64_t version;
+	struct id mailbox;
+	struct id log;
+	struct id acl;
+	uint8_t chain[DIGEST_BYTES];
+	uint8_t sign_pk[KEYS_PK_BYTES];
+	uint8_t durable; /**< 1: on this disk */
+	uint8_t code;	 /**< enum mail_error */
+	uint8_t signature[KEYS_SIGNATURE_BYTES];
+	struct slice text;
+	struct slice rest; /**< item, acl or list */
+};
+
+/** Appends. */
+void mail_encode(const struct mail *m, struct buf *out);
+/** -EBADMSG. */
+int mail_decode(struct slice message, struct mail *ret);
+
+/** Both sides compute it: the chain of `cursor`, from the one before and the item. */
+void mail_item_digest(struct slice item, uint8_t ret[DIGEST_BYTES]);
+void mail_chain(const uint8_t before[DIGEST_BYTES], uint64_t cursor,
+		const uint8_t item_digest[DIGEST_BYTES], uint8_t ret[DIGEST_BYTES]);
+/** Of cursor 0. */
+void mail_chain_start(const struct id *log, uint8_t ret[DIGEST_BYTES]);
+void mail_sign_receipt(const struct keys *keys, struct mail *receipt);
+bool mail_receipt_is_signed(const struct mail *receipt, const uint8_t sign_pk[KEYS_PK_BYTES]);
+
+/* ---- ACL: who may use a mailbox ------------------------------------------------------------------ */
+
+enum mail_right {
+	MAIL_GET_RIGHT = 1,
+	MAIL_PUT_RIGHT = 2,
+	MAIL_ADMIN_RIGHT = 4, /**< may replace the ACL */
+};
+
+struct mail_acl_entry {
+	uint8_t dh_pk[KEYS_PK_BYTES];
+	uint8_t sign_pk[KEYS_PK_BYTES];
+	uint8_t rights;
+};
+
+struct mail_acl {
+	struct id mailbox;
+	uint64_t version;
+	struct mail_acl_entry *entries; /**< sorted by dh_pk */
+	size_t count;
+};
+
+/** Signs it as well. Appends. */
+void mail_acl_encode(const struct mail_acl *acl, const struct keys *keys, struct buf *out);
+/** -EBADMSG. Free with mail_acl_fini(). */
+int mail_acl_decode(struct slice bytes, struct mail_acl *ret);
+bool mail_acl_is_signed(struct slice bytes, const uint8_t sign_pk[KEYS_PK_BYTES]);
+void mail_acl_fini(struct mail_acl *acl);
+/** NULL: not listed. */
+const struct mail_acl_entry *mail_acl_find(const struct mail_acl *acl,
+					   const uint8_t dh_pk[KEYS_PK_BYTES]);
+void mail_acl_sort(struct mail_acl *acl);
+/** Of its sorted entries: equal lists have equal ids. */
+struct id mail_acl_id(const struct mail_acl *acl);
+
+#endif

@@ -1,0 +1,382 @@
+/* The life of a connection to a relay: dialled, lost, ticking; and what is kept across restarts. */
+#include "core/log.h"
+#include "core/thread.h"
+#include "net/peer.h"
+#include "net/relay_i.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+void relay_enter(struct relay *r, enum relay_state state)
+{
+	static const char *const names[] = {
+		[RELAY_AWAY] = "away",		 [RELAY_DIALLING] = "dialling",
+		[RELAY_HANDSHAKE] = "handshake", [RELAY_KNOCKING] = "knocking",
+		[RELAY_OPEN] = "open",
+	};
+	char shown[MAILADDR_TEXT_BYTES];
+
+	mailaddr_show(&r->address, shown);
+	log_line(state == RELAY_OPEN || r->state == RELAY_OPEN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		 "relay %s: %s -> %s", shown, names[r->state], names[state]);
+	r->state = state;
+	r->host->published(r->host->ctx, r);
+}
+
+/* ---- what is kept across restarts ---------------------------------------------------------------- */
+
+static char *setting_name(const struct relay *r)
+{
+	struct id id;
+
+	char hex[ID_HEX_BYTES];
+	memcpy(id.b, r->address.dh_pk, sizeof(id.b));
+	id_hex(&id, hex);
+	return xasprintf("relay.%s", hex);
+}
+
+void relay_save(struct relay *r)
+{
+	AUTO(free_ptr) char *name = setting_name(r);
+	AUTO(buf_fini) struct buf text = {0};
+
+	ledger_encode(&r->ledger, &text);
+	int e = db_set_setting(r->host->db, name, buf_str(&text));
+	if (e < 0)
+		log_warn("cannot remember where a relay's log was: %s, ignoring", strerror(-e));
+}
+
+static void load(struct relay *r)
+{
+	AUTO(free_ptr) char *name = setting_name(r);
+	AUTO(free_ptr) char *text = NULL;
+
+	bool known = db_get_setting(r->host->db, name, &text) >= 0 && text;
+	ledger_decode(&r->ledger, known ? text : "");
+	r->taken = r->ledger.cursor;
+	(void)snprintf(r->said_alarm, sizeof(r->said_alarm), "%s", r->ledger.alarm);
+}
+
+/* What it was caught at is said once, and kept. */
+void relay_note_alarm(struct relay *r)
+{
+	char shown[MAILADDR_TEXT_BYTES];
+
+	if (strcmp(r->said_alarm, r->ledger.alarm) == 0)
+		return;
+	(void)snprintf(r->said_alarm, sizeof(r->said_alarm), "%s", r->ledger.alarm);
+	mailaddr_show(&r->address, shown);
+	log_warn("relay %s is not to be trusted: %s", shown, r->ledger.alarm);
+	relay_save(r);
+	r->host->published(r->host->ctx, r);
+}
+
+/* ---- the connection ------------------------------------------------------------------------------ */
+
+static void on_up(void *ctx)
+{
+	struct relay *r = ctx;
+
+	ws_trust(r->ws);
+	relay_enter(r, RELAY_KNOCKING);
+	relay_say_open(r);
+}
+
+static void on_connected(void *user)
+{
+	struct relay *r = user;
+	uint8_t psk[32];
+	const struct transport_options o = {
+		.keys = r->host->keys,
+		.handler = {.up = on_up, .message = relay_handle, .ctx = r},
+		.initiator = true,
+		.mode = HELLO_RELAY,
+		.secret = psk,
+		.expect_pk = r->address.dh_pk,
+	};
+
+	mailaddr_psk(r->address.token, psk);
+	r->transport = transport_create(&o);
+	wipe(psk, sizeof(psk));
+	relay_enter(r, RELAY_HANDSHAKE);
+	ws_want_write(r->ws);
+}
+
+static int on_received(void *user, struct slice message)
+{
+	struct relay *r = user;
+	int e = transport_receive(r->transport, message);
+
+	if (e == -EKEYREJECTED && r->state == RELAY_HANDSHAKE)
+		relay_refuse(r, "another program answers there: it does not have the relay's key");
+	r->host->hurry(r->host->ctx);
+	r->host->published(r->host->ctx, r);
+	ws_want_write(r->ws);
+	return e;
+}
+
+static int on_writable(void *user, struct buf *out)
+{
+	struct relay *r = user;
+	int e = relay_fill(r);
+
+	return e < 0 ? e : transport_next(r->transport, out);
+}
+
+static void schedule_dial(struct relay *r, uint64_t now)
+{
+	uint32_t random = 0;
+
+	random_bytes(&random, sizeof(random));
+	uint64_t delay = peer_retry_delay_ms(r->attempt++, now - r->away_since_ms, random);
+	if (r->refused && delay < RELAY_REFUSED_MS)
+		delay = RELAY_REFUSED_MS;
+	r->next_dial_ms = now + delay;
+	r->refused = false;
+}
+
+static void on_closed(void *user, const char *reason)
+{
+	struct relay *r = user;
+	uint64_t up = 0;
+	uint64_t down = 0;
+
+	ws_traffic(r->ws, &up, &down);
+	r->up_past += up;
+	r->down_past += down;
+	if (r->state == RELAY_DIALLING)
+		(void)snprintf(r->error, sizeof(r->error), "%s", reason);
+	else if (r->state == RELAY_HANDSHAKE && !r->refused)
+		relay_refuse(r, "the handshake failed: its token or key is another by now");
+	r->ws = NULL;
+	transport_destroy(STEAL(r->transport));
+	mailbox_reset(r->mailbox);
+	mailbox_unask(r->mailbox);
+	r->flight_count = 0;
+	r->flight_bytes = 0;
+	r->unsafe_count = 0;
+	r->untaken_bytes = 0;
+	r->taken_due_ms = 0;
+	r->pong_due_ms = 0;
+	r->deadline_ms = 0;
+	schedule_dial(r, monotonic_ms());
+	relay_enter(r, RELAY_AWAY);
+	r->host->hurry(r->host->ctx);
+}
+
+static const struct ws_handler handler = {
+	.connected = on_connected,
+	.received = on_received,
+	.writable = on_writable,
+	.closed = on_closed,
+};
+
+static void dial(struct relay *r, uint64_t now)
+{
+	r->deadline_ms = now + 2 * RELAY_DIAL_MS;
+	relay_enter(r, RELAY_DIALLING);
+	r->ws = ws_dial_with(r->host->ws, &r->address.endpoint, RELAY_DIAL_MS, &handler, r);
+}
+
+/* ---- the path ------------------------------------------------------------------------------------ */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void hang_up(struct relay *r, const char *why)
+{
+	(void)snprintf(r->error, sizeof(r->error), "%s", why);
+	ws_close(r->ws);
+}
+
+static uint64_t tick_open(struct relay *r, uint64_t now)
+{
+	int e = mailbox_is_waiting(r->mailbox) ? mailbox_retry(r->mailbox) : 0;
+
+	if (e == 0 && r->taken_due_ms && now >= r->taken_due_ms)
+		e = relay_say_taken(r);
+	if (e == 0)
+		e = relay_put_slot(r);
+	if (e < 0) {
+		hang_up(r, "what it sent could not be stored here");
+		return now + RELAY_REFUSED_MS;
+	}
+	ledger_tick(&r->ledger, now);
+	relay_note_alarm(r);
+	if (!r->acl_checked)
+		relay_check_acl(r);
+	if (now >= mailbox_due_ms(r->mailbox)) {
+		r->busy = true;
+		ws_want_write(r->ws);
+	}
+	if (r->pong_due_ms && now >= r->pong_due_ms)
+		hang_up(r, "it does not answer any more");
+	if (!r->pong_due_ms && now >= r->ping_ms + RELAY_PING_MS) {
+		r->ping_ms = now;
+		r->pong_due_ms = now + RELAY_PONG_MS;
+		relay_say(r, &(struct mail){.type = MAIL_PING, .time_ms = monotonic_us()});
+	}
+	uint64_t next =
+		sooner(r->pong_due_ms ? r->pong_due_ms : UINT64_MAX, r->ping_ms + RELAY_PING_MS);
+	next = sooner(next, r->taken_due_ms ? r->taken_due_ms : UINT64_MAX);
+	return sooner(next, sooner(mailbox_due_ms(r->mailbox), now + 1000));
+}
+
+static uint64_t tick(void *self, uint64_t now)
+{
+	struct relay *r = self;
+
+	if (r->state == RELAY_AWAY) {
+		if (r->stopping)
+			return UINT64_MAX;
+		if (now >= r->next_dial_ms)
+			dial(r, now);
+		return r->state == RELAY_AWAY ? r->next_dial_ms : r->deadline_ms;
+	}
+	if (r->state == RELAY_OPEN)
+		return tick_open(r, now);
+	if (now >= r->deadline_ms) {
+		hang_up(r, "it does not answer");
+		r->deadline_ms = now + RELAY_DIAL_MS;
+	}
+	return r->deadline_ms;
+}
+
+static void changed(void *self)
+{
+	struct relay *r = self;
+
+	if (r->state != RELAY_OPEN)
+		return;
+	r->busy = true;
+	r->acl_checked = false;
+	ws_want_write(r->ws);
+}
+
+static void describe(void *self, struct peer_status *ret)
+{
+	const struct relay *r = self;
+
+	endpoint_format(&r->address.endpoint, ret->endpoint);
+	ret->state = r->state == RELAY_OPEN   ? PEER_SYNCED
+		     : r->state == RELAY_AWAY ? PEER_OFFLINE
+					      : PEER_CONNECTING;
+	ret->rtt_us = r->rtt_us;
+	(void)snprintf(ret->last_error, sizeof(ret->last_error), "%.127s", r->error);
+}
+
+static void stop(void *self)
+{
+	struct relay *r = self;
+
+	r->stopping = true;
+	if (r->transport && transport_state(r->transport) == TRANSPORT_UP) {
+		transport_bye(r->transport, CHANNEL_BYE_SHUTDOWN);
+		ws_want_write(r->ws);
+	} else if (r->ws) {
+		ws_close(r->ws);
+	}
+}
+
+const struct path_ops relay_path = {
+	.kind = "relay",
+	.changed = changed,
+	.tick = tick,
+	.describe = describe,
+	.stop = stop,
+};
+
+static void on_log(void *ctx, uint64_t actor, const struct mailbox_log *log)
+{
+	struct relay *r = ctx;
+
+	r->host->on_log(r->host->ctx, actor, log);
+}
+
+struct relay *relay_create(const struct relay_host *host, const struct mailaddr *address)
+{
+	struct relay *r = xcalloc(1, sizeof(*r));
+	struct reader key = reader_init(SLICE(address->dh_pk, KEYS_PK_BYTES));
+
+	r->host = host;
+	r->address = *address;
+	r->rtt_us = -1;
+	r->away_since_ms = monotonic_ms();
+	r->mailbox = mailbox_create(host->db, reader_be64(&key) | 1);
+	mailbox_on_log(r->mailbox, on_log, r);
+	load(r);
+	return r;
+}
+
+void relay_destroy(struct relay *r)
+{
+	if (!r)
+		return;
+	assert(!r->transport);
+	mailbox_destroy(r->mailbox);
+	free(r->flights);
+	wipe(r, sizeof(*r));
+	free(r);
+}
+
+bool relay_is_gone(const struct relay *r)
+{
+	return r->stopping && r->state == RELAY_AWAY;
+}
+
+const struct mailaddr *relay_address(const struct relay *r)
+{
+	return &r->address;
+}
+
+void relay_info(const struct relay *r, struct relay_info *ret)
+{
+	uint64_t up = 0;
+	uint64_t down = 0;
+
+	*ret = (struct relay_info){
+		.state = r->state,
+		.idle = r->state == RELAY_OPEN && !r->busy && r->unsafe_count == 0 &&
+			r->ledger.cursor >= r->head && !mailbox_is_waiting(r->mailbox),
+		.generation = r->looked,
+		.cursor = r->ledger.cursor,
+		.flight = r->unsafe_count,
+		.receipted_ms = r->receipted_ms,
+		.refused = r->refused_items,
+		.rtt_us = r->rtt_us,
+	};
+	if (r->ws)
+		ws_traffic(r->ws, &up, &down);
+	ret->up_bytes = r->up_past + up;
+	ret->down_bytes = r->down_past + down;
+	mailaddr_show(&r->address, ret->address);
+	(void)snprintf(ret->error, sizeof(ret->error), "%s", r->error);
+	(void)snprintf(ret->alarm, sizeof(ret->alarm), "%s", r->ledger.alarm);
+}
+
+void relay_compare(struct relay *r, const struct mailbox_log *log)
+{
+	ledger_compare(&r->ledger, log, monotonic_ms());
+	relay_note_alarm(r);
+}
+
+bool relay_log(const struct relay *r, struct mailbox_log *ret)
+{
+	if (id_is_zero(&r->ledger.log))
+		return false;
+	ret->log = r->ledger.log;
+	ret->cursor = r->ledger.cursor;
+	memcpy(ret->chain, r->ledger.chain, sizeof(ret->chain));
+	return true;
+}

@@ -1,0 +1,88 @@
+/*
+ * The connection of a database to one relay: what is put there, what is taken from there, what is believed of it. Net thread
+ * only, but for what relays.h says.
+ *
+ *               ┌─────────┐ open ┌───────────┐ up  ┌──────────┐ OPENED, HAVE ┌──────┐
+ *   AWAY ──────▶│ DIALLING│─────▶│ HANDSHAKE │────▶│ KNOCKING │─────────────▶│ OPEN │
+ *    ▲          └────┬────┘      └─────┬─────┘     └────┬─────┘              └──┬───┘
+ *    └───────────────┴─────────────────┴────────────────┴────── gone ───────────┘
+ *
+ * A relay that cannot be reached is dialled after 50 ms, then after twice as long each time, up to a second; one that refuses
+ * (not on the list, full, too fast) after RELAY_REFUSED_MS.
+ */
+#ifndef BLAZE_NET_RELAY_H
+#define BLAZE_NET_RELAY_H
+
+#include "net/mailaddr.h"
+#include "net/path.h"
+#include "net/ws.h"
+
+#include "core/db.h"
+#include "core/mailbox.h"
+
+#define RELAY_DIAL_MS 3000
+#define RELAY_REFUSED_MS 2000
+#define RELAY_PING_MS 10000
+#define RELAY_PONG_MS 5000
+/** Of PUTs that have no receipt. */
+#define RELAY_FLIGHT_BYTES (4u << 20)
+#define RELAY_FLIGHT_ITEMS 2048
+/** TAKEN is said when so much came, or this long after the first of it. */
+#define RELAY_TAKEN_BYTES (512u << 10)
+#define RELAY_TAKEN_MS 100
+
+enum relay_state {
+	RELAY_AWAY,
+	RELAY_DIALLING,
+	RELAY_HANDSHAKE,
+	RELAY_KNOCKING,
+	RELAY_OPEN,
+};
+
+/** For people and tests. */
+struct relay_info {
+	char address[MAILADDR_TEXT_BYTES]; /**< without the secret */
+	enum relay_state state;
+	bool idle;	       /**< all is there that is here, and here that is there */
+	uint64_t generation;   /**< of the database, for which `idle` is said */
+	uint64_t cursor;       /**< of its log, seen */
+	uint64_t flight;       /**< PUTs without a receipt */
+	uint64_t receipted_ms; /**< wall clock of its last receipt; 0 = none */
+	uint64_t refused;      /**< items that were forged, damaged or foreign */
+	int64_t rtt_us;	       /**< -1 unknown */
+	uint64_t up_bytes;
+	uint64_t down_bytes;
+	char error[160]; /**< why it is not open; "" */
+	char alarm[160]; /**< what it was caught at; "" */
+};
+
+struct relay;
+
+struct relay_host {
+	struct db *db;
+	const struct keys *keys;
+	struct ws *ws;
+	/** Another device was shown this of some relay's log. */
+	void (*on_log)(void *ctx, uint64_t actor, const struct mailbox_log *log);
+	/** Where other relays' logs are, for the slot: fills and returns how many. */
+	size_t (*logs)(void *ctx, struct mailbox_log *ret, size_t max);
+	/** info() is another now. */
+	void (*published)(void *ctx, struct relay *r);
+	/** tick() has to be called earlier than it said. */
+	void (*hurry)(void *ctx);
+	void *ctx;
+};
+
+extern const struct path_ops relay_path;
+
+struct relay *relay_create(const struct relay_host *host, const struct mailaddr *address);
+/** The connection must be gone: relay_stop(), or ws_destroy(). */
+void relay_destroy(struct relay *r);
+bool relay_is_gone(const struct relay *r);
+const struct mailaddr *relay_address(const struct relay *r);
+void relay_info(const struct relay *r, struct relay_info *ret);
+/** Another path told what a log is; where this relay's log is. */
+void relay_compare(struct relay *r, const struct mailbox_log *log);
+bool relay_log(const struct relay *r, struct mailbox_log *ret);
+
+#endif

@@ -1,0 +1,86 @@
+/* Private to net/relay*.c: one relay, as a device sees it. */
+#ifndef BLAZE_NET_RELAY_I_H
+#define BLAZE_NET_RELAY_I_H
+
+#include "net/ledger.h"
+#include "net/relay.h"
+#include "net/transport.h"
+
+/* A PUT: its place in the log is told by PLACED, that it is safe by a RECEIPT; either may come first. */
+struct flight {
+	uint64_t request;
+	size_t len;
+	bool in_log;
+	bool safe;
+	bool placed;
+	uint8_t digest[DIGEST_BYTES];
+};
+
+struct relay {
+	const struct relay_host *host;
+	struct mailaddr address;
+	enum relay_state state;
+	struct ws_conn *ws;
+	struct transport *transport;
+	struct mailbox *mailbox;
+	struct ledger ledger;
+	uint8_t sign_pk[KEYS_PK_BYTES];
+	bool stopping;
+	bool refused;
+	uint32_t attempt;
+	uint64_t away_since_ms;
+	uint64_t next_dial_ms;
+	uint64_t deadline_ms;
+
+	struct flight *flights;
+	size_t flight_count;
+	size_t flight_bytes;
+	size_t unsafe_count;
+	uint64_t last_request;
+	bool busy;	 /* mailbox_next() may have something */
+	uint64_t looked; /* the database's generation when it last had nothing */
+
+	uint64_t head;	/* the log's end when it was opened */
+	uint64_t taken; /* durable here */
+	uint64_t told;	/* what TAKEN said last of what was received */
+	uint64_t taken_due_ms;
+	size_t untaken_bytes;
+	bool acl_checked;
+	uint64_t acl_version;
+	struct id acl;
+	size_t member_count;
+	bool gap; /* something that we lack was trimmed there */
+	uint64_t ping_ms;
+	uint64_t pong_due_ms;
+	int64_t rtt_us;
+	uint64_t receipted_ms;
+	uint64_t refused_items;
+	uint64_t up_past;
+	uint64_t down_past;
+	char error[160];
+	char said_alarm[LEDGER_TEXT_BYTES];
+};
+
+/* relay.c */
+void relay_enter(struct relay *r, enum relay_state state);
+/** Keeps across restarts where the log is. */
+void relay_save(struct relay *r);
+/** What it was caught at is said once, and kept. */
+void relay_note_alarm(struct relay *r);
+
+/* relay_talk.c */
+/** The connection is to end, and why; the next attempt takes its time. */
+void relay_refuse(struct relay *r, const char *why);
+void relay_say(struct relay *r, const struct mail *m);
+void relay_say_open(struct relay *r);
+/** TAKEN, durably. */
+int relay_say_taken(struct relay *r);
+/** The slot, if it says something new. */
+int relay_put_slot(struct relay *r);
+void relay_check_acl(struct relay *r);
+/** Fetches what there is to say, while there is room. */
+int relay_fill(struct relay *r);
+/** A whole message of the relay; ctx is the struct relay. */
+int relay_handle(void *ctx, struct slice message);
+
+#endif

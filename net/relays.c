@@ -1,0 +1,317 @@
+/* All relays of one database. */
+#include "net/relays.h"
+
+#include "core/log.h"
+#include "core/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETTING_RELAYS "relays"
+/* How soon news of a connection is looked at. */
+#define HURRY_MS 20
+
+struct relays {
+	struct relay_host host;
+	struct relay **items;
+	size_t count;
+	uint64_t armed_ms; /* when the timer fires; 0 = not set */
+	bool stopping;
+	struct mutex lock;
+	struct relay_info *infos; /* protected by lock */
+	size_t info_count;
+};
+
+/* ---- the setting --------------------------------------------------------------------------------- */
+
+static size_t read_setting(struct db *db, struct mailaddr ret[RELAYS_MAX])
+{
+	AUTO(free_ptr) char *text = NULL;
+	char *rest = NULL;
+	size_t n = 0;
+
+	if (db_get_setting(db, SETTING_RELAYS, &text) < 0 || !text)
+		return 0;
+	for (char *word = strtok_r(text, " ", &rest); word && n < RELAYS_MAX;
+	     word = strtok_r(NULL, " ", &rest)) {
+		if (mailaddr_parse(word, &ret[n], NULL) == 0)
+			n++;
+	}
+	wipe(text, strlen(text));
+	return n;
+}
+
+static int write_setting(struct db *db, const struct mailaddr *addresses, size_t count)
+{
+	AUTO(buf_fini) struct buf text = {0};
+	char one[MAILADDR_TEXT_BYTES];
+
+	for (size_t i = 0; i < count; i++) {
+		mailaddr_format(&addresses[i], one);
+		buf_printf(&text, "%s%s", i ? " " : "", one);
+	}
+	return db_set_setting(db, SETTING_RELAYS, buf_str(&text));
+}
+
+static bool is_same(const struct mailaddr *a, const struct mailaddr *b)
+{
+	return memcmp(a->dh_pk, b->dh_pk, sizeof(a->dh_pk)) == 0;
+}
+
+int relays_add(struct relays *r, const char *address, struct why *why)
+{
+	struct mailaddr known[RELAYS_MAX + 1];
+	struct mailaddr a;
+	int e = mailaddr_parse(address, &a, why);
+
+	if (e < 0)
+		return e;
+	if (a.tls)
+		return why_set(why, -EINVAL,
+			       "wss:// is not supported yet: use the ws:// address, whose "
+			       "connections are encrypted as well");
+	mutex_lock(&r->lock);
+	size_t n = read_setting(r->host.db, known);
+	size_t i = 0;
+	while (i < n && !is_same(&known[i], &a))
+		i++;
+	if (i < RELAYS_MAX) {
+		known[i] = a; /* a relay that has moved keeps its key */
+		e = write_setting(r->host.db, known, i < n ? n : n + 1);
+	}
+	mutex_unlock(&r->lock);
+	if (i >= RELAYS_MAX)
+		return why_set(why, -ENOSPC, "there are %d relays already: remove one first",
+			       RELAYS_MAX);
+	return e < 0 ? why_set(why, e, "cannot remember the relay: %s", strerror(-e)) : 0;
+}
+
+int relays_remove(struct relays *r, const char *address, struct why *why)
+{
+	struct mailaddr known[RELAYS_MAX];
+	char shown[MAILADDR_TEXT_BYTES];
+	size_t len = strcspn(address, "#");
+	size_t kept = 0;
+
+	mutex_lock(&r->lock);
+	size_t n = read_setting(r->host.db, known);
+	for (size_t i = 0; i < n; i++) {
+		mailaddr_show(&known[i], shown);
+		if (strlen(shown) != len || strncmp(shown, address, len) != 0)
+			known[kept++] = known[i];
+	}
+	int e = kept < n ? write_setting(r->host.db, known, kept) : -ENOENT;
+	mutex_unlock(&r->lock);
+	if (e == -ENOENT)
+		return why_set(why, e, "no relay %.*s here: see blaze relay", (int)len, address);
+	return e < 0 ? why_set(why, e, "cannot forget the relay: %s", strerror(-e)) : 0;
+}
+
+/* ---- what is known ------------------------------------------------------------------------------- */
+
+static void publish(void *ctx, struct relay *relay)
+{
+	struct relays *r = ctx;
+	struct relay_info info;
+
+	relay_info(relay, &info);
+	mutex_lock(&r->lock);
+	for (size_t i = 0; i < r->info_count; i++) {
+		if (strcmp(r->infos[i].address, info.address) == 0)
+			r->infos[i] = info;
+	}
+	mutex_unlock(&r->lock);
+}
+
+static void publish_all(struct relays *r)
+{
+	mutex_lock(&r->lock);
+	r->infos = xreallocarray(r->infos, r->count, sizeof(*r->infos));
+	r->info_count = r->count;
+	for (size_t i = 0; i < r->count; i++)
+		relay_info(r->items[i], &r->infos[i]);
+	mutex_unlock(&r->lock);
+}
+
+size_t relays_list(struct relays *r, struct relay_info **ret)
+{
+	mutex_lock(&r->lock);
+	size_t n = r->info_count;
+	*ret = xmemdup(r->infos, n * sizeof(**ret));
+	mutex_unlock(&r->lock);
+	return n;
+}
+
+/* ---- the relays ---------------------------------------------------------------------------------- */
+
+static void arm(struct relays *r, uint64_t at_ms)
+{
+	uint64_t now = monotonic_ms();
+
+	if (at_ms == UINT64_MAX || (r->armed_ms && r->armed_ms <= at_ms))
+		return;
+	r->armed_ms = at_ms;
+	ws_set_path_timer(r->host.ws, at_ms > now ? at_ms - now : 1);
+}
+
+static void hurry(void *ctx)
+{
+	arm(ctx, monotonic_ms() + HURRY_MS);
+}
+
+static void on_log(void *ctx, uint64_t actor, const struct mailbox_log *log)
+{
+	struct relays *r = ctx;
+
+	(void)actor;
+	for (size_t i = 0; i < r->count; i++)
+		relay_compare(r->items[i], log);
+}
+
+static size_t list_logs(void *ctx, struct mailbox_log *ret, size_t max)
+{
+	struct relays *r = ctx;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->count && n < max; i++)
+		n += relay_log(r->items[i], &ret[n]);
+	return n;
+}
+
+struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws)
+{
+	struct relays *r = xcalloc(1, sizeof(*r));
+
+	r->host = (struct relay_host){
+		.db = db,
+		.keys = keys,
+		.ws = ws,
+		.on_log = on_log,
+		.logs = list_logs,
+		.published = publish,
+		.hurry = hurry,
+		.ctx = r,
+	};
+	mutex_init(&r->lock);
+	return r;
+}
+
+void relays_destroy(struct relays *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->count; i++)
+		relay_destroy(r->items[i]);
+	free(r->items);
+	free(r->infos);
+	mutex_fini(&r->lock);
+	free(r);
+}
+
+static bool is_wanted(const struct relay *relay, const struct mailaddr *wanted, size_t count)
+{
+	const struct mailaddr *a = relay_address(relay);
+
+	for (size_t i = 0; i < count; i++) {
+		if (is_same(a, &wanted[i]) && a->endpoint.port == wanted[i].endpoint.port &&
+		    strcmp(a->endpoint.host, wanted[i].endpoint.host) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The index of a relay with this key, or the count. */
+static size_t find(const struct relays *r, const struct mailaddr *a)
+{
+	size_t i = 0;
+
+	while (i < r->count && !is_same(relay_address(r->items[i]), a))
+		i++;
+	return i;
+}
+
+void relays_refresh(struct relays *r)
+{
+	struct mailaddr wanted[RELAYS_MAX];
+	size_t n = read_setting(r->host.db, wanted);
+
+	for (size_t i = 0; i < r->count; i++) {
+		if (!is_wanted(r->items[i], wanted, n))
+			relay_path.stop(r->items[i]);
+	}
+	for (size_t i = 0; i < n && !r->stopping; i++) {
+		if (find(r, &wanted[i]) < r->count)
+			continue;
+		r->items = xreallocarray(r->items, r->count + 1, sizeof(struct relay *));
+		r->items[r->count++] = relay_create(&r->host, &wanted[i]);
+	}
+	wipe(wanted, sizeof(wanted));
+	publish_all(r);
+	relays_tick(r);
+}
+
+/* Those that were removed, and have said goodbye. */
+static bool drop_gone(struct relays *r)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->count; i++) {
+		if (relay_is_gone(r->items[i]))
+			relay_destroy(r->items[i]);
+		else
+			r->items[kept++] = r->items[i];
+	}
+	bool dropped = kept < r->count;
+	r->count = kept;
+	return dropped;
+}
+
+void relays_changed(struct relays *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		relay_path.changed(r->items[i]);
+	if (r->count > 0)
+		hurry(r);
+}
+
+void relays_tick(struct relays *r)
+{
+	uint64_t now = monotonic_ms();
+	uint64_t next = UINT64_MAX;
+
+	r->armed_ms = 0;
+	if (!r->stopping && drop_gone(r)) {
+		publish_all(r);
+		relays_refresh(r);
+		return;
+	}
+	for (size_t i = 0; i < r->count; i++) {
+		uint64_t at = relay_path.tick(r->items[i], now);
+
+		next = at < next ? at : next;
+		publish(r, r->items[i]);
+	}
+	arm(r, next);
+}
+
+void relays_stop(struct relays *r)
+{
+	r->stopping = true;
+	for (size_t i = 0; i < r->count; i++)
+		relay_path.stop(r->items[i]);
+}
+
+size_t relays_count(const struct relays *r)
+{
+	return r->count;
+}
+
+bool relays_are_gone(const struct relays *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (!relay_is_gone(r->items[i]))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,35 @@
+/*
+ * The relays of a database: which there are, and what is known of each. The list is the database's setting "relays" (addresses
+ * with blanks between them).
+ *
+ * Threads: the network thread, but for relays_list(), relays_add() and relays_remove().
+ */
+#ifndef BLAZE_NET_RELAYS_H
+#define BLAZE_NET_RELAYS_H
+
+#include "net/relay.h"
+
+#define RELAYS_MAX 8
+
+struct relays;
+
+struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws);
+/** After ws_destroy(), which ends the connections. */
+void relays_destroy(struct relays *r);
+/** Brings the relays in line with the setting. */
+void relays_refresh(struct relays *r);
+void relays_changed(struct relays *r);
+/** Does what is due and sets the timer. */
+void relays_tick(struct relays *r);
+void relays_stop(struct relays *r);
+size_t relays_count(const struct relays *r);
+bool relays_are_gone(const struct relays *r);
+
+/** Copies of what is known, as many as there are; *ret is the caller's. Any thread. */
+size_t relays_list(struct relays *r, struct relay_info **ret);
+/** Changes the setting; relays_refresh() has to follow. -EEXIST, -EINVAL, -ENOSPC too many. Any thread. */
+int relays_add(struct relays *r, const char *address, struct why *why);
+/** By address, or by the part in front of the "#". -ENOENT. Any thread. */
+int relays_remove(struct relays *r, const char *address, struct why *why);
+
+#endif

@@ -1,0 +1,151 @@
+"""Devices that never meet sync through a relay that cannot read them."""
+import os
+
+import pytest
+
+from blazetest.cluster import is_connected
+from blazetest.relay import Relay, is_idle, relays_of, wait_idle
+from blazetest.wait import eventually
+
+
+@pytest.fixture
+def relay(directory):
+    r = Relay(directory).start()
+    yield r
+    try:
+        r.stop()
+    finally:
+        r.kill9()
+
+
+@pytest.fixture
+def apart(pair, relay):
+    """Two paired devices whose only way to each other is the relay."""
+    pair.cut()
+    for node in pair.nodes:
+        node.run('relay', 'add', relay.address, node.database)
+    wait_idle(*pair.nodes)
+    return pair
+
+
+def test_an_edit_comes_through_the_relay(apart):
+    a, b = apart.nodes
+    a.write('notes/todo.txt', 'milk\n')
+    eventually(lambda: b.exists('notes/todo.txt') and b.text('notes/todo.txt') == 'milk\n')
+    b.write('notes/todo.txt', 'milk\nbread\n')
+    eventually(lambda: a.text('notes/todo.txt') == 'milk\nbread\n')
+    assert not is_connected(a) and not is_connected(b)
+
+
+def test_devices_that_are_never_up_together(apart):
+    a, b = apart.nodes
+    a.stop()
+    b.write('from-b.json', '{"n": 1}\n')
+    b.write('large.bin', os.urandom(3 << 20))
+    wait_idle(b)
+    want = b.tree()
+    b.stop()
+    a.mount()
+    eventually(lambda: a.tree() == want, 20)
+
+
+def test_wait_says_what_is_true(apart):
+    """Another device's word, not the relay's receipt, makes a change synced."""
+    a, b = apart.nodes
+    a.write('r.json', '{}')
+    a.wait()
+    assert b.text('r.json') == '{}'
+    b.stop()
+    a.write('later.json', '{}')
+    wait_idle(a)
+    assert 'not yet on' in a.wait('1s', code=4).stderr
+    b.mount()
+    a.wait()
+
+
+def test_large_content(apart):
+    a, b = apart.nodes
+    content = os.urandom(5 << 20)
+    a.write('large.bin', content)
+    eventually(lambda: b.exists('large.bin') and b.read('large.bin') == content, 30)
+    sent = relays_of(a)[0]['up_bytes']
+    a.write('again.bin', content + b'!')
+    eventually(lambda: b.exists('again.bin') and b.read('again.bin') == content + b'!', 30)
+    assert relays_of(a)[0]['up_bytes'] - sent < 2 << 20, 'what the relay has is not sent again'
+
+
+def test_history_from_before_the_relay(pair, relay):
+    a, b = pair.nodes
+    for n in range(50):
+        a.write(f'old/{n}.json', f'{{"n": {n}}}\n')
+    pair.synced()
+    pair.cut()
+    a.run('relay', 'add', relay.address, a.database)
+    wait_idle(a)
+    b.write('new.json', '{}')
+    b.run('relay', 'add', relay.address, b.database)
+    wait_idle(b)
+    eventually(lambda: a.tree() == b.tree(), 20)
+
+
+def test_restart_under_load_loses_nothing(apart, relay):
+    a, b = apart.nodes
+    for round in range(4):
+        for n in range(40):
+            a.write(f'a/{round}-{n}.json', f'{{"n": {n}}}\n')
+            b.write(f'b/{round}-{n}.json', f'{{"n": {n}}}\n')
+            if n == 10 * round:
+                relay.kill9().start()
+    apart.synced(deadline=40)
+    wait_idle(a, b)
+    assert all(r['alarm'] == '' and r['refused'] == 0 for x in (a, b) for r in relays_of(x))
+
+
+def test_relay_and_wire_hold_no_name_key_or_value(apart, relay):
+    a, b = apart.nodes
+    a.write('canarydirectory/canaryname.json', '{"canarykey": "canaryvalue"}\n')
+    a.write('canaryname.txt', 'canaryvalue\n' * 100)
+    a.write('canary.bin', b'canaryvalue' * 300000 + os.urandom(1000))
+    a.wait()
+    assert b.text('canarydirectory/canaryname.json') == '{"canarykey": "canaryvalue"}\n'
+    relay.stop()
+    stored = relay.stored()
+    assert len(stored) > 10000
+    for canary in (b'canary', b'device-a', b'device-b', b'todo', a.database.encode() + b'.'):
+        assert canary not in stored, canary
+    relay.start()
+
+
+def test_list_add_and_remove(apart, relay):
+    a, _ = apart.nodes
+    assert relay.shown in a.run('relay', a.database).stdout
+    assert '#k=' not in a.run('relay', 'list', a.database).stdout
+    a.run('relay', 'remove', relay.shown, a.database)
+    eventually(lambda: relays_of(a) == [])
+    assert 'no relay' in a.run('relay', 'remove', relay.shown, a.database, code=1).stderr
+    a.run('relay', 'add', relay.address, a.database)
+    wait_idle(a)
+    a.remount()
+    wait_idle(a)
+
+
+@pytest.mark.parametrize('address', ['', 'ws://h:1', 'ws://h:1#k=abc', 'h:1', 'ws://#k=' + 'A' * 86,
+                                     'ws://h:99999#k=' + 'A' * 86])
+def test_bad_addresses(node, address):
+    said = node.run('relay', 'add', address, node.database, code=2).stderr
+    assert said.startswith('blaze: relay: ') and said.count('\n') == 1
+
+
+def test_another_relay_behind_the_address(apart, relay, directory):
+    """The key is pinned: who only has the host and port learns nothing, not even who we are."""
+    a, _ = apart.nodes
+    relay.kill9()
+    other = Relay(directory, 'other')
+    other.listen = relay.listen
+    other.start()
+    try:
+        eventually(lambda: 'key' in relays_of(a)[0]['error'])
+        assert not is_idle(a)
+    finally:
+        other.kill9()
+        relay.start()
