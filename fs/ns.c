@@ -581,6 +581,7 @@ static void take_back(struct vfs *v, struct txn *t, const uint64_t *inos, size_t
 			continue;
 		int r = store_get(db_store(t), ns_key(&key, 'i', i->ino), &value);
 		i->gone = r == -ENOENT;
+		i->kept = i->kept && i->gone;
 		if (r == 0 && (decode(buf_slice(&value), i) < 0 || links_load(t, i) < 0))
 			i->gone = true;
 		bytes_undo(v, i);

@@ -153,6 +153,7 @@ static void split_off(struct vfs *v, struct txn *t, struct inode *i, struct inod
 	AUTO(free_ptr) char *name = xstrdup(i->name);
 
 	ns_unlink(v, t, parent, name, i);
+	behind_the_kernel(parent);
 	(void)links_promote(v, t, i);
 	notice_entry(
 		v, t,

@@ -45,7 +45,7 @@ static struct vfs_handle *new_handle(const struct vfs *v, struct inode *i,
 /* Removed elsewhere a moment ago: the kernel has to look the name up again. Who has it open may open it again. */
 static bool is_stale(const struct inode *i)
 {
-	return i->gone && i->opens == 0;
+	return i->gone && i->opens == 0 && !i->kept;
 }
 
 /* Who came to create the file (CREATE, for which nobody waits) gets it at once, and never sees an EAGAIN. */

@@ -74,7 +74,8 @@ struct inode {
 	uint64_t lookups;
 	unsigned opens;
 	unsigned writers;
-	bool gone;	   /**< not in the store any more: lives until it is closed */
+	bool gone; /**< not in the store any more: lives until it is closed, */
+	bool kept; /**< or, for who looked it up before it went, until the kernel forgets it */
 	struct buf xattrs; /**< once gone: see vfs_xattr.c */
 	uint64_t file;	   /**< the number of the file that holds the content; 0 = none does */
 	struct backing *backing; /**< that file, if open */
@@ -311,10 +312,13 @@ int ns_end(struct vfs *v, struct txn *t, int r);
 int ns_end_later(struct vfs *v, struct txn *t, int r);
 struct timespec ns_now(void);
 
-/** Whether a program may have it open: without opens, it may be whatever the kernel knows. */
+/**
+ * Whether a program may have it open, or be about to open what it looked up: without opens, it may be whatever the
+ * kernel knows.
+ */
 static inline bool ns_may_be_open(const struct vfs *v, const struct inode *i)
 {
-	return i->opens || (v->no_open && i->lookups);
+	return i->opens || ((v->no_open || i->kept) && i->lookups);
 }
 
 /* quiet.c: files without opens and closes; the first two do nothing where there are any */

@@ -286,6 +286,8 @@ static int drop_name(struct vfs *v, struct txn *t, struct inode *dir, const char
 	AUTO(free_ptr) char *name = xstrdup(linked_name(dir, asked, i));
 	bool last = S_ISDIR(i->mode) || i->nlink <= 1;
 
+	/* Who looked it up a moment ago can open it still, as on a local disk. */
+	i->kept = last && S_ISREG(i->mode);
 	if (last && ns_may_be_open(v, i) && S_ISREG(i->mode))
 		(void)bytes_load(v, t, i);
 	ns_unlink(v, t, dir, name, i);

@@ -134,6 +134,23 @@ def test_file_without_a_name_keeps_its_attributes(node):
         assert os.listxattr(f.fileno()) == ['user.b'] and os.getxattr(f.fileno(), 'user.b') == b'2'
 
 
+@pytest.mark.parametrize('name', ['r.json', '.git/f'])
+@pytest.mark.parametrize('size', [100, 3 << 20])
+@pytest.mark.parametrize('goes', ['unlink', 'rename'])
+def test_file_that_goes_between_its_lookup_and_its_open_can_be_read(node, name, size, goes):
+    path = node.write(name, 'x' * size)
+    node.write('other.tmp', 'y')
+    looked_up = os.open(path, os.O_PATH)
+    if goes == 'unlink':
+        path.unlink()
+    else:
+        os.rename(node.path('other.tmp'), path)
+    for _ in range(2):
+        with open(f'/proc/self/fd/{looked_up}', 'rb') as f:
+            assert f.read() == b'x' * size and os.fstat(f.fileno()).st_nlink == 0
+    os.close(looked_up)
+
+
 @pytest.mark.root
 @pytest.mark.parametrize('act', ['write', 'truncate', 'ftruncate', 'fallocate', 'O_TRUNC', 'copy_file_range'])
 def test_set_id_bits_end_when_another_user_changes_the_file(device, act):
