@@ -26,7 +26,7 @@ struct untold {
 void untold_add(struct untold *u, uint64_t parent, const char *name);
 /** One such notice has reached the kernel. */
 void untold_told(struct untold *u, uint64_t parent, const char *name);
-/** Thread `tid` is answered that the name stands for ino; -1 = nobody is. */
+/** Thread `tid` is answered that the name stands for ino (0: for nothing); -1 = nobody is. */
 void untold_looked(struct untold *u, pid_t tid, uint64_t parent, const char *name, uint64_t ino);
 /**
  * Whether a request of that thread about a name that stands for ino may go on: 0, -ESTALE: it has to ask first, or

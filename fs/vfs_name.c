@@ -60,8 +60,9 @@ int vfs_lookup(struct vfs *v, pid_t tid, uint64_t parent, const char *name, stru
 	if (r == 0) {
 		i->lookups++;
 		ns_stat(i, ret);
-		untold_looked(&v->untold, tid, parent, name, i->ino);
 	}
+	if (r == 0 || r == -ENOENT)
+		untold_looked(&v->untold, tid, parent, name, r == 0 ? i->ino : 0);
 	db_abort(t);
 	return r;
 }
@@ -568,8 +569,10 @@ int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, c
 	err = find_both(v, t, &r, old_parent, new_parent);
 	if (err == 0)
 		err = untold_check(&v->untold, c->pid, old_parent, old_name, r.i->ino);
-	if (err == 0 && r.over && flags & RENAME_EXCHANGE)
-		err = untold_check(&v->untold, c->pid, new_parent, new_name, r.over->ino);
+	if (err ==
+	    0) /* the kernel has just looked it up, and what was there ends; but that may have moved since */
+		err = untold_check(&v->untold, c->pid, new_parent, new_name,
+				   r.over ? r.over->ino : 0);
 	if (err == 0)
 		err = check_rename(v, t, &r, flags);
 	if (err == 0 && r.i == r.over) { /* the same file: nothing happens */

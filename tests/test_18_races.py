@@ -168,3 +168,21 @@ def test_removal_of_what_the_kernel_does_not_know_yet(replaced, gated):
     assert b.names('c/moved.d') == ['f'] and os.stat(b.path('c/moved.r.txt')).st_nlink == 1
     b.write('c/moved.d/g', 'x')
     same(a, b)
+
+
+def test_rename_over_a_directory_that_another_device_just_moved(gated):
+    a, b, gate = gated
+    for path in 'c/d/f', 'c/mine/g':
+        a.write(path, 'x')
+    a.wait()
+    assert b.names('c/d') == ['f'] and b.names('c/mine') == ['g']
+    fd = os.open(b.path('c/d'), os.O_RDONLY)  # so that the kernel keeps it
+    with gate.held(f'reply {gate.LOOKUP}'):
+        rename = Doing(os.rename, b.path('c/mine'), b.path('c/d'))
+        gate.waits()
+        os.rename(a.path('c/d'), a.path('c/moved'))
+        a.wait()
+    rename.done()
+    assert b.names('c/moved') == ['f'] == os.listdir(fd) and b.names('c/d') == ['g']
+    os.close(fd)
+    same(a, b)
