@@ -242,7 +242,16 @@ static int list(struct service *s, struct out *out, const char *path,
 		const struct conflicts_options *o)
 {
 	struct listing x = {.s = s, .out = out, .json = o->json, .top = path};
+	struct id node;
 
+	if (*path && db_resolve(s->db, path, false, &node) == -ENOENT) {
+		AUTO(free_ptr) char *shown = show_text(path);
+
+		return out_error(out, CODE_FAILED,
+				 "conflicts: %s is no record of %s: see blaze conflicts without a "
+				 "path",
+				 shown, s->name);
+	}
 	db_problems(s->db, list_record, &x);
 	if (x.records && !o->json)
 		out_printf(out, "Keep what is in use: blaze conflicts keep PATH [N]    "

@@ -3,6 +3,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "cli/tell.h"
+#include "core/snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +236,19 @@ static bool is_dir(struct db *db, const struct id *node)
 	return dir;
 }
 
+/* Changes from before this device joined that have not arrived yet. */
+static uint64_t on_the_way(struct db *db)
+{
+	struct snapshot_gap *gaps = NULL;
+	size_t count = db_snapshot_gaps(db, &gaps);
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += gaps[i].snap - gaps[i].filled;
+	free(gaps);
+	return n;
+}
+
 static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct log_options o = {.count = INT64_MAX};
@@ -251,6 +265,13 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 
 	if (r >= 0)
 		r = gather(s, &node, (size_t)o.count, &e);
+	uint64_t older = on_the_way(s->db);
+	if (older && (r == -ENOENT || (r == 0 && e.count == 0 && *path)))
+		return out_error(out, CODE_FAILED,
+				 "log: nothing is known of %s yet: history from before this device "
+				 "joined is still being fetched; try again when blaze compact "
+				 "--dry-run says that none is missing",
+				 shown);
 	if (r == -ENOENT || (r == 0 && e.count == 0 && *path))
 		return out_error(
 			out, CODE_FAILED,
@@ -264,6 +285,12 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 		AUTO(free_ptr) char *top = db_path(s->db, &node);
 
 		print_text(out, &e, is_dir(s->db, &node) ? top : NULL);
+		if (older)
+			out_printf(out,
+				   "History from before this device joined is still being fetched: "
+				   "%llu change%s may be missing above, and what came first may "
+				   "not be what it began with.\n",
+				   (unsigned long long)older, show_plural(older));
 		return CODE_OK;
 	}
 	for (size_t i = 0; i < e.count; i++)

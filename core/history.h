@@ -116,6 +116,10 @@ struct history_mark {
 int history_recent(struct db *db, const struct id *node, size_t max, struct history_mark **ret,
 		   size_t *ret_count);
 
+struct idset;
+/** Adds all nodes that ever were in a directory. */
+int history_ever_in(struct txn *t, const struct id *dir, struct idset *out);
+
 /**
  * What was deleted from a directory: of each name that nothing shown has now the last one. dirs: also the
  * directories that are there, if something below them was deleted, or finding that out would take

@@ -16,26 +16,6 @@ struct found {
 	size_t count;
 };
 
-static bool add_child(void *ctx, struct slice key, struct slice value)
-{
-	struct reader r = reader_init(key);
-
-	(void)value;
-	(void)reader_take(&r, 17);
-	struct id id = id_read(&r);
-	if (!r.bad)
-		(void)idset_add(ctx, &id);
-	return true;
-}
-
-static int ever_in(struct txn *t, const struct id *dir, struct idset *out)
-{
-	AUTO(buf_fini) struct buf prefix = {0};
-
-	return store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_child, out);
-}
-
-/* What lives on in another collection was moved, not deleted. */
 static bool is_dead_in(struct txn *t, const struct txn_node *tn, const struct id *dir)
 {
 	struct id now;
@@ -57,7 +37,7 @@ static int holds_deleted(struct db *db, const struct id *dir)
 		struct idset ids = {0};
 		struct txn *t = db_begin(db);
 
-		r = ever_in(t, &at, &ids);
+		r = history_ever_in(t, &at, &ids);
 		for (size_t k = 0; r == 0 && k < ids.count && looked < SEARCH_MAX; k++, looked++) {
 			const struct txn_node *tn = txn_node(t, &ids.items[k]);
 
@@ -123,7 +103,7 @@ int history_deleted(struct db *db, const struct id *dir, bool dirs,
 	struct idset ids = {0};
 	struct found f = {0};
 	struct txn *t = db_begin(db);
-	int r = ever_in(t, dir, &ids);
+	int r = history_ever_in(t, dir, &ids);
 
 	db_abort(t);
 	if (r == 0)

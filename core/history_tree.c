@@ -22,7 +22,7 @@ static bool add_child(void *ctx, struct slice key, struct slice value)
 	return true;
 }
 
-static int ever_in(struct txn *t, const struct id *dir, struct idset *out)
+int history_ever_in(struct txn *t, const struct id *dir, struct idset *out)
 {
 	AUTO(buf_fini) struct buf prefix = {0};
 
@@ -118,7 +118,7 @@ static int visit(struct txn *t, struct idset *queue, size_t i, struct recent *r)
 	bool is_dir = tn->n.kind == NODE_DIR || id_eq(&id, &t->db->root);
 	if (err < 0 || !is_dir || (i > 0 && !tree_is_inside(t, &id, &queue->items[0])))
 		return err;
-	return ever_in(t, &id, queue);
+	return history_ever_in(t, &id, queue);
 }
 
 static int by_age(const void *a, const void *b)

@@ -36,6 +36,7 @@ def test_none_are_said_to_be_none(node):
     assert node.run('conflicts', cwd=node.mnt).stdout == 'No conflicts.\n'
     node.run('conflicts', '--check', cwd=node.mnt)
     assert len(node.run('conflicts', 'keep', node.path('a.txt'), code=1).stderr.splitlines()) == 1
+    assert 'nope is no record of work' in node.run('conflicts', node.path('nope'), code=1).stderr
 
 
 def test_list_says_who_when_and_what(pair):
