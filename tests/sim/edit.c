@@ -196,6 +196,9 @@ static void check_save(struct side *d, const struct save *x)
 		fail_with(d, &blind, "a save is not there");
 	tokens_merge(&d->sim->written, &written);
 	tokens_merge(&d->sim->removed, &lost);
+	/* It may be there a second time, in a value that another device is about to replace. */
+	if (x->base && tokens_minus(&read, &written, &lost))
+		tokens_merge(&d->sim->removed, &lost);
 	if (x->base)
 		return;
 	AUTO(buf_fini) struct buf back = {0};
