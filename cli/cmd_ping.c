@@ -1,5 +1,6 @@
 /* blaze ping: how long another device takes to answer. */
 #include "cli/client.h"
+#include "cli/peer.h"
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/thread.h"
@@ -29,38 +30,6 @@ static const struct option_row ping_rows[] = {
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object for each answer",
 	 offsetof(struct ping_options, json), 0},
 };
-
-/* By its name, or by its label where several have that name. */
-static int find_peer(struct service *s, const char *name, struct device *ret, struct out *out)
-{
-	AUTO(free_ptr) struct device *peers = NULL;
-	AUTO(free_ptr) char *shown = show_text(name);
-	size_t n = db_peers(s->db, &peers);
-	size_t found = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		char label[DEVICE_LABEL_BYTES];
-
-		device_label(&peers[i], label);
-		if (strcmp(label, name) == 0) {
-			*ret = peers[i];
-			return CODE_OK;
-		}
-		if (strcmp(peers[i].name, name) != 0)
-			continue;
-		*ret = peers[i];
-		found++;
-	}
-	if (found == 1)
-		return CODE_OK;
-	if (found > 1)
-		return out_error(
-			out, CODE_USAGE,
-			"ping: %zu devices are called %s: use the label that blaze status --json "
-			"shows",
-			found, shown);
-	return out_error(out, CODE_FAILED, "ping: no device %s here: see blaze status", shown);
-}
 
 static void sleep_ms(unsigned ms)
 {
@@ -136,7 +105,7 @@ static int ping_serve(struct service *s, struct out *out, int argc, char **argv)
 		return code;
 	if (first == argc)
 		return out_error(out, CODE_USAGE, "ping: which device? Usage: blaze ping DEVICE");
-	code = find_peer(s, argv[first], &peer, out);
+	code = peer_find(s, "ping", argv[first], false, &peer, out);
 	for (int64_t i = 0; i < o.count && code == CODE_OK && !out_is_cancelled(out); i++) {
 		uint64_t deadline = monotonic_ms() + (uint64_t)o.timeout_ms;
 		int64_t rtt_us = -1;

@@ -62,6 +62,7 @@ extern const struct command cmd_pair;
 extern const struct command cmd_status;
 extern const struct command cmd_wait;
 extern const struct command cmd_ping;
+extern const struct command cmd_topology;
 extern const struct command cmd_log;
 extern const struct command cmd_diff;
 extern const struct command cmd_restore;

@@ -8,7 +8,7 @@
  *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins; qr.* draws
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          what was changed            cmd_version.c  versions
- *     cmd_ping.c         how far a device is
+ *     cmd_ping.c         how far a device is         cmd_topology.c who talks to whom; peer.* devices by name
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
  *     cmd_deletes.c      what others deleted in bulk  cmd_devices.c  members; removing one
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
@@ -60,7 +60,8 @@
  *     mailbox.*          items for a relay or a folder, and from there
  *     words.*            secrets people read out
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
- *     report.*           the verdict: "is it synced?"
+ *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom
+ *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are
  *     platform*.*        what Linux and macOS do differently
  *     base bytes arena id idset log why thread             the ground everything stands on
  *   net/     moves messages between databases

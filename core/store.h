@@ -29,6 +29,7 @@
  *   x node16 ...                core/doc_text: logs of edits, see there
  *   k id24                      core/packs: where chunks are      K ...  core/packs, core/wants: see there
  *   D ...                       core/hold: bulk deletions, see there
+ *   N actor8                    core/contact: where devices can be reached
  *   u device8                   core/feed: when devices were heard of
  *   o node16 node16             core/follow: which nodes a node lives on as
  *   w node16                    core/follow: what this device moved away    W ...  and what is due

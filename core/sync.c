@@ -9,6 +9,7 @@
 
 #include "core/compact.h"
 #include "core/sync_chunks.h"
+#include "core/sync_contacts.h"
 #include "core/sync_snapshot.h"
 #include "core/sync_strata.h"
 
@@ -30,6 +31,7 @@ enum message {
 
 #define VV_ENTRIES_MAX 1000000
 #define ENDPOINT_MAX 255
+#define CONTACTS_BYTES 8
 
 struct vv {
 	struct feed_pos *pos; /**< sorted by (stream, actor) */
@@ -65,6 +67,7 @@ struct sync {
 	int64_t clock_skew_ms;
 	struct told *told;
 	size_t told_count;
+	struct sync_contacts contacts;
 	struct sync_chunks *chunks;
 	struct sync_snapshot *snapshot;
 };
@@ -152,6 +155,7 @@ void sync_destroy(struct sync *s)
 		return;
 	vv_fini(&s->vv);
 	sync_strata_fini(&s->strata);
+	sync_contacts_fini(&s->contacts);
 	for (size_t i = 0; i < s->told_count; i++)
 		vv_fini(&s->told[i].vv);
 	free(s->told);
@@ -181,6 +185,8 @@ static int receive_hello(struct sync *s, struct reader *r)
 	struct id ours = db_id(s->db);
 	uint64_t clock = reader_varint(r);
 	struct slice endpoint = reader_bytes(r, ENDPOINT_MAX);
+	struct slice contacts = reader_take(r, CONTACTS_BYTES);
+	uint8_t our_contacts[CONTACTS_BYTES];
 
 	if (reader_finish(r) < 0)
 		return -EBADMSG;
@@ -188,6 +194,9 @@ static int receive_hello(struct sync *s, struct reader *r)
 	    memchr(endpoint.data, 0, endpoint.len))
 		return -EPROTO;
 	s->hello_came = true;
+	contact_digest(s->db, our_contacts);
+	sync_contacts_start(&s->contacts, s->db,
+			    memcmp(our_contacts, contacts.data, sizeof(our_contacts)) == 0);
 	db_heard(s->db, s->peer);
 	s->clock_skew_ms = (int64_t)(clock - s->now_ms);
 	memcpy(s->peer_endpoint, endpoint.data, endpoint.len);
@@ -324,6 +333,8 @@ int sync_receive(struct sync *s, struct slice message)
 		return receive_stratum(s, &r);
 	case MESSAGE_ACK:
 		return receive_ack(s, &r);
+	case SYNC_ENDPOINT:
+		return sync_contacts_receive(&s->contacts, s->db, &r);
 	default:
 		return -EBADMSG;
 	}
@@ -334,12 +345,15 @@ int sync_receive(struct sync *s, struct slice message)
 static void next_hello(struct sync *s, struct buf *out)
 {
 	struct id id = db_id(s->db);
+	uint8_t contacts[CONTACTS_BYTES];
 
 	buf_u8(out, MESSAGE_HELLO);
 	buf_varint(out, SYNC_VERSION);
 	id_write(out, &id);
 	buf_varint(out, s->now_ms);
 	buf_bytes(out, SLICE_STR(s->endpoint));
+	contact_digest(s->db, contacts);
+	buf_append(out, contacts, sizeof(contacts));
 	s->hello_sent = true;
 }
 
@@ -568,6 +582,9 @@ static int next(struct sync *s, bool content, struct buf *out)
 		return r;
 	if (next_ack(s, out))
 		return 1;
+	r = sync_contacts_next(&s->contacts, s->db, s->peer, out);
+	if (r != 0)
+		return r;
 	if (!content)
 		return 0;
 	s->in_sync = s->vv_known && !s->stuck && !s->have_wanted && same_changes(s);

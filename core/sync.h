@@ -5,7 +5,7 @@
  * Messages (first byte is the type; varints; `vv` = varint count, then per feed 16 bytes stream,
  * 8 bytes actor, varint seq):
  *
- *   HELLO 1     varint version, 16 bytes database id, varint wall clock ms, bytes endpoint
+ *   HELLO 1     varint version, 16 bytes database id, varint wall clock ms, bytes endpoint, 8 bytes contact_digest()
  *   DIGEST 2    32 bytes: digest of the sender's sorted vv. Equal digests: in sync, nothing more to say.
  *   HAVE 3      vv: everything the sender has applied, whether or not the chunks of it are there. Answers a DIGEST that differs; also sent when
  *               an envelope could not be applied, to be sent the missing ones again.
@@ -13,6 +13,7 @@
  *   THIN 15     16 bytes stream, 8 bytes actor, the envelope as envelope_thin() writes it: a larger one, compressed
  *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
  *   8 to 11     chunks: core/sync_chunks.h
+ *   ENDPOINT 12 core/sync_contacts.h
  *   21 to 25    snapshots: core/sync_snapshot.h
  *   STRATUM 20  16 bytes stream, 8 bytes actor, a stratum (core/stratum.h)
  *

@@ -2,6 +2,7 @@
 #include "fs/special.h"
 
 #include "core/db_chunks.h"
+#include "core/report_topology.h"
 #include "core/thread.h"
 #include "fs/special_conflicts.h"
 #include "fs/special_list.h"
@@ -26,6 +27,8 @@ enum kind {
 	KIND_STATUS,
 	KIND_STATUS_JSON,
 	KIND_STATE,
+	KIND_TOPOLOGY_JSON,
+	KIND_TOPOLOGY_DOT,
 	KIND_VERSION,
 	KIND_CONFLICT,
 	KIND_PAST, /**< a file or directory of special_past.h */
@@ -89,15 +92,6 @@ static struct report_source source(const struct special *s)
 	return src;
 }
 
-static void write_time(uint64_t ms, struct buf *out)
-{
-	if (ms == 0)
-		buf_printf(out, "never");
-	else
-		special_conflicts_put_time(ms, out);
-	buf_u8(out, '\n');
-}
-
 static struct peer_status peer_status_of(const struct special *s, uint64_t actor)
 {
 	struct peer_status p = {.actor = actor, .state = PEER_OFFLINE, .rtt_us = -1};
@@ -115,14 +109,14 @@ static void write_peer(const struct special *s, const struct where *w, struct bu
 	if (w->kind == KIND_PEER_STATE)
 		buf_printf(out, "%s\n", peer_state_name(p.state));
 	else if (w->kind == KIND_PEER_PATH)
-		buf_printf(out, "%s\n", connected ? "direct" : "none");
+		buf_printf(out, "%s\n", connected ? peer_path_name(p.path) : "none");
 	else if (w->kind == KIND_PEER_RTT)
 		special_put_rtt(&p, out);
 	else if (w->kind == KIND_PEER_BEHIND)
 		buf_printf(out, "%llu\n",
 			   (unsigned long long)db_peer_behind(s->opt.report.db, w->actor));
 	else if (w->kind == KIND_PEER_LAST_SEEN)
-		write_time(p.last_seen_ms, out);
+		special_put_seen(&p, out);
 	else if (w->kind == KIND_PEER_FINGERPRINT)
 		special_put_fingerprint(s->opt.report.db, w->actor, out);
 }
@@ -149,6 +143,10 @@ static void write_status(const struct special *s, const struct where *w, struct 
 		report_text(&src, out);
 	else if (w->kind == KIND_STATUS_JSON)
 		report_json(&src, out);
+	else if (w->kind == KIND_TOPOLOGY_JSON)
+		report_topology_json(&src, out);
+	else if (w->kind == KIND_TOPOLOGY_DOT)
+		report_topology_dot(&src, out);
 	else
 		buf_printf(out, "%s", report_state(&src));
 	end_line(out);
@@ -171,6 +169,8 @@ static const struct entry {
 	{"status", KIND_STATUS, KIND_TOP, write_status},
 	{"status.json", KIND_STATUS_JSON, KIND_TOP, write_status},
 	{"state", KIND_STATE, KIND_TOP, write_status},
+	{"topology.json", KIND_TOPOLOGY_JSON, KIND_TOP, write_status},
+	{"topology.dot", KIND_TOPOLOGY_DOT, KIND_TOP, write_status},
 	{"version", KIND_VERSION, KIND_TOP, write_version},
 	{"peers", KIND_PEERS, KIND_TOP, NULL},
 	{"conflicts", KIND_CONFLICTS, KIND_TOP, NULL},

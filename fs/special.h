@@ -33,6 +33,8 @@ extern const char special_readme[];
 void special_peer_name(const struct device *peers, size_t i, char out[SPECIAL_PEER_NAME_BYTES]);
 /** Milliseconds, -1 unknown; what `blaze init` showed there. */
 void special_put_rtt(const struct peer_status *p, struct buf *out);
+/** When it was last connected. */
+void special_put_seen(const struct peer_status *p, struct buf *out);
 void special_put_fingerprint(struct db *db, uint64_t actor, struct buf *out);
 struct special_handle; /**< an open file */
 struct special_dir;    /**< an open directory */

@@ -1,6 +1,8 @@
 /* Words of .blaze/: its README, and what devices are called there. */
 #include "fs/special.h"
 
+#include "fs/special_conflicts.h"
+
 #include <string.h>
 
 const char special_readme[] =
@@ -10,10 +12,11 @@ const char special_readme[] =
 	"  status       is it synced? one sentence, then problems, then a table of the other devices\n"
 	"  status.json  the same for programs, as one JSON object\n"
 	"  state        the same as one word: synced, syncing, offline or error\n"
+	"  topology.json, topology.dot  who talks to whom, for programs and for graphviz: dot -Tsvg\n"
 	"  version      the version of blaze that serves this mount\n"
 	"  peers/       one directory for every other device of this database, with one value a file:\n"
 	"    state        offline, connecting, syncing or synced\n"
-	"    path         how it is reached: direct or none\n"
+	"    path         how it is reached: direct, local (the same machine), relay, folder or none\n"
 	"    rtt_ms       round trip in milliseconds, -1 if unknown\n"
 	"    behind       changes made here that it has not got yet\n"
 	"    last_seen    when it was last connected (UTC), or never\n"
@@ -55,6 +58,15 @@ void special_put_rtt(const struct peer_status *p, struct buf *out)
 	else
 		buf_printf(out, "%lld.%03d\n", (long long)(p->rtt_us / 1000),
 			   (int)(p->rtt_us % 1000));
+}
+
+void special_put_seen(const struct peer_status *p, struct buf *out)
+{
+	if (p->last_seen_ms == 0)
+		buf_printf(out, "never");
+	else
+		special_conflicts_put_time(p->last_seen_ms, out);
+	buf_u8(out, '\n');
 }
 
 void special_put_fingerprint(struct db *db, uint64_t actor, struct buf *out)

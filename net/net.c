@@ -1,6 +1,7 @@
 /* The network thread: starts, is woken, stops; and the functions other threads call. */
 #include "net/net.h"
 
+#include "core/contact.h"
 #include "core/log.h"
 #include "core/thread.h"
 #include "net/code.h"
@@ -22,6 +23,8 @@
 #define NET_STOP_MS 500
 
 #define PINGS_MAX 8
+/** How often we look whether our addresses have changed. */
+#define SAY_WHERE_MS 30000
 
 struct ping {
 	uint64_t actor; /* 0 = free */
@@ -58,11 +61,38 @@ struct net {
 	int listen_fd; /* protected by lock: bound, not yet taken by the thread; or -1 */
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock */
 
-	bool stopping; /* net thread */
+	uint64_t said_ms; /* net thread, as all below: when we last looked where we are */
+	bool stopping;
 	uint64_t stop_ms;
 };
 
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* ---- the thread ----------------------------------------------------------------------------- */
+
+/* ENDPOINT: tells everybody where we are; interfaces come and go. */
+static void say_where(struct net *n)
+{
+	char addresses[CONTACT_ADDRESSES_MAX][CONTACT_ADDRESS_BYTES] = {0};
+	char text[ENDPOINT_TEXT_BYTES];
+	struct endpoint e;
+	size_t count = 0;
+
+	static_assert(CONTACT_ADDRESS_BYTES == ENDPOINT_TEXT_BYTES, "an address fits");
+	net_endpoint(n, text);
+	if (text[0] && endpoint_parse(text, &e) == 0)
+		count = endpoint_reachable(&e, addresses, CONTACT_ADDRESSES_MAX);
+	int r = contact_set_own(n->options.db, addresses, count, wall_ms());
+	if (r < 0)
+		log_warn("cannot say where this device is: %s, ignoring", strerror(-r));
+	n->said_ms = monotonic_ms();
+}
 
 static void take_listener(struct net *n)
 {
@@ -80,6 +110,7 @@ static void take_listener(struct net *n)
 		return;
 	}
 	peers_set_listen(n->peers, endpoint);
+	say_where(n);
 	log_info("listening on %s", endpoint);
 }
 
@@ -195,6 +226,8 @@ static void on_timer(void *ctx)
 	struct net *n = ctx;
 
 	peers_tick(n->peers);
+	if (monotonic_ms() - n->said_ms >= SAY_WHERE_MS)
+		say_where(n);
 	if (n->stopping)
 		ws_wake(n->ws);
 }
@@ -212,6 +245,7 @@ static void *run(void *arg)
 
 	take_local(n);
 	take_listener(n);
+	say_where(n);
 	peers_refresh(n->peers);
 	peers_tick(n->peers);
 	relays_refresh(n->relays);
@@ -375,7 +409,7 @@ static int relays_were_changed(struct net *n, int r)
 {
 	if (r >= 0) {
 		atomic_store(&n->relays_stale, true);
-		ws_wake(n->ws);
+		net_refresh(n); /* a hub needs one */
 	}
 	return r;
 }
@@ -407,6 +441,12 @@ bool net_relays_have_all(struct net *n)
 			return false;
 	}
 	return true;
+}
+
+void net_refresh(struct net *n)
+{
+	atomic_store(&n->changed, true);
+	ws_wake(n->ws);
 }
 
 /* ---- pairing -------------------------------------------------------------------------------- */
@@ -460,8 +500,7 @@ enum invite_state net_invite_wait(struct net *n, uint64_t id, uint64_t deadline_
 void net_invite_answer(struct net *n, uint64_t id, bool yes)
 {
 	invites_answer(n->invites, id, yes);
-	atomic_store(&n->changed, true);
-	ws_wake(n->ws);
+	net_refresh(n);
 }
 
 void net_invite_cancel(struct net *n, uint64_t id)

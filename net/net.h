@@ -34,6 +34,8 @@ int net_listen(struct net *n, const char *address, struct why *why);
 /** The address really bound, as "address:port"; "" when not listening. */
 void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1]);
 
+/** A setting of this device changed that is about whom to dial (core/topology.h). */
+void net_refresh(struct net *n);
 /** Times a PING to this member. 0; -ENOTCONN now; -ETIMEDOUT at monotonic deadline_ms; -EBUSY too many at once. */
 int net_ping(struct net *n, uint64_t actor, uint64_t deadline_ms, int64_t *ret_rtt_us);
 

@@ -44,6 +44,7 @@ struct peers {
 	struct entry *entries;
 	size_t entry_count;
 	uint64_t last_rank;
+	struct topology topology;
 	uint64_t timer_ms; /* when peers_tick() will be called; UINT64_MAX = not */
 	uint64_t refreshed_ms;
 	bool refresh_wanted;
@@ -152,6 +153,24 @@ static void note_removed(struct peers *p, struct peer *m, const struct device *d
 	}
 }
 
+/* Whether the topology has us dial it. */
+static bool is_wanted(const struct peers *p, const struct peer *m)
+{
+	return topology_dials(&p->topology, keys_device(p->options.keys)->actor, m->device.actor);
+}
+
+/* The topology changed: ends what we dialled and would not dial now. What others dialled is theirs to end. */
+static void drop_unwanted(struct peers *p)
+{
+	for (size_t i = 0; i < p->entry_count; i++) {
+		struct conn *c = p->entries[i].conn;
+		const struct peer *m = conn_owner(c);
+
+		if (m && !conn_is_incoming(c) && !is_wanted(p, m))
+			conn_bye(c, CHANNEL_BYE_DONE);
+	}
+}
+
 void peers_refresh(struct peers *p)
 {
 	AUTO(free_ptr) struct device *devices = NULL;
@@ -169,6 +188,8 @@ void peers_refresh(struct peers *p)
 		if (p->members[i]->lookup_wanted)
 			p->members[i]->next_dial_ms = 0;
 	}
+	topology_read(p->options.db, &p->topology);
+	drop_unwanted(p);
 }
 
 static struct peer *recognise_hint(const struct peers *p, const struct hello *h)
@@ -520,7 +541,7 @@ static uint64_t tick_member(struct peers *p, struct peer *m, uint64_t now)
 		keep_best(p, m);
 	if (m->settle_ms > 0)
 		next = m->settle_ms;
-	if (!needs_conn(m) || p->stopping) {
+	if (!needs_conn(m) || !is_wanted(p, m) || p->stopping) {
 		if (is_dialling(m))
 			stop_dialling(p, m);
 		return next;
@@ -543,10 +564,11 @@ void peers_tick(struct peers *p)
 		peers_refresh(p);
 	if (p->refresh_wanted)
 		next = p->refreshed_ms + PEER_REFRESH_MS;
-	for (size_t i = 0; i < p->member_count; i++)
-		next = sooner(next, tick_member(p, p->members[i], now));
+	/* First the connections: they may come to be in doubt, which concerns the members. */
 	for (size_t i = 0; i < p->entry_count; i++)
 		next = sooner(next, conn_tick(p->entries[i].conn, now));
+	for (size_t i = 0; i < p->member_count; i++)
+		next = sooner(next, tick_member(p, p->members[i], now));
 	if (p->stopping)
 		next = sooner(next,
 			      now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */

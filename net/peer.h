@@ -1,6 +1,7 @@
 /*
  * The other members of the database, and the connections to them: who is dialled when, and which
- * connection is kept when there are two. Net thread only.
+ * connection is kept when there are two. Net thread only. Whether a member is dialled at all, the
+ * topology says (core/topology.h).
  *
  * A member whose address is known and who is not connected is dialled: 50 ms after the connection
  * was lost, then after twice as long each time, up to 800 ms, all ±30 %; when it has been away for
@@ -23,6 +24,7 @@
 #include "net/routes.h"
 
 #include "core/status.h"
+#include "core/topology.h"
 
 #define PEER_RETRY_MS_MIN 50
 #define PEER_RETRY_MS_MAX 800

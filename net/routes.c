@@ -1,8 +1,10 @@
 /* The addresses of a member, in the order to try them. */
 #include "net/routes.h"
 
+#include "core/contact.h"
 #include "net/local.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_same(const struct endpoint *a, const struct endpoint *b)
@@ -28,6 +30,40 @@ static void add_text(struct routes *r, const char *text)
 		add(r, &e);
 }
 
+/* The lower, the sooner it is tried. */
+static unsigned distance(const struct endpoint *e)
+{
+	static const char *const private[] = {"10.",	 "192.168.", "172.16.", "172.17.",
+					      "172.18.", "172.19.",  "172.2",	"172.30.",
+					      "172.31.", "fd",	     "fc"};
+
+	if (endpoint_is_loopback(e))
+		return 2;
+	for (size_t i = 0; i < countof(private); i++) {
+		if (strncmp(e->host, private[i], strlen(private[i])) == 0)
+			return 0;
+	}
+	return 1;
+}
+
+/* A peer's word is no reason to look up names: numbers only. */
+static void add_told(struct routes *r, struct db *db, uint64_t actor)
+{
+	struct contact *c = xcalloc(1, sizeof(*c));
+	struct endpoint e;
+
+	if (contact_get(db, actor, c) < 0)
+		c->count = 0;
+	for (unsigned d = 0; d <= 2; d++) {
+		for (size_t i = 0; i < c->count; i++) {
+			if (endpoint_parse(c->addresses[i], &e) == 0 && endpoint_is_numeric(&e) &&
+			    !endpoint_is_any(&e) && e.port > 0 && distance(&e) == d)
+				add(r, &e);
+		}
+	}
+	free(c);
+}
+
 void routes_find(struct db *db, uint64_t actor, struct routes *ret)
 {
 	char known[ENDPOINT_TEXT_BYTES] = "";
@@ -39,4 +75,5 @@ void routes_find(struct db *db, uint64_t actor, struct routes *ret)
 		add(ret, &local);
 	db_peer_endpoint(db, actor, known);
 	add_text(ret, known);
+	add_told(ret, db, actor);
 }

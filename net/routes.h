@@ -1,6 +1,7 @@
 /*
- * DIAL: at which addresses a member may be found, the best first: the Unix socket of the same machine, then what
- * is known from earlier connections.
+ * DIAL: at which addresses a member may be found, the best first: the Unix socket of the same machine, then what is known
+ * from earlier connections, then what the member itself says (core/contact.h): private networks before public ones, and
+ * loopback last, for it may be another machine's.
  */
 #ifndef BLAZE_NET_ROUTES_H
 #define BLAZE_NET_ROUTES_H
@@ -9,7 +10,7 @@
 
 #include "core/db.h"
 
-#define ROUTES_MAX 8
+#define ROUTES_MAX 12
 /** While one address does not answer, the next one is tried as well after so long. */
 #define ROUTES_STAGGER_MS 250
 

@@ -44,6 +44,37 @@ def _run(*argv):
     subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True)
 
 
+class Cables:
+    """Namespaces with cables between them (root only); cable N, from 1, has the addresses 10.99.N.1 and 10.99.N.2."""
+
+    def __init__(self, count, cables):
+        self.count, self.cables = count, cables  # pairs of namespaces, from 0
+
+    def __enter__(self):
+        self.holders = [subprocess.Popen(['unshare', '--net', 'cat'], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE) for _ in range(self.count)]
+        for holder in self.holders:
+            holder.stdin.write(b'\n')
+            holder.stdin.flush()
+            holder.stdout.read(1)
+        self.pids = [holder.pid for holder in self.holders]
+        for pid in self.pids:
+            inside(pid, 'ip', 'link', 'set', 'lo', 'up')
+        for n, (one, other) in enumerate(self.cables, 1):
+            _run('ip', 'link', 'add', f'cable{n}', 'netns', self.pids[one], 'type', 'veth',
+                 'peer', 'name', f'cable{n}', 'netns', self.pids[other])
+            for host, end in ((1, one), (2, other)):
+                inside(self.pids[end], 'ip', 'address', 'add', f'10.99.{n}.{host}/24', 'dev', f'cable{n}')
+            self.cable(n, up=True)
+        return self
+
+    __exit__ = Namespaces.__exit__
+
+    def cable(self, n, up):
+        for end in self.cables[n - 1]:
+            inside(self.pids[end], 'ip', 'link', 'set', f'cable{n}', 'up' if up else 'down')
+
+
 class Mounts:
     """A mount namespace (root only): what is mounted in it, nobody else sees, and it ends with it."""
 
