@@ -173,6 +173,7 @@ static void connect_peer(struct peer_status *p, void *ctx)
 {
 	(void)ctx;
 	p->state = PEER_SYNCED;
+	p->path = PATH_DIRECT;
 	p->rtt_us = 1234;
 	p->last_seen_ms = UINT64_C(1700000000000);
 }
