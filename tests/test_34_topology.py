@@ -6,6 +6,7 @@ import pytest
 from blazetest import Cluster, Node, eventually
 from blazetest.cluster import Invitation
 from blazetest.namespace import Cables
+from blazetest.relay import Relay, wait_idle
 from blazetest.wait import now
 
 
@@ -121,6 +122,38 @@ def test_topology_in_the_mount(devices):
     b.stop()
     eventually(lambda: 'style=dashed' in a.text('.blaze/topology.dot'), 20)
     assert '·· device-b' in a.run('topology').stdout
+
+
+@pytest.fixture
+def relay(directory):
+    made = Relay(directory).start()
+    yield made
+    try:
+        made.stop()
+    finally:
+        made.kill9()
+
+
+def test_hub_needs_a_relay_and_uses_nothing_else(devices, relay):
+    a, b, c = devices
+    for node in devices:
+        node.run('relay', 'add', relay.address, node.database)
+    wait_idle(*devices)
+    assert 'talk only through relays' in a.run('topology', 'set', 'hub').stdout
+    for node in devices:
+        eventually(lambda n=node: not connected(n), 20, 'no direct connection is left')
+    b.write('through-the-relay.json', '{"n":1}')
+    eventually(lambda: a.text('through-the-relay.json') == c.text('through-the-relay.json') == '{"n":1}', 20)
+    eventually(lambda: '──relay' in b.run('topology').stdout, 10)
+    # Who loses its relay is not cut off.
+    b.run('relay', 'remove', relay.shown, b.database)
+    eventually(lambda: connected(b) == {'device-a', 'device-c'}, 20)
+    assert 'no relay is known here' in b.run('topology').stdout
+    b.run('relay', 'add', relay.address, b.database)
+    eventually(lambda: not connected(b), 20)
+    a.run('topology', 'set', 'mesh')
+    eventually(lambda: connected(b) == {'device-a', 'device-c'}, 20)
+    synced(a, b, c)
 
 
 BAD = {
