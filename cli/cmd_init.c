@@ -1,4 +1,5 @@
 /* blaze init: makes a database, and this device's identity if it has none yet. */
+#include "cli/account.h"
 #include "cli/command.h"
 #include "cli/home.h"
 #include "cli/show.h"
@@ -19,9 +20,23 @@ static const struct option_row init_rows[] = {
 	 offsetof(struct init_options, name), 0},
 };
 
+/* Where nobody reads them they wait for blaze recover --show. */
+static void tell_words(struct out *out, const char *home, struct buf *words)
+{
+	if (words->len == 0)
+		return;
+	if (out->tty) {
+		account_show_words(out, words);
+		(void)account_forget_words(home);
+	}
+	wipe(words->data, words->cap);
+}
+
 static int create(struct out *out, const char *home, const char *name, const char *device_name)
 {
 	AUTO(free_ptr) char *dir = home_database(home, name);
+	AUTO(free_ptr) char *account = NULL;
+	AUTO(buf_fini) struct buf words = {0};
 	AUTO(buf_fini) struct buf shown = {0};
 	char label[DEVICE_LABEL_BYTES];
 	struct keys *keys = NULL;
@@ -38,7 +53,9 @@ static int create(struct out *out, const char *home, const char *name, const cha
 	int r = home_keys(home, device_name, &keys, &why);
 	if (r < 0)
 		return out_error(out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
-	r = db_create(dir, name, keys, &why);
+	r = account_open(home, &account, &words, &why);
+	if (r == 0)
+		r = db_create_for(dir, name, keys, account, &why);
 	if (r < 0) {
 		keys_destroy(keys);
 		return out_error(out, CODE_FAILED, "%s", why.text);
@@ -48,6 +65,7 @@ static int create(struct out *out, const char *home, const char *name, const cha
 	AUTO(free_ptr) char *device = show_text(keys_device(keys)->name);
 	out_printf(out, "Created database \"%s\" in %s\n", name, buf_str(&shown));
 	out_printf(out, "This device is  %s  (%s)\n\n", device, label);
+	tell_words(out, home, &words);
 	out_printf(out, "Next:  blaze mount %s DIR\n", name);
 	keys_destroy(keys);
 	return CODE_OK;

@@ -65,6 +65,7 @@ extern const struct command cmd_ping;
 extern const struct command cmd_topology;
 extern const struct command cmd_log;
 extern const struct command cmd_diff;
+extern const struct command cmd_recover;
 extern const struct command cmd_restore;
 extern const struct command cmd_undo;
 extern const struct command cmd_conflicts;

@@ -2,6 +2,7 @@
  * Where a device keeps its things: $BLAZE_HOME, else $XDG_DATA_HOME/blaze, else ~/.local/share/blaze.
  *
  *   device.key       who this device is; made by the first `init` or `pair CODE`
+ *   account.*        see cli/account.h
  *   NAME/            one database: format, store/, ballast (core/db.h)
  *   NAME/ctl         the socket of the daemon that has it mounted
  *   NAME/log         what that daemon logged

@@ -153,17 +153,20 @@ static int pair(struct join *j, char *text)
 	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
 								  : (uint64_t)j->options->timeout_ms;
 
-	if (!link)
+	if (!link && !j->options->account)
 		return out_error(
 			j->out, CODE_PAIRING,
 			"that is no pairing code and no link: copy what blaze pair prints on the other device");
-	if (link != text)
+	if (link && link != text)
 		link[strcspn(link, " \t\r\n\"'")] = 0;
-	const struct pair_target target = {
-		.text = link, .at = j->options->at, .timeout_ms = timeout_ms};
+	const struct pair_target target = {.text = link,
+					   .account = j->options->account,
+					   .at = j->options->at,
+					   .timeout_ms = timeout_ms};
 	const struct pair_confirm confirm = {.proven = show_offer, .confirm = accept_offer, .ctx = j};
 	int r = net_pair_join(&target, j->keys, &confirm, &j->pair, &why);
-	wipe(link, strlen(link));
+	if (link)
+		wipe(link, strlen(link));
 	switch (-r) {
 	case ECANCELED:
 		return j->code;

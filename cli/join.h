@@ -4,11 +4,14 @@
 
 #include "cli/out.h"
 
+struct account;
+
 struct join_options {
 	const char *device_name; /**< for a device that has no identity yet; "" = the host's name */
 	const char *listen;	 /**< NULL: only dial */
 	const char *at;		 /**< for a code: where the other device is; NULL = find it */
-	int64_t timeout_ms;	 /**< to reach the other device; INT64_MAX: a sensible one */
+	const struct account *account; /**< joins with its words, and `at`; text is empty then. NULL else */
+	int64_t timeout_ms;	       /**< to reach the other device; INT64_MAX: a sensible one */
 };
 
 /** Whether an operand of `blaze pair` invites this device, rather than naming a database. */

@@ -16,6 +16,7 @@
  *     cmd_compact.c      packs old changes at once      cmd_relay.c   relays: added, removed, listed
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
+ *     account.[ch]       recovery words on this device     cmd_recover.c  joining with them
  *     home.[ch]          $BLAZE_HOME                 show.[ch]      words for people
  *     client.[ch]        finds the database a command is about, and who serves it
  *     service.[ch]       a database opened in this process, with files layer and network
@@ -58,7 +59,7 @@
  *       snapshot*.*      the state for a new device  sync_snapshot.*  and its history, to and from a peer
  *       stratum.*        many envelopes as one      stratum_code.*  changes in columns; zip.* zstd
  *     mailbox.*          items for a relay or a folder, and from there
- *     words.*            secrets people read out
+ *     words.*            secrets people read out     account.*      what is on paper
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom
  *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are

@@ -10,6 +10,7 @@
  *
  * Store keys of its own: "m name", "m key" (the root key), "m counters", and 'S' + setting names.
  */
+#include "core/account.h"
 #include "core/db_chunks.h"
 #include "core/db_i.h"
 #include "core/stratum.h"
@@ -283,8 +284,32 @@ static int create_from(const char *dir, const struct seed *seed, struct why *why
 	return r;
 }
 
+/* The founder's first word, before there is a feed: every welcome passes it on. */
+static void put_account(const struct keys *keys, const char *account, struct buf *out)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	const struct auth_op op = {.kind = AUTH_SETTING,
+				   .name = SLICE_STR(ACCOUNT_SETTING),
+				   .value = SLICE_STR(account)};
+	struct auth_entry e = {.id = {.lamport = 1, .actor = keys_device(keys)->actor}};
+
+	auth_encode(&op, &e.value);
+	member_entry_encode(&e, &key, &value);
+	buf_append(out, key.data + 1, key.len - 1);
+	buf_bytes(out, buf_slice(&value));
+	buf_fini(&e.value);
+}
+
 int db_create(const char *dir, const char *name, const struct keys *keys, struct why *why)
 {
+	return db_create_for(dir, name, keys, NULL, why);
+}
+
+int db_create_for(const char *dir, const char *name, const struct keys *keys, const char *account,
+		  struct why *why)
+{
+	AUTO(buf_fini) struct buf entries = {0};
 	AUTO(buf_fini) struct buf cert = {0};
 	AUTO(free_ptr) struct seed *seed = xcalloc(1, sizeof(*seed));
 
@@ -293,6 +318,10 @@ int db_create(const char *dir, const char *name, const struct keys *keys, struct
 	seed->name = SLICE_STR(name);
 	keys_cert(keys, &cert);
 	seed->founder = seed->own = buf_slice(&cert);
+	if (account)
+		put_account(keys, account, &entries);
+	seed->entries = buf_slice(&entries);
+	seed->entry_count = account ? 1 : 0;
 	int r = create_from(dir, seed, why);
 	wipe(seed->root_key, sizeof(seed->root_key));
 	return r;

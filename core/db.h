@@ -29,6 +29,9 @@ struct db_env {
 
 /** The directory of a database: holds `format`, `store/` and what db.c says. Creates it; -EEXIST if there. */
 int db_create(const char *dir, const char *name, const struct keys *keys, struct why *why);
+/** The same, of a person's account: account_text(), or NULL. */
+int db_create_for(const char *dir, const char *name, const struct keys *keys, const char *account,
+		  struct why *why);
 /** As db_create(), from what db_welcome() said on another device. */
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why);
 /**

@@ -19,8 +19,9 @@ struct conn {
 	const struct device *device; /* the member, once known */
 	void *owner;
 	uint64_t invite;
-	bool has_invite; /* claimed, to be released */
-	bool asked;	 /* a person, or the invitation, whether it may join */
+	bool has_invite;		   /* claimed, to be released */
+	uint8_t account_pk[KEYS_PK_BYTES]; /* recover */
+	bool asked;			   /* a person, or the invitation, whether it may join */
 
 	struct mux *mux;
 	struct sync *sync;  /* the database's stream; NULL = not open */
@@ -99,7 +100,8 @@ static int admit(void *ctx, const struct device *d, struct slice cert, const cha
 		dial[0] = 0;
 	transport_hash(c->transport, hash);
 	pair_words(hash, words);
-	invites_finish(c->host->invites, c->invite, d, words);
+	if (c->has_invite)
+		invites_finish(c->host->invites, c->invite, d, words);
 	c->has_invite = false;
 	c->host->admitted(c->host->ctx, d, dial);
 	return 0;
@@ -114,6 +116,8 @@ static void start_pairing(struct conn *c)
 		.ctx = c,
 	};
 
+	if (transport_mode(c->transport) == HELLO_RECOVER)
+		o.account_pk = c->account_pk;
 	transport_hash(c->transport, o.hash);
 	transport_remote_pk(c->transport, o.remote_pk);
 	c->pair = pair_create(&o);
@@ -140,7 +144,9 @@ static int ask(struct conn *c)
 
 	if (!pair_is_asking(c->pair))
 		return 0;
-	if (c->asked) {
+	if (transport_mode(c->transport) == HELLO_RECOVER) {
+		r = 1; /* who has the words needs nobody's leave */
+	} else if (c->asked) {
 		r = invites_answered(c->host->invites, c->invite);
 	} else {
 		c->asked = true;
@@ -268,10 +274,28 @@ static void transport_is_up(void *ctx)
 	ws_want_write(c->ws);
 }
 
+/* RECOVER: the account of this database, if that is whom it is for. */
+static enum hello_status lookup_account(struct conn *c, const struct hello *h,
+					uint8_t ret_secret[32])
+{
+	AUTO(free_ptr) char *text = NULL;
+
+	if (db_get_shared(c->host->db, ACCOUNT_SETTING, &text) < 0 ||
+	    account_parse(text, c->account_pk) < 0)
+		return HELLO_UNKNOWN;
+	struct id hint = hello_recover_hint(c->account_pk, h->nonce);
+	if (!id_eq(&hint, &h->hint))
+		return HELLO_UNKNOWN;
+	hello_recover_secret(c->account_pk, ret_secret);
+	return HELLO_OK;
+}
+
 static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_secret[32])
 {
 	struct conn *c = ctx;
 
+	if (h->mode == HELLO_RECOVER)
+		return lookup_account(c, h, ret_secret);
 	if (h->mode != HELLO_SYNC) {
 		enum hello_status status =
 			invites_claim(c->host->invites, h, ret_secret, &c->invite);

@@ -7,7 +7,7 @@ void hello_encode(const struct hello *h, struct buf *out)
 {
 	AUTO(buf_fini) struct buf body = {0};
 
-	if (h->mode == HELLO_SYNC) {
+	if (h->mode == HELLO_SYNC || h->mode == HELLO_RECOVER) {
 		buf_append(&body, h->nonce, sizeof(h->nonce));
 		id_write(&body, &h->hint);
 	} else if (h->mode == HELLO_LINK) {
@@ -31,6 +31,7 @@ static int decode_body(struct slice body, struct hello *h)
 
 	switch (h->mode) {
 	case HELLO_SYNC:
+	case HELLO_RECOVER:
 		reader_copy(&r, h->nonce, sizeof(h->nonce));
 		h->hint = id_read(&r);
 		break;
@@ -125,6 +126,22 @@ struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
 	};
 
 	return digest_id("blaze hint", parts, countof(parts));
+}
+
+struct id hello_recover_hint(const uint8_t account_pk[KEYS_PK_BYTES],
+			     const uint8_t nonce[HELLO_NONCE_BYTES])
+{
+	const struct slice parts[] = {SLICE(account_pk, KEYS_PK_BYTES),
+				      SLICE(nonce, HELLO_NONCE_BYTES)};
+
+	return digest_id("blaze recover hint", parts, countof(parts));
+}
+
+void hello_recover_secret(const uint8_t account_pk[KEYS_PK_BYTES], uint8_t ret[32])
+{
+	const struct slice part = SLICE(account_pk, KEYS_PK_BYTES);
+
+	digest(ret, "blaze recover psk", &part, 1);
 }
 
 void hello_invite_id(const uint8_t secret[32], uint8_t ret[HELLO_INVITE_BYTES])

@@ -7,6 +7,7 @@
  *     mode 2, link:  body = 8 bytes invitation id
  *     mode 3, code:  body = varint nameplate, 16 bytes sid, 32 bytes CPace share
  *     mode 4, relay: body is empty
+ *     mode 5, recover: body = 16 bytes nonce, 16 bytes hint
  *   hello of the responder = u8 'B', u8 version, u8 status, u8 features, 16 bytes nonce, bytes body, more
  *     mode 3, code, status 0:  body = 32 bytes CPace share
  *
@@ -14,6 +15,7 @@
  *   features: bit 0 = AES instructions; the handshake uses AES-GCM when both have them
  *   more: what a later version adds; bound, and ignored
  *   hint = digest_id("blaze hint", initiator's dh_pk, responder's dh_pk, nonce)
+ *         recover: digest_id("blaze recover hint", account's public key, nonce)
  *   invitation id = the first 8 bytes of digest_id("blaze invite", secret)
  *
  * The responder's nonce makes a recorded first handshake message useless.
@@ -37,10 +39,11 @@
 #define HELLO_NAMEPLATE_MAX 999
 
 enum hello_mode {
-	HELLO_SYNC = 1,	 /**< between members */
-	HELLO_LINK = 2,	 /**< pairing: the secret is a link's */
-	HELLO_CODE = 3,	 /**< pairing: the secret is made of a code's words */
-	HELLO_RELAY = 4, /**< to a relay: the secret is made of its address' token */
+	HELLO_SYNC = 1,	   /**< between members */
+	HELLO_LINK = 2,	   /**< pairing: the secret is a link's */
+	HELLO_CODE = 3,	   /**< pairing: the secret is made of a code's words */
+	HELLO_RELAY = 4,   /**< to a relay: the secret is made of its address' token */
+	HELLO_RECOVER = 5, /**< pairing: whoever has the account's words */
 };
 
 enum hello_status {
@@ -59,8 +62,8 @@ struct hello {
 	uint8_t version_max;
 	enum hello_mode mode;
 	uint8_t features;
-	uint8_t nonce[HELLO_NONCE_BYTES];   /**< sync */
-	struct id hint;			    /**< sync */
+	uint8_t nonce[HELLO_NONCE_BYTES];   /**< sync, recover */
+	struct id hint;			    /**< sync, recover */
 	uint8_t invite[HELLO_INVITE_BYTES]; /**< link */
 	uint32_t nameplate;		    /**< code: 1 to HELLO_NAMEPLATE_MAX */
 	uint8_t sid[CPACE_SID_BYTES];	    /**< code */
@@ -88,6 +91,10 @@ int hello_answer_decode(struct slice message, struct hello_answer *ret);
 struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
 		     const uint8_t responder_pk[KEYS_PK_BYTES],
 		     const uint8_t nonce[HELLO_NONCE_BYTES]);
+struct id hello_recover_hint(const uint8_t account_pk[KEYS_PK_BYTES],
+			     const uint8_t nonce[HELLO_NONCE_BYTES]);
+/** RECOVER's psk: no secret of the person's, but none that strangers know. */
+void hello_recover_secret(const uint8_t account_pk[KEYS_PK_BYTES], uint8_t ret[32]);
 void hello_invite_id(const uint8_t secret[32], uint8_t ret[HELLO_INVITE_BYTES]);
 
 #endif

@@ -31,8 +31,9 @@ struct attempt {
 struct join {
 	const struct keys *keys;
 	enum hello_mode mode;
-	struct link link;   /* of a code: the secret and the addresses only */
-	uint32_t nameplate; /* code */
+	struct link link;	       /* of a code: the secret and the addresses only */
+	uint32_t nameplate;	       /* code */
+	const struct account *account; /* recover */
 	struct ws *ws;
 	struct attempt attempts[LINK_ADDRESSES_MAX];
 	struct attempt *active; /* the one with the session */
@@ -127,7 +128,11 @@ static void note_status(struct join *j, enum hello_status status)
 		[HELLO_VERSION_REFUSED] = "",
 	};
 
-	if (status == HELLO_EXPIRED)
+	if (j->mode == HELLO_RECOVER && status == HELLO_UNKNOWN)
+		note(j, -EKEYREJECTED,
+		     "the device at %s has no database of the account of these words; check them",
+		     j->active->address);
+	else if (status == HELLO_EXPIRED)
 		note_expired(j);
 	else if (j->mode == HELLO_CODE && status != HELLO_VERSION_REFUSED)
 		note(j, -EKEYREJECTED, "this code %s", code_texts[status]);
@@ -187,7 +192,8 @@ static void transport_is_up(void *ctx)
 	struct pair_options o = {
 		.role = PAIR_JOINER,
 		.keys = j->keys,
-		.device_id = j->mode == HELLO_CODE ? NULL : j->link.device,
+		.device_id = j->mode == HELLO_LINK ? j->link.device : NULL,
+		.account = j->account,
 	};
 
 	transport_hash(j->session, o.hash);
@@ -256,6 +262,7 @@ static void activate(struct join *j)
 		.mode = j->mode,
 		.secret = j->link.secret,
 		.nameplate = j->nameplate,
+		.account_pk = j->account ? j->account->pk : NULL,
 	};
 	j->session = transport_create(&o);
 	ws_want_write(j->active->conn);
@@ -426,9 +433,28 @@ static int target_link(struct join *j, const char *text)
 	return 0;
 }
 
-static int target_code(struct join *j, const char *text, const char *at)
+static int target_address(struct join *j, const char *at)
 {
 	struct endpoint e;
+
+	if (endpoint_parse(at, &e) < 0 || e.port == 0)
+		return why_set(&j->why, -EINVAL,
+			       "'%s' is no address; one looks like 192.168.1.5:7700", at);
+	(void)snprintf(j->link.addresses[0], ENDPOINT_TEXT_BYTES, "%s", at);
+	j->link.address_count = 1;
+	return 0;
+}
+
+static int target_account(struct join *j, const struct account *account, const char *at)
+{
+	j->mode = HELLO_RECOVER;
+	j->account = account;
+	hello_recover_secret(account->pk, j->link.secret);
+	return target_address(j, at);
+}
+
+static int target_code(struct join *j, const char *text, const char *at)
+{
 	int r = code_parse(text, &j->nameplate, j->link.secret);
 
 	j->mode = HELLO_CODE;
@@ -436,15 +462,9 @@ static int target_code(struct join *j, const char *text, const char *at)
 		return why_set(&j->why, -EINVAL,
 			       r == -ENOENT ? "that code has a word in it that no code has; check it"
 					    : "that is not a whole code, such as 7-orbit-walnut");
-	if (at && endpoint_parse(at, &e) == 0 && e.port > 0)
-		j->link.address_count =
-			(size_t)(snprintf(j->link.addresses[0], ENDPOINT_TEXT_BYTES, "%s", at) > 0);
-	else if (at)
-		return why_set(&j->why, -EINVAL,
-			       "'%s' is no address; one looks like 192.168.1.5:7700", at);
-	else
-		j->link.address_count =
-			find_lookup(j->nameplate, j->link.addresses, LINK_ADDRESSES_MAX);
+	if (at)
+		return target_address(j, at);
+	j->link.address_count = find_lookup(j->nameplate, j->link.addresses, LINK_ADDRESSES_MAX);
 	if (j->link.address_count == 0)
 		return why_set(
 			&j->why, -EKEYREJECTED,
@@ -460,8 +480,9 @@ int join_run(const struct pair_target *target, const struct keys *keys,
 
 	j->keys = keys;
 	j->confirm = *confirm;
-	int r = code_is_like(target->text) ? target_code(j, target->text, target->at)
-					   : target_link(j, target->text);
+	int r = target->account		     ? target_account(j, target->account, target->at)
+		: code_is_like(target->text) ? target_code(j, target->text, target->at)
+					     : target_link(j, target->text);
 	if (r == 0)
 		r = run(j, target->timeout_ms);
 	if (r < 0)

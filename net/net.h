@@ -111,9 +111,13 @@ struct pair_confirm {
 /** Whether text looks like a pairing code, such as "7-orbit-walnut". */
 bool net_is_code(const char *text);
 
+struct account;
+
 struct pair_target {
-	const char *text; /**< a link or a code */
-	const char *at;	  /**< for a code: where the other device is, or NULL = find it */
+	const char *text; /**< a link or a code; NULL: `account` says who we are */
+	const struct account *account;
+	/** For a code: where the other device is, or NULL = find it. For an account it has to be said. */
+	const char *at;
 	uint64_t timeout_ms;
 };
 

@@ -39,6 +39,8 @@ struct pair {
 	struct pair_options options;
 	uint8_t device_id[DIGEST_BYTES];
 	bool device_known;
+	bool has_account; /* inviter: account_pk */
+	uint8_t account_pk[KEYS_PK_BYTES];
 	bool proven;
 	bool approved;
 	enum step step;
@@ -56,7 +58,11 @@ struct pair *pair_create(const struct pair_options *options)
 	p->device_known = options->role == PAIR_JOINER && options->device_id;
 	if (p->device_known)
 		memcpy(p->device_id, options->device_id, sizeof(p->device_id));
+	p->has_account = options->account_pk != NULL;
+	if (p->has_account)
+		memcpy(p->account_pk, options->account_pk, sizeof(p->account_pk));
 	p->options.device_id = NULL;
+	p->options.account_pk = NULL;
 	return p;
 }
 
@@ -91,6 +97,10 @@ static void write_proof(const struct pair *p, struct buf *out)
 	keys_sign(p->options.keys, buf_slice(&text), signature);
 	buf_bytes(out, buf_slice(&cert));
 	buf_append(out, signature, sizeof(signature));
+	if (!p->options.account)
+		return;
+	account_sign(p->options.account, buf_slice(&text), signature);
+	buf_append(out, signature, sizeof(signature));
 }
 
 static int read_proof(struct pair *p, struct reader *r)
@@ -101,6 +111,7 @@ static int read_proof(struct pair *p, struct reader *r)
 
 	struct slice cert = reader_bytes(r, DEVICE_CERT_BYTES_MAX);
 	reader_copy(r, signature, sizeof(signature));
+	struct slice account = reader_take(r, p->has_account ? KEYS_SIGNATURE_BYTES : 0);
 	if (reader_finish(r) < 0)
 		return -EBADMSG;
 	int q = device_from_cert(cert, &p->device);
@@ -109,6 +120,8 @@ static int read_proof(struct pair *p, struct reader *r)
 	signed_text(p, theirs, &text);
 	if (!keys_verify(p->device.sign_pk, buf_slice(&text), signature) ||
 	    !secret_eq(p->device.dh_pk, p->options.remote_pk, KEYS_PK_BYTES))
+		return -EACCES;
+	if (p->has_account && !keys_verify(p->account_pk, buf_slice(&text), account.data))
 		return -EACCES;
 	if (p->device_known && !secret_eq(p->device.id, p->device_id, DIGEST_BYTES))
 		return -EACCES;

@@ -10,7 +10,8 @@
  *        │◀────────────────────────────── DONE 4 ──│
  *
  *   message   = u8 type, content
- *   PROOF     = bytes certificate, 64 bytes signature over the role's context and the handshake hash
+ *   PROOF     = bytes certificate, 64 bytes signature over the role's context and the handshake hash;
+ *               of a joiner that recovers, 64 bytes signature of the account over the same
  *   JOIN      = bytes endpoint
  *
  * The signature ties the Ed25519 identity to this very session, and the certificate's dh_pk must be
@@ -22,6 +23,7 @@
 #include "net/net.h"
 #include "net/noise.h"
 
+#include "core/account.h"
 #include "core/status.h"
 
 enum pair_role {
@@ -35,6 +37,8 @@ struct pair_options {
 	uint8_t hash[NOISE_HASH_BYTES];
 	uint8_t remote_pk[KEYS_PK_BYTES];
 	const uint8_t *device_id; /**< joiner: who the link says the inviter is; copied. NULL: a code */
+	const struct account *account; /**< joiner, recover: signs, too; must outlive the pair */
+	const uint8_t *account_pk; /**< inviter, recover: whose signature lets the joiner in; copied */
 	/** Inviter: called once with the proven device; < 0 ends it. Must not destroy the pair. */
 	int (*admit)(void *ctx, const struct device *d, struct slice cert, const char *endpoint);
 	void *ctx;

@@ -92,6 +92,9 @@ static void start_hello(struct transport *s)
 	if (s->mode == HELLO_SYNC) {
 		random_bytes(h.nonce, sizeof(h.nonce));
 		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret, h.nonce);
+	} else if (s->mode == HELLO_RECOVER) {
+		random_bytes(h.nonce, sizeof(h.nonce));
+		h.hint = hello_recover_hint(s->options.account_pk, h.nonce);
 	} else if (s->mode == HELLO_LINK) {
 		hello_invite_id(s->secret, h.invite);
 	} else if (s->mode == HELLO_CODE) {
@@ -175,7 +178,7 @@ static void finish_handshake(struct transport *s)
 	noise_hash(s->noise, s->hash);
 	noise_remote_pk(s->noise, s->remote_pk);
 	noise_split(s->noise, &send, &receive);
-	bool pairing = s->mode == HELLO_LINK || s->mode == HELLO_CODE;
+	bool pairing = s->mode != HELLO_SYNC && s->mode != HELLO_RELAY;
 	s->channel = channel_create(&send, &receive, pairing ? &pair_limits : NULL);
 	enter(s, TRANSPORT_UP);
 	s->options.handler.up(s->options.handler.ctx);

@@ -32,7 +32,8 @@ enum transport_state {
 struct transport_handler {
 	/**
 	 * Responder only. HELLO_OK: puts the peer's dh_pk (sync), the link's secret, the digest of the
-	 * code's words, or that of the relay's token into ret_secret. Everything else is told to the initiator, and that is the end.
+	 * code's words, that of the relay's token, or what hello_recover_secret() says into ret_secret. Everything else
+	 * is told to the initiator, and that is the end.
 	 */
 	enum hello_status (*lookup)(void *ctx, const struct hello *h, uint8_t ret_secret[32]);
 	/** The handshake is done; messages may be sent. */
@@ -51,6 +52,7 @@ struct transport_options {
 	uint32_t nameplate;    /**< initiator, code */
 	/** Initiator, relay: the static key it has to have; checked before it learns ours. */
 	const uint8_t *expect_pk;
+	const uint8_t *account_pk; /**< initiator, recover */
 };
 
 struct transport;

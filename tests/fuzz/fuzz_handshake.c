@@ -42,7 +42,7 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 {
 	const struct end *e = ctx;
 
-	if (h->mode < HELLO_SYNC || h->mode > HELLO_CODE)
+	if (h->mode < HELLO_SYNC || (h->mode > HELLO_CODE && h->mode != HELLO_RECOVER))
 		abort();
 	memcpy(ret_secret, e->secret, 32);
 	return HELLO_OK;
