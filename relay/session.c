@@ -89,7 +89,7 @@ static int say_error(struct session *s, uint64_t request, int error)
 	} texts[] = {
 		{-EDQUOT, MAIL_ERROR_QUOTA, "the mailbox has reached its quota"},
 		{-EBUSY, MAIL_ERROR_RATE, "too much in too short a time"},
-		{-EACCES, MAIL_ERROR_ACL, "this device is not on the mailbox's list"},
+		{-EACCES, MAIL_ERROR_ACL, "this device is not on the list of the mailbox"},
 		{-ENOSPC, MAIL_ERROR_FULL, "the relay's disk is full"},
 		{-EIO, MAIL_ERROR_FULL, "the relay cannot write to its disk"},
 		{-ENOENT, MAIL_ERROR_UNKNOWN, "there is no such mailbox"},
@@ -222,12 +222,21 @@ static int next_chunk(struct session *s)
 	return 1;
 }
 
+/* Whether this device may use the mailbox, and how. */
+static bool is_admitted(struct session *s, struct box *b)
+{
+	const struct mail_acl_entry *e = mail_acl_find(&b->acl, s->dh_pk);
+
+	s->rights = e ? e->rights : 0;
+	return s->rights != 0;
+}
+
 /* 1 = said something, 0 = nothing to say, < 0: the connection has to end. */
 static int say_next(struct session *s)
 {
 	if (!s->box)
 		return 0;
-	if (!id_eq(&s->log, &s->box->log))
+	if (!id_eq(&s->log, &s->box->log) || !is_admitted(s, s->box))
 		return -ESTALE;
 	if (next_receipt(s))
 		return 1;
@@ -240,15 +249,6 @@ static int say_next(struct session *s)
 }
 
 /* ---- what a client asks -------------------------------------------------------------------------- */
-
-/* Whether this device may use the mailbox, and how. */
-static bool is_admitted(struct session *s, struct box *b)
-{
-	const struct mail_acl_entry *e = mail_acl_find(&b->acl, s->dh_pk);
-
-	s->rights = e ? e->rights : 0;
-	return s->rights != 0;
-}
 
 static int opened(struct session *s, const struct mail *asked)
 {

@@ -1,11 +1,14 @@
 """Devices that never meet sync through a relay that cannot read them."""
 import os
+import shutil
+import signal
 
 import pytest
 
 from blazetest.cluster import is_connected
+from blazetest.node import BUILD, Node
 from blazetest.relay import Relay, is_idle, relays_of, wait_idle
-from blazetest.wait import eventually
+from blazetest.wait import eventually, now
 
 
 @pytest.fixture
@@ -149,3 +152,150 @@ def test_another_relay_behind_the_address(apart, relay, directory):
     finally:
         other.kill9()
         relay.start()
+
+
+def test_a_removed_device_is_turned_away(apart):
+    """It is off the list; what the others write from then on it does not even get as ciphertext."""
+    a, b = apart.nodes
+    a.run('devices', 'remove', 'device-b', a.database)
+    eventually(lambda: 'not on the list' in relays_of(b)[0]['error'])
+    a.write('secret.json', '{}')
+    wait_idle(a)
+    assert not b.exists('secret.json') and relays_of(b)[0]['state'] != 'synced'
+
+
+# ---- a relay that lies ------------------------------------------------------------------------------
+
+WARNING = r'blaze warning: relay ws://127\.0\.0\.1:\d+.*'
+
+
+@pytest.fixture
+def liar(directory):
+    """A relay whose store lies as long as liar.lie(how) says so."""
+    r = Relay(directory, 'liar', program=BUILD / 'tests' / 'hostile' / 'relay')
+    path = directory / 'lie'
+    r.env['HOSTILE'] = str(path)
+    r.lie = path.write_text
+    r.honest = path.unlink
+    yield r.start()
+    r.kill9()
+
+
+def through(pair, relay):
+    pair.cut()
+    for node in pair.nodes:
+        node.allow(WARNING)
+        node.run('relay', 'add', relay.address, node.database)
+    wait_idle(*pair.nodes)
+    return pair.nodes
+
+
+@pytest.mark.parametrize('lie', ['damage', 'repeat'])
+def test_items_that_are_not_what_was_put(pair, liar, lie):
+    """Nothing of it is applied, both devices' chains differ, and the relay is named."""
+    a, b = through(pair, liar)
+    before = b.tree()
+    liar.lie(lie)
+    a.write('r.json', '{"n": 1}\n')
+    eventually(lambda: relays_of(b)[0]['cursor'] == relays_of(a)[0]['cursor'])
+    b.write('mine.json', '{}')
+    eventually(lambda: relays_of(a)[0]['alarm'] or relays_of(b)[0]['alarm'])
+    if lie == 'damage':
+        assert relays_of(b)[0]['refused'] > 0
+    assert {p: v for p, v in b.tree().items() if p != 'mine.json'} == before
+    assert 'not to be trusted' in a.run('relay', a.database).stdout + b.run('relay', b.database).stdout
+
+
+def test_swapped_mailboxes(pair, liar, directory):
+    other = Node(directory, 'z').init().mount()
+    try:
+        other.write('other.json', '{"other": 1}\n')
+        other.run('relay', 'add', liar.address, other.database)
+        wait_idle(other)
+        other.write('again.json', '{"other": 2}\n')
+        wait_idle(other)
+        pair.cut()
+        for node in pair.nodes:
+            node.allow(WARNING)
+        a, b = pair.nodes
+        a.run('relay', 'add', liar.address, a.database)
+        wait_idle(a)
+        before = b.tree()
+        liar.lie('swap')
+        b.run('relay', 'add', liar.address, b.database)
+        eventually(lambda: relays_of(b)[0]['refused'] > 0)
+        assert b.tree() == before
+    finally:
+        other.discard()
+
+
+def test_rollback_is_seen_and_healed(pair, relay, directory):
+    """A relay that was put back to an old copy of its store: both say so, and give it again what it lost."""
+    a, b = through(pair, relay)
+    relay.stop()
+    shutil.copytree(relay.home, directory / 'copy')
+    relay.start()
+    for n in range(5):
+        a.write(f'lost{n}.json', f'{{"n": {n}}}\n')
+    a.wait()
+    eventually(lambda: is_idle(b))
+    b.stop()
+    relay.stop()
+    shutil.rmtree(relay.home)
+    shutil.copytree(directory / 'copy', relay.home)
+    relay.start()
+    eventually(lambda: 'lost what it gave receipts for' in relays_of(a)[0]['alarm'])
+    wait_idle(a)
+    a.write('after.json', '{}')
+    wait_idle(a)
+    b.mount()
+    eventually(lambda: a.tree() == b.tree(), 20)
+
+
+def test_store_that_cannot_be_read(pair, liar):
+    a, b = through(pair, liar)
+    liar.lie('gap')
+    a.write('r.json', '{}')
+    wait_idle(a)
+    assert not b.exists('r.json')
+    liar.honest()
+    eventually(lambda: b.exists('r.json'), 20)
+
+
+def test_full_disk(pair, relay, directory):
+    """The relay says so, the client keeps its queue, and all goes on when there is room."""
+    rule = directory / 'rule'
+    relay.env['FAILIO_RULE'] = str(rule)
+    relay.stop()
+    relay.start(preload=str(BUILD / 'tests' / 'faults' / 'failio.so'))
+    a, b = through(pair, relay)
+    rule.write_text('write 28 .log')
+    a.write('r.json', '{"n": 1}\n')
+    eventually(lambda: 'full' in relays_of(a)[0]['error'] or 'disk' in relays_of(a)[0]['error'])
+    assert not b.exists('r.json')
+    rule.unlink()
+    eventually(lambda: b.exists('r.json') and b.text('r.json') == '{"n": 1}\n', 30)
+
+
+def test_quota(pair, relay):
+    relay.stop()
+    relay.start('--mailbox-bytes', '200000')
+    a, b = through(pair, relay)
+    a.write('large.bin', os.urandom(1 << 20))
+    eventually(lambda: 'quota' in relays_of(a)[0]['error'])
+    relay.stop()
+    relay.start()
+    eventually(lambda: b.exists('large.bin'), 30)
+
+
+def test_frozen_relay_stops_nobody(apart, relay):
+    a, _ = apart.nodes
+    os.kill(relay.process.pid, signal.SIGSTOP)
+    try:
+        for n in range(20):
+            start = now()
+            a.write(f'{n}.json', '{}')
+            assert now() - start < 1
+    finally:
+        os.kill(relay.process.pid, signal.SIGCONT)
+    apart.synced(deadline=30)

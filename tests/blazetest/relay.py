@@ -15,7 +15,8 @@ BIN = os.environ.get('BLAZE_RELAY_BIN', str(BUILD / 'blaze-relay'))
 class Relay:
     """Set up once, started as often as wanted, always at the same address."""
 
-    def __init__(self, directory, name='relay'):
+    def __init__(self, directory, name='relay', program=BIN):
+        self.program = str(program)
         self.directory = Path(directory) / name
         self.directory.mkdir(parents=True)
         self.home = self.directory / 'home'
@@ -29,7 +30,7 @@ class Relay:
         self.run('setup', '--listen', self.listen)
 
     def run(self, *args, code=0):
-        done = subprocess.run([BIN, *map(str, args), '--home', str(self.home)], env=self.env,
+        done = subprocess.run([self.program, *map(str, args), '--home', str(self.home)], env=self.env,
                               capture_output=True, text=True, timeout=30 * SCALE)
         assert done.returncode == code, f'blaze-relay {args}: {done.returncode}\n{done.stdout}{done.stderr}'
         return done
@@ -50,7 +51,7 @@ class Relay:
             env['LD_PRELOAD'] = preload
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [BIN, 'run', '--home', str(self.home), '--listen', self.listen, '--ready-fd', str(theirs), *args],
+                [self.program, 'run', '--home', str(self.home), '--listen', self.listen, '--ready-fd', str(theirs), *args],
                 env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=[theirs],
                 start_new_session=True)
         os.close(theirs)

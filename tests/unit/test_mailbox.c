@@ -1,0 +1,215 @@
+/* Items between databases through a place that only keeps bytes; and what is believed of a relay's log. */
+#include "cores.h"
+
+#include "core/mailbox.h"
+#include "net/ledger.h"
+
+struct shelf {
+	struct buf *items;
+	size_t count;
+};
+
+static void put_all(struct mailbox *m, struct shelf *p)
+{
+	struct buf item = {0};
+	int r;
+
+	while ((r = mailbox_next(m, 1, &item)) != MAILBOX_NOTHING) {
+		assert(r == MAILBOX_PUT);
+		p->items = xreallocarray(p->items, p->count + 1, sizeof(*p->items));
+		p->items[p->count++] = item;
+		item = (struct buf){0};
+	}
+	buf_fini(&item);
+}
+
+static void shelf_fini(struct shelf *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		buf_fini(&p->items[i]);
+	free(p->items);
+	*p = (struct shelf){0};
+}
+
+static void make_node(struct side *s, const char *name)
+{
+	struct txn *t = db_begin(s->db);
+	struct id root = db_root(s->db);
+	struct id node;
+
+	(void)db_new_id(t, &root, name, NODE_RECORD, 0, &node);
+	assert(db_put_node(t, &node, NODE_RECORD, &root, name) >= 0);
+	assert(db_put_content(t, &node, NULL, SLICE_STR("text\n")) >= 0);
+	assert(db_commit(t) == 0);
+	assert(db_seal(s->db) == 0);
+}
+
+static uint64_t total(struct db *db)
+{
+	struct feed_pos *have = NULL;
+	size_t n = db_have(db, &have);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += have[i].seq;
+	free(have);
+	return sum;
+}
+
+/* In any order, twice, and with damage in between: what is good is applied once, and nothing else. */
+static void test_items(void)
+{
+	struct side sides[2];
+	struct shelf p = {0};
+
+	family(sides, 2, 1);
+	(void)talk(&sides[0], &sides[1]);
+	for (unsigned i = 0; i < 20; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "r%u", i);
+		make_node(&sides[0], name);
+	}
+	struct mailbox *a = mailbox_create(sides[0].db, 7);
+	struct mailbox *b = mailbox_create(sides[1].db, 7);
+	assert(mailbox_start(a, SLICE("", 0)) == 0);
+	put_all(a, &p);
+	assert(p.count >= 20);
+	for (size_t i = p.count; i-- > 0;) { /* backwards: each waits for the one before */
+		for (size_t bit = 0; bit < 8 * p.items[i].len; bit += 1 + rnd(97)) {
+			p.items[i].data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			assert(mailbox_take(b, buf_slice(&p.items[i])) == -EBADMSG);
+			p.items[i].data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+		assert(mailbox_take(b, buf_slice(&p.items[i])) == 0);
+	}
+	assert(!mailbox_is_waiting(b) && total(sides[0].db) == total(sides[1].db));
+	for (size_t i = 0; i < p.count; i++)
+		assert(mailbox_take(b, buf_slice(&p.items[i])) == 0);
+	assert(total(sides[0].db) == total(sides[1].db));
+	/* What came from the place is not put there. */
+	struct shelf back = {0};
+	assert(mailbox_start(b, SLICE("", 0)) == 0);
+	put_all(b, &back);
+	for (size_t i = 0; i < back.count; i++)
+		assert(mailbox_take(a, buf_slice(&back.items[i])) == 0);
+	assert(back.count < p.count);
+	shelf_fini(&back);
+	shelf_fini(&p);
+	mailbox_destroy(a);
+	mailbox_destroy(b);
+	side_destroy(&sides[0]);
+	side_destroy(&sides[1]);
+}
+
+/* An item of another database, and one at another's place. */
+static void test_foreign_items(void)
+{
+	struct side mine;
+	struct side other;
+	struct shelf p = {0};
+
+	family(&mine, 1, 2);
+	family(&other, 1, 3);
+	make_node(&other, "x");
+	make_node(&other, "y");
+	struct mailbox *from = mailbox_create(other.db, 7);
+	struct mailbox *to = mailbox_create(mine.db, 7);
+	uint64_t before = total(mine.db);
+	assert(mailbox_start(from, SLICE("", 0)) == 0);
+	put_all(from, &p);
+	assert(p.count >= 2);
+	for (size_t i = 0; i < p.count; i++)
+		assert(mailbox_take(to, buf_slice(&p.items[i])) == -EBADMSG);
+	memcpy(p.items[0].data, p.items[1].data, 1 + 16 + 1); /* at another's place in the feed */
+	assert(mailbox_take(from, buf_slice(&p.items[0])) == -EBADMSG);
+	assert(total(mine.db) == before && !mailbox_is_waiting(to));
+	shelf_fini(&p);
+	mailbox_destroy(from);
+	mailbox_destroy(to);
+	side_destroy(&mine);
+	side_destroy(&other);
+}
+
+/* ---- the ledger ---------------------------------------------------------------------------------- */
+
+static struct ledger *ledger_new(void)
+{
+	struct ledger *l = xcalloc(1, sizeof(*l));
+
+	ledger_decode(l, "");
+	return l;
+}
+
+static void see(struct ledger *l, unsigned from, unsigned to, uint8_t what)
+{
+	for (unsigned i = from; i <= to; i++) {
+		uint8_t item_digest[DIGEST_BYTES] = {(uint8_t)i, what};
+
+		assert(ledger_next(l, i, item_digest) == 0);
+	}
+}
+
+static void test_ledger(void)
+{
+	struct ledger *a = ledger_new();
+	struct ledger *b = ledger_new();
+	struct mail opened = {.log = {{1}}};
+	AUTO(buf_fini) struct buf text = {0};
+
+	mail_chain_start(&opened.log, opened.chain);
+	assert(ledger_open(a, &opened) == 1 && ledger_open(b, &opened) == 1);
+	see(a, 1, 10, 0);
+	see(b, 1, 10, 0);
+	assert(memcmp(a->chain, b->chain, sizeof(a->chain)) == 0);
+	uint8_t none[DIGEST_BYTES] = {0};
+	assert(ledger_next(a, 12, none) == -EBADMSG && ledger_next(a, 10, none) == -EBADMSG);
+
+	/* Durable on both sides up to 8: that is where it goes on after a restart. */
+	struct mail receipt = {.log = opened.log, .cursor = 10};
+	memcpy(receipt.chain, a->chain, sizeof(receipt.chain));
+	assert(ledger_receipt(a, &receipt, 8) == 1 && a->proven == 8 && !a->alarm[0]);
+	ledger_encode(a, &text);
+	struct ledger *again = ledger_new();
+	ledger_decode(again, buf_str(&text));
+	assert(again->cursor == 8 && memcmp(again->chain, a->proven_chain, DIGEST_BYTES) == 0);
+
+	/* ROLLBACK */
+	struct mail back = {.log = opened.log, .cursor = 5};
+	mail_chain_start(&back.log, back.chain);
+	assert(ledger_open(again, &back) == 1 && again->alarm[0] && again->cursor == 0);
+
+	/* FORK: other items from 11 on, as a slot tells. */
+	see(a, 11, 12, 0);
+	see(b, 11, 12, 1);
+	struct mailbox_log other = {.log = opened.log, .cursor = 12};
+	memcpy(other.chain, b->chain, sizeof(other.chain));
+	ledger_compare(a, &other, 0);
+	assert(strstr(a->alarm, "another log"));
+
+	/* WITHHOLDING: 15 was shown to another, and does not come; in time, it would be nothing. */
+	other.cursor = 15;
+	b->alarm[0] = 0;
+	ledger_compare(b, &other, 1000);
+	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS - 1);
+	assert(!b->alarm[0]);
+	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS);
+	assert(strstr(b->alarm, "keeps back"));
+	free(a);
+	free(b);
+	free(again);
+}
+
+int main(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	digest_init();
+	(void)snprintf(base, sizeof(base), "%s/blaze-mailbox-XXXXXX", tmp ? tmp : "/tmp");
+	assert(mkdtemp(base));
+	test_ledger();
+	test_items();
+	test_foreign_items();
+	assert(nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+	return 0;
+}
