@@ -142,8 +142,8 @@ const struct command cmd_relay = {
 		  .operands_max = 3,
 		  .summary =
 			  "Adds, removes or lists the relays that keep changes for devices that are away.",
-		  .notes = "ADDRESS is what blaze-relay setup printed. A relay can read nothing it is given. Add it on\n"
-			   "each device: those that never meet sync through it.\n",
+		  .notes = "ADDRESS is what blaze-relay setup printed. A relay can read nothing it is given. Devices\n"
+			   "that sync with this one hear of it; on one that never does, add it, too.\n",
 		  .rows = relay_rows,
 		  .row_count = countof(relay_rows)},
 	.run = client_run,

@@ -57,6 +57,7 @@ static void begin(struct ledger *l, const struct id *log, uint64_t cursor,
 	l->cursor = cursor;
 	memcpy(l->chain, chain, sizeof(l->chain));
 	l->proven = cursor;
+	l->receipted = 0;
 	memcpy(l->proven_chain, chain, sizeof(l->proven_chain));
 	l->said.cursor = 0;
 	remember(l);
@@ -97,12 +98,13 @@ void ledger_encode(const struct ledger *l, struct buf *out)
 int ledger_open(struct ledger *l, const struct mail *o)
 {
 	bool same = id_eq(&l->log, &o->log);
+	uint64_t promised = l->receipted > l->proven ? l->receipted : l->proven;
 
-	if (same && o->cursor < l->proven)
+	if (same && o->cursor < promised)
 		(void)snprintf(l->alarm, sizeof(l->alarm),
 			       "it has lost what it gave receipts for: its log ends at %" PRIu64
 			       ", not at %" PRIu64 " or later",
-			       o->cursor, l->proven);
+			       o->cursor, promised);
 	else if (same && o->first == l->proven &&
 		 memcmp(o->chain, l->proven_chain, sizeof(o->chain)) != 0)
 		(void)snprintf(l->alarm, sizeof(l->alarm),
@@ -143,6 +145,8 @@ static void check(struct ledger *l, uint64_t cursor, const uint8_t chain[DIGEST_
 int ledger_receipt(struct ledger *l, const struct mail *receipt, uint64_t taken)
 {
 	check(l, receipt->cursor, receipt->chain, "in its receipts");
+	if (receipt->cursor > l->receipted)
+		l->receipted = receipt->cursor;
 	uint64_t least = receipt->cursor < taken ? receipt->cursor : taken;
 	const uint8_t *chain = chain_at(l, least);
 	if (!chain || least <= l->proven)

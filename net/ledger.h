@@ -27,7 +27,8 @@ struct ledger {
 	uint8_t chain[DIGEST_BYTES];
 	uint64_t proven; /**< durable there, and taken here */
 	uint8_t proven_chain[DIGEST_BYTES];
-	uint64_t slots; /**< number of the last slot */
+	uint64_t receipted; /**< durable there, says a receipt of this run */
+	uint64_t slots;	    /**< number of the last slot */
 	struct {
 		uint64_t cursor;
 		uint8_t chain[DIGEST_BYTES];

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #define SETTING_RELAYS "relays"
-/* How soon news of a connection is looked at. */
+/* How soon news of a connection is looked at; and of the database, where there is no relay yet. */
 #define HURRY_MS 20
+#define LOOK_MS 250
 
 struct relays {
 	struct relay_host host;
@@ -18,6 +19,7 @@ struct relays {
 	size_t count;
 	uint64_t armed_ms; /* when the timer fires; 0 = not set */
 	bool stopping;
+	uint64_t stale_checked; /* the database's generation then */
 	struct mutex lock;
 	struct relay_info *infos; /* protected by lock */
 	size_t info_count;
@@ -31,7 +33,7 @@ static size_t read_setting(struct db *db, struct mailaddr ret[RELAYS_MAX])
 	char *rest = NULL;
 	size_t n = 0;
 
-	if (db_get_setting(db, SETTING_RELAYS, &text) < 0 || !text)
+	if (db_get_shared(db, SETTING_RELAYS, &text) < 0)
 		return 0;
 	for (char *word = strtok_r(text, " ", &rest); word && n < RELAYS_MAX;
 	     word = strtok_r(NULL, " ", &rest)) {
@@ -51,12 +53,20 @@ static int write_setting(struct db *db, const struct mailaddr *addresses, size_t
 		mailaddr_format(&addresses[i], one);
 		buf_printf(&text, "%s%s", i ? " " : "", one);
 	}
-	return db_set_setting(db, SETTING_RELAYS, buf_str(&text));
+	return db_set_shared(db, SETTING_RELAYS, buf_str(&text));
 }
 
 static bool is_same(const struct mailaddr *a, const struct mailaddr *b)
 {
 	return memcmp(a->dh_pk, b->dh_pk, sizeof(a->dh_pk)) == 0;
+}
+
+static int cannot(struct why *why, const char *what, int e)
+{
+	if (e == -EPERM)
+		return why_set(why, e,
+			       "this device may not %s relays: ask an owner of the database", what);
+	return why_set(why, e, "cannot %s the relay: %s", what, strerror(-e));
 }
 
 int relays_add(struct relays *r, const char *address, struct why *why)
@@ -84,7 +94,7 @@ int relays_add(struct relays *r, const char *address, struct why *why)
 	if (i >= RELAYS_MAX)
 		return why_set(why, -ENOSPC, "there are %d relays already: remove one first",
 			       RELAYS_MAX);
-	return e < 0 ? why_set(why, e, "cannot remember the relay: %s", strerror(-e)) : 0;
+	return e < 0 ? cannot(why, "add", e) : 0;
 }
 
 int relays_remove(struct relays *r, const char *address, struct why *why)
@@ -105,7 +115,7 @@ int relays_remove(struct relays *r, const char *address, struct why *why)
 	mutex_unlock(&r->lock);
 	if (e == -ENOENT)
 		return why_set(why, e, "no relay %.*s here: see blaze relay", (int)len, address);
-	return e < 0 ? why_set(why, e, "cannot forget the relay: %s", strerror(-e)) : 0;
+	return e < 0 ? cannot(why, "remove", e) : 0;
 }
 
 /* ---- what is known ------------------------------------------------------------------------------- */
@@ -273,6 +283,26 @@ void relays_changed(struct relays *r)
 		relay_path.changed(r->items[i]);
 	if (r->count > 0)
 		hurry(r);
+	else
+		arm(r, monotonic_ms() + LOOK_MS);
+}
+
+/* Whether the setting is another than the relays that there are: another device may have changed it. */
+static bool is_stale(struct relays *r)
+{
+	uint64_t generation = db_generation(r->host.db);
+
+	if (r->stale_checked == generation)
+		return false;
+	r->stale_checked = generation;
+	struct mailaddr wanted[RELAYS_MAX];
+	size_t n = read_setting(r->host.db, wanted);
+	size_t found = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		found += is_wanted(r->items[i], wanted, n);
+	wipe(wanted, sizeof(wanted));
+	return found != r->count || found != n;
 }
 
 void relays_tick(struct relays *r)
@@ -281,8 +311,7 @@ void relays_tick(struct relays *r)
 	uint64_t next = UINT64_MAX;
 
 	r->armed_ms = 0;
-	if (!r->stopping && drop_gone(r)) {
-		publish_all(r);
+	if (!r->stopping && (drop_gone(r) || is_stale(r))) {
 		relays_refresh(r);
 		return;
 	}

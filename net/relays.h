@@ -1,6 +1,6 @@
 /*
- * The relays of a database: which there are, and what is known of each. The list is the database's setting "relays" (addresses
- * with blanks between them).
+ * The relays of a database: which there are, and what is known of each. The list is the shared setting "relays" (addresses with
+ * blanks between them), so that a relay added on one device is everybody's as soon as the others hear of it.
  *
  * Threads: the network thread, but for relays_list(), relays_add() and relays_remove().
  */
@@ -27,7 +27,7 @@ bool relays_are_gone(const struct relays *r);
 
 /** Copies of what is known, as many as there are; *ret is the caller's. Any thread. */
 size_t relays_list(struct relays *r, struct relay_info **ret);
-/** Changes the setting; relays_refresh() has to follow. -EEXIST, -EINVAL, -ENOSPC too many. Any thread. */
+/** Changes the setting; relays_refresh() has to follow. -EINVAL, -ENOSPC too many, -EPERM. Any thread. */
 int relays_add(struct relays *r, const char *address, struct why *why);
 /** By address, or by the part in front of the "#". -ENOENT. Any thread. */
 int relays_remove(struct relays *r, const char *address, struct why *why);

@@ -1,5 +1,5 @@
 /*
- * Where the relay keeps what it was given: an ordered map of bytes with atomic batches. An interface of six functions, so that
+ * Where the relay keeps what it was given: an ordered map of bytes with atomic batches. An interface of five functions, so that
  * a database server can take the place of LevelDB (store_leveldb.c) when one machine is not enough.
  *
  * Keys (16 bytes mailbox after the first byte, so that a mailbox is one range of each kind):

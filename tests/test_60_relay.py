@@ -119,6 +119,15 @@ def test_relay_and_wire_hold_no_name_key_or_value(apart, relay):
     relay.start()
 
 
+def test_a_relay_added_on_one_device_is_everybodys(pair, relay):
+    a, b = pair.nodes
+    a.run('relay', 'add', relay.address, a.database)
+    wait_idle(b)
+    pair.cut()
+    b.write('r.json', '{}')
+    eventually(lambda: a.exists('r.json'))
+
+
 def test_list_add_and_remove(apart, relay):
     a, _ = apart.nodes
     assert relay.shown in a.run('relay', a.database).stdout

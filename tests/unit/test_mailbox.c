@@ -1,5 +1,5 @@
 /* Items between databases through a place that only keeps bytes; and what is believed of a relay's log. */
-#include "cores.h"
+#include "tests/unit/cores.h"
 
 #include "core/mailbox.h"
 #include "net/ledger.h"
