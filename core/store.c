@@ -245,91 +245,12 @@ int store_open(const char *dir, struct store **ret, struct why *why)
 	return 0;
 }
 
-/* Writes everything not yet on stable storage, and extra, into a fresh handle. */
-static int reput_locked(struct store *s, leveldb_writebatch_t *extra)
+/* Whether this deletes what was never written. What `before` says of the key counts for more. */
+static bool is_for_nothing(const struct pending *p, const struct store_txn *before)
 {
-	leveldb_writebatch_t *all = leveldb_writebatch_create();
-	char *message = NULL;
+	const struct pending *older = before ? store_txn_find(before, p->key) : NULL;
 
-	if (s->syncing)
-		leveldb_writebatch_append(all, s->syncing);
-	leveldb_writebatch_append(all, s->unsynced);
-	if (extra)
-		leveldb_writebatch_append(all, extra);
-	leveldb_write(s->db, s->sync_options, all, &message);
-	leveldb_writebatch_destroy(all);
-	if (message)
-		return error_code(message);
-	leveldb_writebatch_clear(s->unsynced);
-	s->unsynced_bytes = 0;
-	s->synced = s->written;
-	return 0;
-}
-
-/* A failed handle is closed and opened anew. While the disk is full it stays open for reading. */
-static int heal_locked(struct store *s, leveldb_writebatch_t *extra, bool frees)
-{
-	if (s->failure == -ENOSPC && !has_room(s)) {
-		if (!frees)
-			return -ENOSPC;
-		s->low = true;
-		(void)unlink(s->ballast);
-	}
-	/* No callback of a scan writes, so this ends. */
-	while (s->iter_count)
-		cond_wait(&s->iter_gone, &s->lock);
-	drop_views(s);
-	if (s->db)
-		leveldb_close(s->db);
-	int r = open_with_ballast(s, NULL);
-	if (r == 0)
-		r = reput_locked(s, extra);
-	s->failure = r;
-	if (r == 0 && !s->low)
-		ballast_make(s);
-	return r;
-}
-
-/* Whether a batch may use the disk: the last of its room is for deletions. */
-static int admit_locked(struct store *s, bool frees)
-{
-	if (!s->low || frees)
-		return 0;
-	if (!has_room(s))
-		return -ENOSPC;
-	s->low = false;
-	ballast_make(s);
-	return 0;
-}
-
-/* What a batch costs to keep; LevelDB does not say, so the transaction counts. */
-static int write_locked(struct store *s, leveldb_writebatch_t *batch, size_t bytes, bool frees)
-{
-	char *message = NULL;
-	int r = admit_locked(s, frees);
-
-	if (r < 0)
-		return r;
-	if (!s->failure && s->db)
-		leveldb_write(s->db, s->write_options, batch, &message);
-	if (message)
-		s->failure = error_code(message);
-	if (s->failure || !s->db) {
-		r = heal_locked(s, batch, frees);
-	} else {
-		leveldb_writebatch_append(s->unsynced, batch);
-		s->unsynced_bytes += bytes;
-	}
-	if (r == 0)
-		s->written++;
-	return r;
-}
-
-static bool is_fresh(const struct store_txn *t, struct slice key)
-{
-	const struct pending *p = t ? store_txn_find(t, key) : NULL;
-
-	return p && p->fresh;
+	return p->deleted && (older ? older->fresh : p->fresh);
 }
 
 /*
@@ -345,8 +266,7 @@ static size_t gather(leveldb_writebatch_t *batch, const struct store_txn *t,
 	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
 		const char *key = (const char *)p->key.data;
 
-		if ((over && store_txn_find(over, p->key)) ||
-		    (p->deleted && (p->fresh || is_fresh(before, p->key))))
+		if ((over && store_txn_find(over, p->key)) || is_for_nothing(p, before))
 			continue;
 		if (p->deleted)
 			leveldb_writebatch_delete(batch, key, p->key.len);
@@ -379,22 +299,143 @@ static void learn(struct store_cache *known, const struct store_txn *t, bool wri
 	}
 }
 
-/* One batch of what was deferred and of what t (or NULL) holds. */
-static int write_all_locked(struct store *s, const struct store_txn *t)
+/* Writes everything not yet on stable storage, and what is deferred, into a fresh handle. */
+static int reput_locked(struct store *s)
 {
+	leveldb_writebatch_t *all = leveldb_writebatch_create();
+	char *message = NULL;
+
+	if (s->syncing)
+		leveldb_writebatch_append(all, s->syncing);
+	leveldb_writebatch_append(all, s->unsynced);
+	(void)gather(all, s->deferred, NULL, NULL);
+	leveldb_write(s->db, s->sync_options, all, &message);
+	leveldb_writebatch_destroy(all);
+	if (s->deferred)
+		store_txn_may_be_written(s->deferred);
+	if (message)
+		return error_code(message);
+	learn(s->known, s->deferred, true);
+	store_abort(STEAL(s->deferred));
+	leveldb_writebatch_clear(s->unsynced);
+	s->unsynced_bytes = 0;
+	s->synced = s->written;
+	return 0;
+}
+
+/* A failed handle is closed and opened anew. While the disk is full it stays open for reading. */
+static int heal_locked(struct store *s, bool frees)
+{
+	if (s->failure == -ENOSPC && !has_room(s)) {
+		if (!frees)
+			return -ENOSPC;
+		s->low = true;
+		(void)unlink(s->ballast);
+	}
+	/* No callback of a scan writes, so this ends. */
+	while (s->iter_count)
+		cond_wait(&s->iter_gone, &s->lock);
+	drop_views(s);
+	if (s->db)
+		leveldb_close(s->db);
+	int r = open_with_ballast(s, NULL);
+	if (r == 0)
+		r = reput_locked(s);
+	s->failure = r;
+	if (r == 0 && !s->low)
+		ballast_make(s);
+	return r;
+}
+
+/* Whether a batch may use the disk: the last of its room is for deletions. */
+static int admit_locked(struct store *s, bool frees)
+{
+	if (!s->low || frees)
+		return 0;
+	if (!has_room(s))
+		return -ENOSPC;
+	s->low = false;
+	ballast_make(s);
+	return 0;
+}
+
+/* One batch of what was deferred and of what t (or NULL) holds. */
+static int try_write_locked(struct store *s, const struct store_txn *t)
+{
+	char *message = NULL;
+
 	leveldb_writebatch_clear(s->batch);
 	size_t bytes = gather(s->batch, s->deferred, NULL, t);
-
 	bytes += gather(s->batch, t, s->deferred, NULL);
-	int r = write_locked(s, s->batch, bytes, t && store_txn_frees(t));
+	leveldb_write(s->db, s->write_options, s->batch, &message);
+	if (message) {
+		s->failure = error_code(message);
+	} else {
+		leveldb_writebatch_append(s->unsynced, s->batch);
+		s->unsynced_bytes += bytes; /* LevelDB does not say what a batch takes */
+		s->written++;
+		learn(s->known, s->deferred, true);
+		learn(s->known, t, true);
+		store_abort(STEAL(s->deferred));
+	}
 	if (bytes > SPARE_BYTES_MAX) {
 		leveldb_writebatch_destroy(s->batch);
 		s->batch = leveldb_writebatch_create();
 	}
-	learn(s->known, s->deferred, r == 0);
-	learn(s->known, t, r == 0);
-	if (r == 0)
-		store_abort(STEAL(s->deferred));
+	return message ? s->failure : 0;
+}
+
+/*
+ * A batch that failed may be in the log all the same, and is there when the log is read again. Its writer is told
+ * that it failed and goes on from what was before: that is deferred, so that everybody reads it, and it is written
+ * with the next batch, or as soon as the handle is open again. The handle does not show the batch yet.
+ */
+static void undo_locked(struct store *s, const struct store_txn *t)
+{
+	const struct pending *p = NULL;
+
+	if (!s->deferred)
+		s->deferred = store_begin(s);
+	store_txn_may_be_written(s->deferred);
+	for (size_t i = 0; t && (p = store_txn_pending(t, i)); i++) {
+		char *message = NULL;
+		size_t len = 0;
+
+		if (store_txn_find(s->deferred, p->key))
+			continue;
+		char *value = leveldb_get(s->db, s->read_options, (const char *)p->key.data,
+					  p->key.len, &len, &message);
+		if (value)
+			store_put(s->deferred, p->key, SLICE(value, len));
+		else if (!message)
+			store_delete(s->deferred, p->key);
+		leveldb_free(value);
+		leveldb_free(message);
+	}
+}
+
+/* Writes what was deferred and what t (or NULL) holds: all of it, or nothing. */
+static int write_all_locked(struct store *s, const struct store_txn *t)
+{
+	bool frees = t && store_txn_frees(t);
+	int r = admit_locked(s, frees);
+
+	if (r == 0 && (s->failure || !s->db))
+		r = heal_locked(s, frees);
+	if (r < 0)
+		return r;
+	r = try_write_locked(s, t);
+	for (int again = 1; r < 0; again--) {
+		learn(s->known, s->deferred, false);
+		learn(s->known, t, false);
+		undo_locked(s, t);
+		if (!again)
+			break;
+		r = heal_locked(s, frees);
+		if (r < 0)
+			break;
+		r = try_write_locked(s, t);
+	}
 	return r;
 }
 
@@ -438,7 +479,7 @@ static int barrier(struct store *s)
 	mutex_lock(&s->lock);
 	uint64_t upto = s->written;
 	size_t bytes = 0;
-	int r = s->failure ? heal_locked(s, NULL, false) : 0;
+	int r = s->failure ? heal_locked(s, false) : 0;
 	bool nothing = r < 0 || s->synced >= upto;
 	if (!nothing) {
 		s->syncing = s->unsynced;
@@ -455,7 +496,7 @@ static int barrier(struct store *s)
 	if (r < 0 && !s->failure)
 		s->failure = r;
 	if (s->failure)
-		r = heal_locked(s, NULL, false);
+		r = heal_locked(s, false);
 	if (r == 0 && s->synced < upto)
 		s->synced = upto;
 	if (r < 0) { /* keep it for the next attempt, in order */
@@ -493,7 +534,7 @@ int store_sync(struct store *s)
 int store_health(struct store *s)
 {
 	mutex_lock(&s->lock);
-	int r = s->failure ? heal_locked(s, NULL, false) : admit_locked(s, false);
+	int r = s->failure ? heal_locked(s, false) : admit_locked(s, false);
 	mutex_unlock(&s->lock);
 	return r;
 }

@@ -5,6 +5,8 @@
  *   - After any write error the handle is closed and reopened and the batch re-applied, before anything
  *     is acknowledged again; whatever was written since the last successful sync is written again too.
  *     A store that cannot be healed refuses writes, and goes on reading.
+ *   - A batch that failed does not come back: LevelDB's log may hold it all the same, and shows it when it is read
+ *     again. What was there before is written over it (undo_locked() in store.c).
  *   - store_sync() is a barrier for everything written before it, also across a log rotation: every
  *     live log file is flushed, not just the current one.
  *   - Opening never creates; a missing CURRENT is an error, not an empty database. All checksums are

@@ -117,6 +117,12 @@ void store_txn_merge(struct store_txn *into, const struct store_txn *from)
 	}
 }
 
+void store_txn_may_be_written(struct store_txn *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		t->items[i].fresh = false;
+}
+
 int store_get_pending(const struct store_txn *t, struct slice key, struct buf *ret)
 {
 	const struct pending *p = store_txn_find(t, key);

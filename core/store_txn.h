@@ -20,6 +20,8 @@ const struct pending *store_txn_pending(const struct store_txn *t, size_t i);
 const struct pending *store_txn_find(const struct store_txn *t, struct slice key);
 /** Adds copies of the pending writes of `from`. */
 void store_txn_merge(struct store_txn *into, const struct store_txn *from);
+/** None of them is fresh any more. */
+void store_txn_may_be_written(struct store_txn *t);
 bool store_txn_frees(const struct store_txn *t);
 /** Writes all pending writes as one batch. */
 int store_write_pending(struct store *s, const struct store_txn *t);

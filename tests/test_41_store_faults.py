@@ -246,6 +246,28 @@ def test_failed_fsync_is_never_reported_as_done(faulty, call):
     assert node.text('r.json') == '{"n":1}'
 
 
+@pytest.mark.parametrize('times', [1, 3])
+def test_what_was_refused_does_not_come_back(faulty, times):
+    """The log may hold it: it was flushed that failed, not written."""
+    node, switch = faulty
+    node.write('b.json', '{"n":0}')
+    with open(node.path('a.json'), 'w', encoding='utf-8') as f:
+        f.write('{"n":1}')
+        f.flush()
+        switch(f'fdatasync {errno.EIO} .log')
+        with pytest.raises(OSError):
+            os.fsync(f.fileno())
+        for n in range(times):
+            assert try_write(node, 'r.json', f'{{"n":{n}}}') is not None
+            assert try_write(node, 'b.json', f'{{"n":{n + 1}}}') is not None
+        switch(None)
+        eventually(lambda: try_write(node, 'r.json', '{"n":9}') is None, 5, 'writes resume')
+    node.kill9().mount()
+    assert node.names() == ['a.json', 'b.json', 'r.json']
+    assert [node.text(name) for name in ('a.json', 'r.json')] == ['{"n":1}', '{"n":9}']
+    assert len(node.log('r.json')) == 1
+
+
 def test_refused_file_is_not_half_there(faulty):
     node, switch = faulty
     switch(f'write {errno.EIO} .log')

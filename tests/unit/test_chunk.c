@@ -303,7 +303,7 @@ static void test_hostile_parts(void)
 		for (int wrong = 0; wrong < 3; wrong++) {
 			buf_clear(&part);
 			buf_u8(&part, (uint8_t)(wrong == 1 ? 1 : 0));
-			buf_varint(&part, (wrong == 2 ? 999 : 1000) << 1);
+			buf_varint(&part, (wrong == 2 ? 999u : 1000u) << 1);
 			buf_append(&part, keys.id_key, CHUNK_ID_BYTES);
 			CHECK(put_part(&parts, buf_slice(&part), &id) == 0);
 			buf_clear(&code);
