@@ -2,8 +2,8 @@
  * net/noise. Prints "ok NAME" for each test.
  *
  * The known answers are the vectors of cacophony, as in snow's tests/vectors/cacophony.txt since
- * its commit aabed315 (before that, their handshake hashes were wrong), and of RFC 5869, appendix
- * A.
+ * its commit aabed315 (before that, their handshake hashes were wrong), those of Debian's
+ * golang-github-flynn-noise-dev where it is installed, and of RFC 5869, appendix A.
  */
 #include "net/noise.h"
 
@@ -243,6 +243,149 @@ static void test_vectors(void)
 	}
 }
 
+/* ---- the vectors of Debian's golang-github-flynn-noise-dev, where it is installed -------------- */
+
+#define FLYNN_VECTORS "/usr/share/gocode/src/github.com/flynn/noise/vectors.txt"
+#define FLYNN_LINE_BYTES 4096
+
+/* One entry of the file, in hex. */
+struct flynn {
+	char pattern[64];
+	char init_static[80], resp_static[80], init_e[80], resp_e[80];
+	char prologue[256], psk[80];
+	char payload[VECTOR_MESSAGES][1024], ciphertext[VECTOR_MESSAGES][1024];
+	size_t count;
+};
+
+static void take_flynn_line(struct flynn *f, const char *line)
+{
+	unsigned n = 0;
+	char text[1024] = "";
+
+	(void)(sscanf(line, "handshake=%63s", f->pattern) == 1 ||
+	       sscanf(line, "init_static=%79s", f->init_static) == 1 ||
+	       sscanf(line, "resp_static=%79s", f->resp_static) == 1 ||
+	       sscanf(line, "gen_init_ephemeral=%79s", f->init_e) == 1 ||
+	       sscanf(line, "gen_resp_ephemeral=%79s", f->resp_e) == 1 ||
+	       sscanf(line, "prologue=%255s", f->prologue) == 1 ||
+	       sscanf(line, "preshared_key=%79s", f->psk) == 1);
+	if (sscanf(line, "msg_%u_payload=%511s", &n, text) >= 1 && strstr(line, "_payload=") &&
+	    n < VECTOR_MESSAGES)
+		(void)snprintf(f->payload[n], sizeof(f->payload[n]), "%s", text);
+	if (sscanf(line, "msg_%u_ciphertext=%1023s", &n, text) == 2 && n < VECTOR_MESSAGES) {
+		(void)snprintf(f->ciphertext[n], sizeof(f->ciphertext[n]), "%s", text);
+		f->count = n + 1;
+	}
+}
+
+static bool flynn_is_ours(const struct flynn *f, struct vector *ret)
+{
+	char name[64];
+
+	for (int pattern = NOISE_XXPSK3; pattern <= NOISE_KK; pattern++) {
+		for (int cipher = NOISE_CHACHAPOLY; cipher <= NOISE_AESGCM; cipher++) {
+			(void)snprintf(name, sizeof(name), "Noise_%s_25519_%s_SHA256",
+				       pattern == NOISE_KK ? "KK" : "XXpsk3",
+				       cipher == NOISE_AESGCM ? "AESGCM" : "ChaChaPoly");
+			*ret = (struct vector){.pattern = (enum noise_pattern)pattern,
+					       .cipher = (enum noise_cipher)cipher};
+			if (strcmp(f->pattern, name) == 0)
+				return cipher != NOISE_AESGCM || noise_has_aes();
+		}
+	}
+	return false;
+}
+
+static struct noise *flynn_side(const struct flynn *f, const struct vector *v, bool initiator,
+				const struct keys *own, const struct keys *other)
+{
+	AUTO(buf_fini) struct buf prologue = {0};
+	AUTO(buf_fini) struct buf psk = {0};
+	AUTO(buf_fini) struct buf e = {0};
+
+	from_hex(f->prologue, &prologue);
+	from_hex(f->psk, &psk);
+	from_hex(initiator ? f->init_e : f->resp_e, &e);
+	const struct noise_options o = {
+		.pattern = v->pattern,
+		.cipher = v->cipher,
+		.initiator = initiator,
+		.prologue = buf_slice(&prologue),
+		.keys = own,
+		.remote_pk = keys_device(other)->dh_pk,
+		.psk = psk.data,
+		.ephemeral = e.data,
+	};
+	return noise_create(&o);
+}
+
+static void check_flynn(const struct flynn *f, const struct vector *v)
+{
+	AUTO(buf_fini) struct buf payload = {0};
+	AUTO(buf_fini) struct buf wire = {0};
+	AUTO(buf_fini) struct buf got = {0};
+	struct keys *keys[2] = {make_keys("i", f->init_static), make_keys("r", f->resp_static)};
+	struct noise *side[2] = {flynn_side(f, v, true, keys[0], keys[1]),
+				 flynn_side(f, v, false, keys[1], keys[0])};
+	struct noise_key send[2], receive[2];
+	size_t m = 0;
+
+	for (; !noise_is_done(side[0]) || !noise_is_done(side[1]); m++) {
+		from_hex(f->payload[m], &payload);
+		buf_clear(&wire);
+		buf_clear(&got);
+		CHECK(noise_write(side[m % 2], buf_slice(&payload), &wire) == 0);
+		CHECK(is_hex(buf_slice(&wire), f->ciphertext[m]));
+		CHECK(noise_read(side[1 - m % 2], buf_slice(&wire), &got) == 0);
+		CHECK(slice_eq(buf_slice(&got), buf_slice(&payload)));
+	}
+	for (size_t i = 0; i < 2; i++) {
+		noise_split(side[i], &send[i], &receive[i]);
+		noise_destroy(side[i]);
+	}
+	for (size_t from = 0; m < f->count; m++, from = !from) { /* the initiator goes first */
+		from_hex(f->payload[m], &payload);
+		buf_clear(&wire);
+		buf_clear(&got);
+		CHECK(noise_key_seal(&send[from], SLICE("", 0), buf_slice(&payload), &wire) == 0);
+		CHECK(is_hex(buf_slice(&wire), f->ciphertext[m]));
+		CHECK(noise_key_open(&receive[!from], SLICE("", 0), buf_slice(&wire), &got) == 0);
+	}
+	keys_destroy(keys[0]);
+	keys_destroy(keys[1]);
+}
+
+static void test_flynn_vectors(void)
+{
+	FILE *file = fopen(FLYNN_VECTORS, "r");
+	char *line = xcalloc(1, FLYNN_LINE_BYTES);
+	struct flynn *f = xcalloc(1, sizeof(*f));
+	size_t checked = 0;
+	bool more = file != NULL;
+
+	while (more) {
+		struct vector v;
+
+		more = fgets(line, FLYNN_LINE_BYTES, file) != NULL;
+		if (more && line[0] != '\n') {
+			take_flynn_line(f, line);
+			continue;
+		}
+		if (flynn_is_ours(f, &v)) {
+			check_flynn(f, &v);
+			checked++;
+		}
+		*f = (struct flynn){0};
+	}
+	CHECK(!file || checked >= (noise_has_aes() ? 16u : 8u));
+	if (!file)
+		(void)printf("(%s is not installed)\n", FLYNN_VECTORS);
+	if (file)
+		(void)fclose(file);
+	free(line);
+	free(f);
+}
+
 /* ---- handshakes ----------------------------------------------------------------------------- */
 
 /* What differs between an honest handshake and the one a test wants. */
@@ -445,6 +588,7 @@ int main(void)
 	} tests[] = {
 		{"hkdf_rfc5869", test_hkdf},
 		{"noise_vectors", test_vectors},
+		{"flynn_vectors", test_flynn_vectors},
 		{"handshakes", test_handshakes},
 		{"reflected_ephemeral", test_reflected_ephemeral},
 		{"low_order_points", test_low_order},
