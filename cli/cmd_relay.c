@@ -5,6 +5,7 @@
 #include "net/relays.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,6 +129,30 @@ static bool is_word(const char *text)
 	return strcmp(text, "list") == 0 || strcmp(text, "add") == 0 || strcmp(text, "remove") == 0;
 }
 
+/* What is in argv, anybody on this machine can read for as long as it stands there; "-" is read from standard input. */
+static int relay_run(const struct command *c, struct out *out, int argc, char **argv)
+{
+	char text[MAILADDR_TEXT_BYTES] = "";
+
+	for (int i = 1; i < argc; i++) {
+		bool piped = strcmp(argv[i], "-") == 0 && strcmp(argv[i - 1], "add") == 0;
+
+		if (piped && !fgets(text, sizeof(text), stdin))
+			return out_error(out, CODE_USAGE, "relay: standard input holds no address");
+		if (piped) {
+			text[strcspn(text, "\r\n")] = 0;
+			argv[i] = text;
+		} else if (strstr(argv[i], "#k=")) {
+			(void)snprintf(text, sizeof(text), "%s", argv[i]);
+			wipe(argv[i], strlen(argv[i]));
+			argv[i] = text;
+		}
+	}
+	int code = client_run(c, out, argc, argv);
+	wipe(text, sizeof(text));
+	return code;
+}
+
 /* "add ADDRESS [NAME|DIR]", "list [NAME|DIR]", "[NAME|DIR]": which of them is the database. */
 static int path_operand(int count, char **operands)
 {
@@ -138,15 +163,15 @@ static int path_operand(int count, char **operands)
 
 const struct command cmd_relay = {
 	.usage = {.name = "relay",
-		  .operands = "[list|add ADDRESS|remove ADDRESS] [NAME|DIR]",
+		  .operands = "[list|add ADDRESS|add -|remove ADDRESS] [NAME|DIR]",
 		  .operands_max = 3,
 		  .summary =
 			  "Adds, removes or lists the relays that keep changes for devices that are away.",
-		  .notes = "ADDRESS is what blaze-relay setup printed. A relay can read nothing it is given. Devices\n"
+		  .notes = "ADDRESS is what blaze-relay setup printed (-: read it from standard input). A relay can read nothing it is given. Devices\n"
 			   "that sync with this one hear of it; on one that never does, add it, too.\n",
 		  .rows = relay_rows,
 		  .row_count = countof(relay_rows)},
-	.run = client_run,
+	.run = relay_run,
 	.serve = relay_serve,
 	.needs = COMMAND_NEEDS_NET,
 	.path_operand = path_operand,

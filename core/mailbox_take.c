@@ -35,9 +35,15 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 	struct feed_pos *durable = NULL;
 	size_t n = db_durable(m->db, &durable);
 
-	buf_u8(&body, SLOT_VERSION);
-	buf_varint(&body, n);
+	/* That a device holds what it made itself goes without saying: or each edit would be news. */
+	size_t kept = 0;
 	for (size_t i = 0; i < n; i++) {
+		if (durable[i].actor != self.actor)
+			durable[kept++] = durable[i];
+	}
+	buf_u8(&body, SLOT_VERSION);
+	buf_varint(&body, kept);
+	for (size_t i = 0; i < kept; i++) {
 		id_write(&body, &durable[i].stream);
 		buf_be64(&body, durable[i].actor);
 		buf_varint(&body, durable[i].seq);

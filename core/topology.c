@@ -41,7 +41,7 @@ static bool has_relay(struct db *db)
 {
 	AUTO(free_ptr) char *relays = NULL;
 
-	return db_get_setting(db, "relays", &relays) == 0 && relays[0];
+	return db_get_shared(db, "relays", &relays) == 0 && relays[0];
 }
 
 void topology_read(struct db *db, struct topology *ret)

@@ -128,6 +128,20 @@ def test_a_relay_added_on_one_device_is_everybodys(pair, relay):
     eventually(lambda: a.exists('r.json'))
 
 
+def test_hub(pair, relay):
+    """Everything goes through the relay, though the two could talk to each other; and back."""
+    a, b = pair.nodes
+    a.run('relay', 'add', relay.address, a.database)
+    wait_idle(a, b)
+    a.run('topology', 'set', 'hub', a.database)
+    eventually(lambda: not is_connected(a) and not is_connected(b))
+    a.write('r.json', '{}')
+    eventually(lambda: b.exists('r.json'))
+    assert not is_connected(a) and not is_connected(b)
+    a.run('topology', 'set', 'mesh', a.database)
+    eventually(lambda: is_connected(a) and is_connected(b))
+
+
 def test_list_add_and_remove(apart, relay):
     a, _ = apart.nodes
     assert relay.shown in a.run('relay', a.database).stdout
@@ -135,7 +149,7 @@ def test_list_add_and_remove(apart, relay):
     a.run('relay', 'remove', relay.shown, a.database)
     eventually(lambda: relays_of(a) == [])
     assert 'no relay' in a.run('relay', 'remove', relay.shown, a.database, code=1).stderr
-    a.run('relay', 'add', relay.address, a.database)
+    a.run('relay', 'add', '-', a.database, stdin=relay.address + '\n')
     wait_idle(a)
     a.remount()
     wait_idle(a)
