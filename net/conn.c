@@ -253,6 +253,7 @@ static void start_sync(struct conn *c)
 
 	c->mux = mux_create(&handler, !c->incoming);
 	liveness_start(&c->liveness, monotonic_ms());
+	c->liveness.lazy = c->incoming;
 	if (!c->incoming) {
 		open_stream(c);
 		tag_of(c, tag);

@@ -27,9 +27,10 @@ void liveness_asked(struct liveness *l, uint64_t now_ms, uint64_t token)
 
 static uint64_t quiet_ms(const struct liveness *l)
 {
+	uint64_t quiet = LIVENESS_QUIET_MS + (l->lazy ? LIVENESS_LAZY_MS : 0);
 	uint64_t hurry = l->hurried < 8 ? (uint64_t)LIVENESS_HURRY_MS << l->hurried : UINT64_MAX;
 
-	return l->waiting && hurry < LIVENESS_QUIET_MS ? hurry : LIVENESS_QUIET_MS;
+	return l->waiting && hurry < quiet ? hurry : quiet;
 }
 
 static uint64_t dead_ms(const struct liveness *l)

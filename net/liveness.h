@@ -14,6 +14,8 @@
 
 #define LIVENESS_QUIET_MS 10000
 #define LIVENESS_ANSWER_MS 5000
+/** The side that was dialled waits so much longer: else both would ask at the same moment. */
+#define LIVENESS_LAZY_MS 2000
 /** While changes wait: the first PING, and how long until it is in doubt. Each further PING waits twice as long. */
 #define LIVENESS_HURRY_MS 700
 /** Instead of LIVENESS_ANSWER_MS when the peer has much to store. */
@@ -32,6 +34,7 @@ struct liveness {
 	bool in_doubt;	   /**< was told of this PING */
 	unsigned hurried;  /**< PINGs since something was said */
 	uint64_t token;	   /**< of the last PING */
+	bool lazy;	   /**< was dialled; set by the caller after liveness_start() */
 	bool waiting;	   /**< changes wait for this peer; set by the caller */
 	bool owed;	   /**< mux_is_owed(); set by the caller */
 };

@@ -307,6 +307,9 @@ static void test_liveness(void)
 	CHECK(liveness_due(&l) == asked + LIVENESS_ANSWER_MS);
 	CHECK(liveness_check(&l, asked + LIVENESS_ANSWER_MS - 1, 6) == LIVENESS_GOOD);
 	CHECK(liveness_check(&l, asked + LIVENESS_ANSWER_MS, 6) == LIVENESS_DEAD);
+	liveness_start(&l, 0);
+	l.lazy = true;
+	CHECK(liveness_due(&l) > LIVENESS_QUIET_MS);
 	/* A word in between, and it lives. */
 	liveness_start(&l, 0);
 	CHECK(liveness_check(&l, LIVENESS_QUIET_MS, 1) == LIVENESS_ASK);
