@@ -129,6 +129,7 @@ void mailbox_destroy(struct mailbox *m)
 	sync_strata_fini(&m->strata);
 	forget_item(m);
 	buf_fini(&m->item);
+	buf_fini(&m->claimed);
 	free(m->held);
 	free(m->lacking);
 	wipe(m->key, sizeof(m->key));
@@ -230,10 +231,31 @@ int mailbox_start(struct mailbox *m, struct slice have)
 		mailbox_raise(m, &known->pos);
 	}
 	free(list);
+	buf_clear(&m->claimed);
+	buf_slice_append(&m->claimed, have);
 	m->started = !r.bad;
 	m->cursor = 0;
 	m->ripe = true;
 	return r.bad ? -EBADMSG : 0;
+}
+
+bool mailbox_lags(const struct mailbox *m)
+{
+	struct reader r = reader_init(buf_slice(&m->claimed));
+	size_t count = 0;
+	struct tagged *list = list_tags(m, &count);
+	bool lags = false;
+
+	while (!lags && reader_left(&r) > 0) {
+		struct tagged key = {.tag = id_read(&r)};
+		uint64_t seq = reader_varint(&r);
+		const struct tagged *known =
+			count ? bsearch(&key, list, count, sizeof(*list), compare_tags) : NULL;
+
+		lags = !known || known->pos.seq < seq;
+	}
+	free(list);
+	return lags;
 }
 
 /* ---- putting ------------------------------------------------------------------------------------- */

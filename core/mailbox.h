@@ -79,6 +79,9 @@ void mailbox_reset(struct mailbox *m);
 /** What the place holds: 16 bytes tag and varint seq, each. -EBADMSG. */
 int mailbox_start(struct mailbox *m, struct slice have);
 
+/** Whether the place said it had something that this device still lacks: asked once all that it gives was taken. */
+bool mailbox_lags(const struct mailbox *m);
+
 enum mailbox_next {
 	MAILBOX_NOTHING,
 	MAILBOX_PUT, /**< *ret is an item */

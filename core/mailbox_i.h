@@ -27,6 +27,7 @@ struct mailbox {
 
 	/* What the place holds, or was given. */
 	bool started;
+	struct buf claimed;    /* the list it began with */
 	struct feed_pos *held; /* sorted */
 	size_t held_count;
 	uint64_t cursor;

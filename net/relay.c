@@ -216,6 +216,7 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 	relay_note_alarm(r);
 	if (!r->acl_checked)
 		relay_check_acl(r);
+	relay_check_gap(r, now);
 	if (now >= mailbox_due_ms(r->mailbox)) {
 		r->busy = true;
 		ws_want_write(r->ws);

@@ -24,6 +24,8 @@
 #define RELAY_REFUSED_MS 2000
 #define RELAY_PING_MS 10000
 #define RELAY_PONG_MS 5000
+/** How long what was trimmed may still come in another way. */
+#define RELAY_GAP_MS 5000
 /** Of PUTs that have no receipt. */
 #define RELAY_FLIGHT_BYTES (4u << 20)
 #define RELAY_FLIGHT_ITEMS 2048

@@ -49,7 +49,7 @@ struct relay {
 	uint64_t acl_version;
 	struct id acl;
 	size_t member_count;
-	bool gap; /* something that we lack was trimmed there */
+	uint64_t gap_ms; /* what was trimmed there before we came is looked for at this time; 0 = nothing was */
 	uint64_t ping_ms;
 	uint64_t pong_due_ms;
 	int64_t rtt_us;
@@ -78,6 +78,8 @@ int relay_say_taken(struct relay *r);
 /** The slot, if it says something new. */
 int relay_put_slot(struct relay *r);
 void relay_check_acl(struct relay *r);
+/** If something is trimmed there that we lack, has it filled in again by whoever has it. */
+void relay_check_gap(struct relay *r, uint64_t now_ms);
 /** Fetches what there is to say, while there is room. */
 int relay_fill(struct relay *r);
 /** A whole message of the relay; ctx is the struct relay. */

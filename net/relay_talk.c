@@ -87,6 +87,15 @@ void relay_check_acl(struct relay *r)
 		say_acl(r, MAIL_ACL, r->acl_version + 1);
 }
 
+void relay_check_gap(struct relay *r, uint64_t now_ms)
+{
+	if (!r->gap_ms || now_ms < r->gap_ms || r->ledger.cursor < r->head)
+		return;
+	r->gap_ms = 0;
+	if (mailbox_lags(r->mailbox) || mailbox_is_waiting(r->mailbox))
+		relay_say(r, &(struct mail){.type = MAIL_REFILL});
+}
+
 /* TAKEN, durably; and the slot, which tells the others. */
 int relay_say_taken(struct relay *r)
 {
@@ -193,7 +202,7 @@ static int on_opened(struct relay *r, const struct mail *m)
 	r->acl_checked = false;
 	bool trimmed = m->first > 0 && m->first != r->ledger.proven;
 	if (ledger_open(&r->ledger, m) > 0) {
-		r->gap = trimmed;
+		r->gap_ms = trimmed ? monotonic_ms() + RELAY_GAP_MS : 0;
 		relay_save(r);
 	}
 	relay_note_alarm(r);
