@@ -19,6 +19,7 @@ struct direction {
 	struct noise_key key;
 	uint64_t record_count; /* since the last rekey, as is byte_count */
 	uint64_t byte_count;
+	uint64_t total; /* bytes since the key came from a handshake */
 };
 
 struct channel {
@@ -36,6 +37,11 @@ struct channel {
 	bool bye_wanted;
 	bool bye_sent;
 	enum channel_bye bye_reason;
+
+	struct buf control; /* a control frame that waits */
+	struct noise_key next_send;
+	bool has_next_send;
+	struct buf control_in;
 
 	struct buf plain_out;
 	struct buf plain_in;
@@ -89,6 +95,8 @@ void channel_destroy(struct channel *c)
 		return;
 	drop_queue(c);
 	free(c->queue);
+	buf_fini(&c->control);
+	buf_fini(&c->control_in);
 	wipe_buf(&c->plain_out);
 	wipe_buf(&c->plain_in);
 	wipe_buf(&c->partial);
@@ -149,6 +157,7 @@ static void count_record(const struct channel *c, struct direction *d, size_t pl
 {
 	d->record_count++;
 	d->byte_count += plain_len;
+	d->total += plain_len;
 	if (d->record_count < c->limits.rekey_records && d->byte_count < c->limits.rekey_bytes)
 		return;
 	noise_key_rekey(&d->key);
@@ -188,6 +197,18 @@ static size_t padded(size_t len)
 	return (len + unit - 1) / unit * unit;
 }
 
+/* The record that ends with it is sealed: the next one is under the new key, if there is one. */
+static void control_is_out(struct channel *c)
+{
+	buf_clear(&c->control);
+	if (!c->has_next_send)
+		return;
+	wipe(&c->send, sizeof(c->send));
+	c->send.key = c->next_send;
+	wipe(&c->next_send, sizeof(c->next_send));
+	c->has_next_send = false;
+}
+
 int channel_next(struct channel *c, struct buf *out)
 {
 	buf_clear(&c->plain_out);
@@ -199,7 +220,10 @@ int channel_next(struct channel *c, struct buf *out)
 		put_frame(&c->plain_out, KIND_BYE, SLICE(&reason, 1));
 		c->bye_sent = true;
 	}
-	while (c->queue_count > 0 &&
+	bool control = !c->bye_wanted && c->control.len > 0;
+	if (control)
+		put_frame(&c->plain_out, KIND_BYE, buf_slice(&c->control));
+	while (!control && c->queue_count > 0 &&
 	       c->plain_out.len + FRAME_HEADER_BYTES_MAX < CHANNEL_PLAIN_BYTES_MAX)
 		fill_from_queue(c);
 	if (c->plain_out.len == 0)
@@ -210,7 +234,42 @@ int channel_next(struct channel *c, struct buf *out)
 	if (r < 0)
 		return r;
 	count_record(c, &c->send, c->plain_out.len);
+	if (control)
+		control_is_out(c);
 	return 1;
+}
+
+void channel_control(struct channel *c, struct slice content, struct noise_key *send)
+{
+	assert(content.len >= 2 && content.len < CHANNEL_PLAIN_BYTES_MAX / 2 && c->control.len == 0);
+	buf_slice_append(&c->control, content);
+	c->has_next_send = send != NULL;
+	if (!send)
+		return;
+	c->next_send = *send;
+	wipe(send, sizeof(*send));
+}
+
+bool channel_control_waits(const struct channel *c)
+{
+	return c->control.len > 0;
+}
+
+struct slice channel_received_control(const struct channel *c)
+{
+	return buf_slice(&c->control_in);
+}
+
+void channel_receive_with(struct channel *c, struct noise_key *receive)
+{
+	wipe(&c->receive, sizeof(c->receive));
+	c->receive.key = *receive;
+	wipe(receive, sizeof(*receive));
+}
+
+uint64_t channel_byte_count(const struct channel *c)
+{
+	return c->send.total + c->receive.total;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------ */
@@ -267,6 +326,10 @@ static int take_frame(struct channel *c, struct reader *r, int (*fn)(void *, str
 		return take_part(c, content);
 	if (kind == KIND_LAST)
 		return take_last(c, content, fn, ctx);
+	if (content.len > 1 && content.data[0] >= 1 && content.data[0] <= CHANNEL_CONTROL_STEPS) {
+		buf_slice_append(&c->control_in, content);
+		return take_padding(r);
+	}
 	if (content.len != 1 || content.data[0] >= CHANNEL_BYE_COUNT)
 		return -EBADMSG;
 	c->bye_received = content.data[0];
@@ -281,6 +344,7 @@ int channel_receive(struct channel *c, struct slice record,
 	if (record.len > CHANNEL_RECORD_BYTES_MAX)
 		return -EMSGSIZE;
 	buf_clear(&c->plain_in);
+	buf_clear(&c->control_in);
 	int r = noise_key_open(&c->receive.key, SLICE("", 0), record, &c->plain_in);
 	if (r < 0)
 		return r;

@@ -9,7 +9,8 @@
  *   kind      = 0 the padding starts here (length 0)
  *               1 part of a message, to be continued by the next frame
  *               2 the last or only part of a message
- *               3 BYE: one byte, the reason; the very last frame of its direction
+ *               3 control, ends its record. One byte: BYE, the reason; the very last frame of its direction.
+ *                 More: RENEW (net/transport.h), u8 step, a handshake message
  *
  * Small messages share a record; a large one fills several, and only the last record is padded. A
  * record that was changed, repeated, moved or left out does not open, and ends the connection. A
@@ -23,6 +24,8 @@
 
 #define CHANNEL_PLAIN_BYTES_MAX 32768
 #define CHANNEL_RECORD_BYTES_MAX (CHANNEL_PLAIN_BYTES_MAX + NOISE_TAG_BYTES)
+/** First byte of a control frame that is no BYE: 1 to this. */
+#define CHANNEL_CONTROL_STEPS 3
 #define CHANNEL_PADDING_BYTES 128
 #define CHANNEL_SMALL_BYTES 16
 
@@ -50,6 +53,18 @@ void channel_destroy(struct channel *c);
 void channel_send(struct channel *c, struct buf *message);
 /** Drops what is queued and says BYE. Nothing can be sent after it. */
 void channel_bye(struct channel *c, enum channel_bye reason);
+/**
+ * Ends the next record with a control frame of two bytes or more, and uses the key from the record after it (wipes it); NULL:
+ * goes on with the one it has. Not while another waits.
+ */
+void channel_control(struct channel *c, struct slice content, struct noise_key *send);
+bool channel_control_waits(const struct channel *c);
+/** The control frame that the record received last has ended with; empty: it has not. Borrowed until the next record. */
+struct slice channel_received_control(const struct channel *c);
+/** The next record is opened with this key; wipes it. */
+void channel_receive_with(struct channel *c, struct noise_key *receive);
+/** Of plain bytes either way, since the keys were new. */
+uint64_t channel_byte_count(const struct channel *c);
 /** Bytes queued that no record has taken up yet. */
 size_t channel_pending_bytes(const struct channel *c);
 /**

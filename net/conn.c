@@ -21,7 +21,9 @@ struct conn {
 	uint64_t invite;
 	bool has_invite;		   /* claimed, to be released */
 	uint8_t account_pk[KEYS_PK_BYTES]; /* recover */
-	bool asked;			   /* a person, or the invitation, whether it may join */
+	uint64_t renewal_count;
+	uint64_t renewed_ms; /* 0 = not looked yet */
+	bool asked;	     /* a person, or the invitation, whether it may join */
 
 	struct mux *mux;
 	struct sync *sync;  /* the database's stream; NULL = not open */
@@ -612,8 +614,29 @@ static void check_liveness(struct conn *c, uint64_t now_ms)
 	}
 }
 
+/* RENEW is due: the initiator asks; a responder that is not asked for very long has a peer that keeps old keys. */
+static void tick_renewal(struct conn *c, uint64_t now_ms)
+{
+	uint64_t count = transport_renewal_count(c->transport);
+
+	if (count != c->renewal_count || c->renewed_ms == 0) {
+		c->renewal_count = count;
+		c->renewed_ms = now_ms;
+	}
+	uint64_t age_ms = now_ms - c->renewed_ms;
+	if (c->incoming && age_ms >= TRANSPORT_RENEW_LATEST_MS) {
+		conn_bye(c, CHANNEL_BYE_DONE);
+	} else if (!c->incoming && (age_ms >= TRANSPORT_RENEW_MS ||
+				    transport_byte_count(c->transport) >= TRANSPORT_RENEW_BYTES)) {
+		transport_renew(c->transport);
+		ws_want_write(c->ws);
+	}
+}
+
 uint64_t conn_tick(struct conn *c, uint64_t now_ms)
 {
+	if (c->state == CONN_SYNC)
+		tick_renewal(c, now_ms);
 	if (c->deadline_ms > 0 && now_ms >= c->deadline_ms) {
 		c->deadline_ms = 0;
 		give_up(c);

@@ -28,6 +28,11 @@ struct transport {
 	uint8_t remote_pk[KEYS_PK_BYTES];
 	bool secret_was_wrong;
 	bool bye_wanted;
+	bool aes;			      /* the cipher */
+	uint8_t renew_hash[NOISE_HASH_BYTES]; /* of the newest handshake */
+	struct noise_key next_receive;	      /* responder: after step 3 */
+	bool has_next_receive;
+	uint64_t renewal_count;
 };
 
 static void enter(struct transport *s, enum transport_state state)
@@ -161,6 +166,7 @@ static void start_handshake(struct transport *s, uint8_t peer_features)
 		.psk = pair ? s->secret : NULL,
 	};
 
+	s->aes = aes;
 	s->noise = noise_create(&o);
 	enter(s, TRANSPORT_HANDSHAKE);
 }
@@ -176,6 +182,7 @@ static void finish_handshake(struct transport *s)
 	struct noise_key receive;
 
 	noise_hash(s->noise, s->hash);
+	memcpy(s->renew_hash, s->hash, sizeof(s->renew_hash));
 	noise_remote_pk(s->noise, s->remote_pk);
 	noise_split(s->noise, &send, &receive);
 	bool pairing = s->mode != HELLO_SYNC && s->mode != HELLO_RELAY;
@@ -279,6 +286,126 @@ static int handle_handshake(struct transport *s, struct slice wire)
 	return 0;
 }
 
+/* ---- RENEW ---------------------------------------------------------------------------------- */
+
+enum renew_step {
+	RENEW_ASK = 1,
+	RENEW_ANSWER = 2,
+	RENEW_END = 3,
+};
+
+static void start_renewal(struct transport *s)
+{
+	AUTO(buf_fini) struct buf prologue = {0};
+
+	buf_append(&prologue, "blaze/2 renew", strlen("blaze/2 renew"));
+	buf_append(&prologue, s->renew_hash, sizeof(s->renew_hash));
+	const struct noise_options o = {
+		.pattern = NOISE_KK,
+		.cipher = s->aes ? NOISE_AESGCM : NOISE_CHACHAPOLY,
+		.initiator = s->options.initiator,
+		.prologue = buf_slice(&prologue),
+		.keys = s->options.keys,
+		.remote_pk = s->remote_pk,
+	};
+	s->noise = noise_create(&o);
+}
+
+/* The handshake's message goes out; with the last one of a side, its key changes. */
+static int say_renewal(struct transport *s, enum renew_step step, struct noise_key *send)
+{
+	AUTO(buf_fini) struct buf content = {0};
+	int r = 0;
+
+	buf_u8(&content, (uint8_t)step);
+	if (step == RENEW_END)
+		buf_u8(&content, 0);
+	else
+		r = noise_write(s->noise, SLICE("", 0), &content);
+	if (r < 0)
+		return r;
+	if (step == RENEW_ANSWER) {
+		noise_hash(s->noise, s->renew_hash);
+		noise_split(s->noise, send, &s->next_receive);
+		s->has_next_receive = true;
+		noise_destroy(STEAL(s->noise));
+	}
+	channel_control(s->channel, buf_slice(&content), send);
+	return 0;
+}
+
+void transport_renew(struct transport *s)
+{
+	bool may = s->state == TRANSPORT_UP && s->mode == HELLO_SYNC && s->options.initiator;
+
+	if (!may || s->noise || s->bye_wanted || channel_control_waits(s->channel))
+		return;
+	start_renewal(s);
+	if (say_renewal(s, RENEW_ASK, NULL) < 0)
+		noise_destroy(STEAL(s->noise)); /* cannot be: we know both keys */
+}
+
+static int handle_ask(struct transport *s, struct slice message)
+{
+	AUTO(buf_fini) struct buf payload = {0};
+	struct noise_key send;
+
+	if (s->options.initiator || s->mode != HELLO_SYNC || s->noise || s->has_next_receive)
+		return -EPROTO;
+	start_renewal(s);
+	int r = noise_read(s->noise, message, &payload);
+	if (r == 0 && payload.len > 0)
+		r = -EPROTO;
+	return r < 0 ? r : say_renewal(s, RENEW_ANSWER, &send);
+}
+
+static int handle_renewal_answer(struct transport *s, struct slice message)
+{
+	AUTO(buf_fini) struct buf payload = {0};
+	struct noise_key send;
+	struct noise_key receive;
+
+	if (!s->options.initiator || !s->noise)
+		return -EPROTO;
+	int r = noise_read(s->noise, message, &payload);
+	if (r < 0 || payload.len > 0)
+		return r < 0 ? r : -EPROTO;
+	noise_hash(s->noise, s->renew_hash);
+	noise_split(s->noise, &send, &receive);
+	noise_destroy(STEAL(s->noise));
+	channel_receive_with(s->channel, &receive);
+	s->renewal_count++;
+	return say_renewal(s, RENEW_END, &send);
+}
+
+static int handle_control(struct transport *s, struct slice content)
+{
+	struct reader r = reader_init(content);
+	uint8_t step = reader_u8(&r);
+	struct slice message = reader_take(&r, reader_left(&r));
+
+	if (step == RENEW_ASK)
+		return handle_ask(s, message);
+	if (step == RENEW_ANSWER)
+		return handle_renewal_answer(s, message);
+	if (step != RENEW_END || !s->has_next_receive)
+		return -EPROTO;
+	channel_receive_with(s->channel, &s->next_receive);
+	s->has_next_receive = false;
+	s->renewal_count++;
+	return 0;
+}
+
+uint64_t transport_renewal_count(const struct transport *s)
+{
+	return s->renewal_count;
+}
+
+uint64_t transport_byte_count(const struct transport *s)
+{
+	return s->channel ? channel_byte_count(s->channel) : 0;
+}
+
 static int handle_record(struct transport *s, struct slice wire)
 {
 	int r = channel_receive(s->channel, wire, s->options.handler.message,
@@ -286,7 +413,8 @@ static int handle_record(struct transport *s, struct slice wire)
 
 	if (r >= 0 && channel_bye_received(s->channel) >= 0)
 		return -ECANCELED;
-	return r;
+	struct slice control = channel_received_control(s->channel);
+	return r < 0 || control.len == 0 ? r : handle_control(s, control);
 }
 
 static int handle(struct transport *s, struct slice wire)

@@ -72,6 +72,26 @@ int transport_receive(struct transport *s, struct slice wire);
 /** Appends the next wire message and returns 1; 0 = nothing to send; < 0: all is said, close. */
 int transport_next(struct transport *s, struct buf *out);
 
+/** From when on the initiator should renew: 60 minutes, or so many bytes either way. */
+#define TRANSPORT_RENEW_MS (60 * 60 * 1000)
+#define TRANSPORT_RENEW_BYTES (UINT64_C(16) << 30)
+/** A responder that was not asked to in this time ends the connection. */
+#define TRANSPORT_RENEW_LATEST_MS (90 * 60 * 1000)
+/**
+ * RENEW: fresh keys from a new KK handshake inside the connection, prologue "blaze/2 renew" and the hash of the handshake before.
+ *
+ *     initiator                              responder
+ *        │── 1: e, es, ss ────────────────────▶│
+ *        │◀──────────────────── 2: e, ee, se ──│  its next record is under the new key
+ *        │── 3 ───────────────────────────────▶│  so is the initiator's
+ *
+ * Initiator, sync, up; nothing while one is under way. What is being sent goes on.
+ */
+void transport_renew(struct transport *s);
+/** How many times that was done, and plain bytes either way since. */
+uint64_t transport_renewal_count(const struct transport *s);
+uint64_t transport_byte_count(const struct transport *s);
+
 /** Queues a message; only when up. Takes the buffer's content. */
 void transport_send(struct transport *s, struct buf *message);
 size_t transport_pending_bytes(const struct transport *s);

@@ -400,9 +400,6 @@ static int end_message(void *ctx, struct slice message)
 	return e->pair ? pair_receive(e->pair, message) : collect(&e->in, message);
 }
 
-/* Of codes; what the initiator says. */
-static uint32_t nameplate = 7;
-
 static struct transport *open_end(struct end *e, bool initiator, enum hello_mode mode)
 {
 	const struct transport_options o = {
@@ -411,7 +408,7 @@ static struct transport *open_end(struct end *e, bool initiator, enum hello_mode
 		.initiator = initiator,
 		.mode = mode,
 		.secret = e->secret,
-		.nameplate = nameplate,
+		.nameplate = 7,
 	};
 
 	return transport_create(&o);
@@ -483,8 +480,6 @@ static void test_transport_wrong_secret(void)
 		struct end a = {.keys = alice, .secret = secret_b};
 		struct end b = {.keys = bob, .secret = secret_a};
 
-		if (mode == HELLO_LINK)
-			b.answer = HELLO_OK; /* another link's secret under this link's id */
 		a.t = open_end(&a, true, (enum hello_mode)mode);
 		b.t = open_end(&b, false, (enum hello_mode)mode);
 		CHECK(carry_all(&a, &b) == -EBADMSG);
@@ -504,20 +499,50 @@ static void ends_for(enum hello_mode mode, struct end e[2])
 	e[1].t = open_end(&e[1], false, mode);
 }
 
-static void test_transport_code(void)
+/* Messages both ways before, during and after; then again; then one of the renewal's records is damaged. */
+static void test_transport_renew(void)
 {
-	struct end e[2];
+	for (size_t damaged = 0; damaged < 4; damaged++) {
+		struct end e[2];
+		int r = 0;
 
-	ends_for(HELLO_CODE, e);
-	CHECK(carry_all(&e[0], &e[1]) == 0 && e[0].up && e[1].up);
-	transport_destroy(e[0].t);
-	transport_destroy(e[1].t);
+		ends_for(HELLO_SYNC, e);
+		CHECK(carry_all(&e[0], &e[1]) == 0 && e[0].up && e[1].up);
+		for (unsigned round = 0; round < 3; round++) {
+			for (size_t i = 0; i < 2; i++) {
+				struct buf message = {0};
+
+				buf_append(&message, "before", 6);
+				transport_send(e[i].t, &message);
+			}
+			transport_renew(e[0].t);
+			transport_renew(e[0].t); /* one is under way */
+			CHECK(carry(&e[0], &e[1]) == 1);
+			struct buf message = {0};
+			buf_append(&message, "during", 6);
+			transport_send(e[1].t, &message);
+			CHECK(carry_all(&e[0], &e[1]) == 0);
+			CHECK(transport_renewal_count(e[0].t) == round + 1);
+			CHECK(transport_renewal_count(e[1].t) == round + 1);
+			CHECK(e[0].in.count == 2 * (round + 1) && e[1].in.count == round + 1);
+		}
+		/* Whichever of the three records is damaged: nothing after it opens. */
+		transport_renew(e[0].t);
+		for (size_t m = 0; m < 3 && r >= 0; m++) {
+			AUTO(buf_fini) struct buf wire = {0};
+
+			CHECK(transport_next(e[m % 2].t, &wire) == 1);
+			if (m == damaged)
+				wire.data[wire.len - 1] ^= 1;
+			r = transport_receive(e[1 - m % 2].t, buf_slice(&wire));
+		}
+		CHECK(damaged == 3 ? r == 0 : r == -EBADMSG);
+		transport_destroy(e[0].t);
+		transport_destroy(e[1].t);
+	}
 }
 
-/*
- * Every byte of every wire message before the records, changed (byte == SIZE_MAX: cut there): never up on both sides. The
- * nonce and the sid in hellos are as much part of it as the rest.
- */
+/* Every byte of every wire message before the records, changed, or all cut from there: never up on both sides. */
 static void tamper(enum hello_mode mode, bool cut)
 {
 	size_t messages = mode == HELLO_SYNC ? 4 : 5;
@@ -752,7 +777,7 @@ int main(void)
 		{"transport_refusals", test_transport_refusals},
 		{"transport_wrong_secret", test_transport_wrong_secret},
 		{"transport_tampering", test_transport_tampering},
-		{"transport_code", test_transport_code},
+		{"transport_renew", test_transport_renew},
 		{"transport_versions", test_transport_versions},
 		{"transport_long_before_handshake", test_transport_long_before_handshake},
 		{"pair", test_pair},
