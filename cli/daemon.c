@@ -25,7 +25,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,25 +97,6 @@ static void raise_file_limit(void)
 	}
 }
 
-/* sd_notify(3), without the library: one datagram. */
-static void tell_systemd(const char *text)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t n = path ? strlen(path) : 0;
-
-	if (n == 0 || n >= sizeof(address.sun_path) || !strchr("/@", path[0]))
-		return;
-	memcpy(address.sun_path, path, n);
-	if (path[0] == '@')
-		address.sun_path[0] = 0;
-	AUTO(close_fd) int fd = platform_socket(AF_UNIX, SOCK_DGRAM, false);
-	if (fd >= 0)
-		(void)sendto(fd, text, strlen(text), PLATFORM_SEND_FLAGS,
-			     (struct sockaddr *)&address,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-}
-
 /* ---- ready ---------------------------------------------------------------------------------- */
 
 static void write_ready_line(const struct daemon *d, const char *listen)
@@ -170,7 +150,7 @@ static void on_ready(void *ctx)
 	write_ready_line(d, listen);
 	buf_printf(&state, "READY=1\nMAINPID=%ld\nSTATUS=Mounted %s at %s, listening on %s\n",
 		   (long)getpid(), d->service.name, shown, listen[0] ? listen : "nothing");
-	tell_systemd(buf_str(&state));
+	platform_tell_systemd(buf_str(&state));
 	out_exit(d->out, CODE_OK);
 	if (d->out->fd >= 0) {
 		(void)close(d->out->fd);
@@ -205,7 +185,7 @@ static void finish(struct daemon *d)
 	struct control *control = s->control;
 	uint64_t unsent = 0;
 
-	tell_systemd("STOPPING=1\nSTATUS=Publishing what was held back\n");
+	platform_tell_systemd("STOPPING=1\nSTATUS=Publishing what was held back\n");
 	/* Before the mount is taken away: a program that watches it may then ask at once. */
 	session_destroy(STEAL(d->session));
 	echo_reap(&d->echo);

@@ -656,3 +656,12 @@ int change_decode(struct slice bytes, uint64_t actor, struct change *ret)
 	c = (struct change){0};
 	return 0;
 }
+
+enum op_kind change_writes(enum op_kind kind)
+{
+	if (kind == OP_DELETE)
+		return OP_TOUCH;
+	if (kind == OP_UNSET)
+		return OP_SET;
+	return kind == OP_UNRAW || kind == OP_TEXT ? OP_RAW : kind;
+}

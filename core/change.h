@@ -160,6 +160,8 @@ struct change {
 	struct ops ops;
 };
 
+/** What of a node it writes, by the operation that is foremost for that: UNSET writes what SET does. */
+enum op_kind change_writes(enum op_kind kind);
 void change_encode(const struct change *c, struct buf *out);
 /** The program's name as in a change's wire form. Longer names are cut. */
 void change_program_encode(struct slice program, struct buf *out);

@@ -22,15 +22,7 @@ void change_context_fini(struct change_context *x)
 
 static struct opid *last_slot(const struct change_context *x, const struct op *op)
 {
-	uint64_t group = op->kind;
-
-	if (op->kind == OP_DELETE)
-		group = OP_TOUCH;
-	else if (op->kind == OP_UNSET)
-		group = OP_SET;
-	else if (op->kind == OP_UNRAW || op->kind == OP_TEXT)
-		group = OP_RAW;
-	uint64_t h = intern_hash(group, SLICE(op->node.b, sizeof(op->node.b)));
+	uint64_t h = intern_hash(change_writes(op->kind), SLICE(op->node.b, sizeof(op->node.b)));
 	return &x->last[intern_hash(h, op->path) & (LAST_SLOTS - 1)];
 }
 

@@ -131,20 +131,6 @@ void doc_clashes(const struct doc *d, void (*fn)(void *ctx, const struct doc_cla
 
 /* ---- bytes ---- */
 
-static void put_opid(struct opid id, struct buf *out)
-{
-	buf_be64(out, id.actor);
-	buf_varint(out, id.lamport);
-}
-
-static struct opid take_opid(struct reader *r)
-{
-	struct opid id = {.actor = reader_be64(r)};
-
-	id.lamport = reader_varint(r);
-	return id;
-}
-
 void doc_clashes_encode(const struct root *r, struct buf *out)
 {
 	size_t groups = 0;
@@ -160,8 +146,8 @@ void doc_clashes_encode(const struct root *r, struct buf *out)
 		n = text_clashes_together(c, r->clash_count - i);
 		buf_varint(out, c->pos - at);
 		buf_varint(out, n);
-		put_opid(c->a, out);
-		put_opid(c->b, out);
+		opid_write(out, c->a);
+		opid_write(out, c->b);
 		at = c[n - 1].pos + c[n - 1].len;
 	}
 }
@@ -171,9 +157,9 @@ static void take_group(struct root *r, struct slice text, uint64_t *at, struct r
 {
 	uint64_t skip = reader_varint_max(in, text.len - *at);
 	uint64_t lines = reader_varint_max(in, text.len);
-	struct text_clash c = {.pos = *at + skip, .a = take_opid(in)};
+	struct text_clash c = {.pos = *at + skip, .a = opid_read(in)};
 
-	c.b = take_opid(in);
+	c.b = opid_read(in);
 	in->bad = in->bad || lines == 0 ||
 		  (c.pos > 0 && c.pos <= text.len && text.data[c.pos - 1] != '\n');
 	for (uint64_t i = 0; i < lines && !in->bad; i++) {

@@ -114,20 +114,6 @@ void doc_covers_copy(struct doc *d, const struct doc *from)
 		d->cover_count ? xmemdup(from->covers, d->cover_count * sizeof(*d->covers)) : NULL;
 }
 
-static void put_opid(struct buf *out, struct opid id)
-{
-	buf_be64(out, id.actor);
-	buf_varint(out, id.lamport);
-}
-
-static struct opid take_opid(struct reader *r)
-{
-	struct opid id = {.actor = reader_be64(r)};
-
-	id.lamport = reader_varint(r);
-	return id;
-}
-
 void doc_covers_encode(const struct doc *d, struct buf *out)
 {
 	uint64_t n = 0;
@@ -138,8 +124,8 @@ void doc_covers_encode(const struct doc *d, struct buf *out)
 	for (uint32_t i = 0; i < d->cover_count; i++) {
 		if (!is_to_be_kept(d, &d->covers[i]))
 			continue;
-		put_opid(out, d->covers[i].token);
-		put_opid(out, d->covers[i].upto);
+		opid_write(out, d->covers[i].token);
+		opid_write(out, d->covers[i].upto);
 	}
 }
 
@@ -148,9 +134,9 @@ void doc_covers_decode(struct doc *d, struct reader *r)
 	uint64_t n = reader_varint_max(r, reader_left(r));
 
 	for (uint64_t i = 0; i < n && !r->bad; i++) {
-		struct cover c = {.token = take_opid(r)};
+		struct cover c = {.token = opid_read(r)};
 
-		c.upto = take_opid(r);
+		c.upto = opid_read(r);
 		if (!r->bad)
 			add(d, c);
 	}

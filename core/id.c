@@ -82,3 +82,17 @@ int opid_cmp(struct opid a, struct opid b)
 		return a.lamport < b.lamport ? -1 : 1;
 	return (a.actor > b.actor) - (a.actor < b.actor);
 }
+
+void opid_write(struct buf *b, struct opid id)
+{
+	buf_be64(b, id.actor);
+	buf_varint(b, id.lamport);
+}
+
+struct opid opid_read(struct reader *r)
+{
+	struct opid id = {.actor = reader_be64(r)};
+
+	id.lamport = reader_varint(r);
+	return id;
+}

@@ -34,5 +34,8 @@ struct id id_read(struct reader *r);
 bool opid_eq(struct opid a, struct opid b);
 /** Lamport, then actor: the total order of operations. */
 int opid_cmp(struct opid a, struct opid b);
+/** 8 bytes actor, varint lamport. */
+void opid_write(struct buf *b, struct opid id);
+struct opid opid_read(struct reader *r);
 
 #endif

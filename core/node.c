@@ -32,14 +32,15 @@ void node_fini(struct node *n)
 	n->token_count = 0;
 }
 
-static void opid_write(struct buf *b, struct opid id)
+/* One that may be missing. */
+static void place_write(struct buf *b, struct opid id)
 {
 	buf_varint(b, id.lamport);
 	if (id.lamport)
 		buf_be64(b, id.actor);
 }
 
-static struct opid opid_read(struct reader *r)
+static struct opid place_read(struct reader *r)
 {
 	struct opid id = {.lamport = reader_varint(r)};
 
@@ -50,14 +51,14 @@ static struct opid opid_read(struct reader *r)
 
 static void stamp_write(struct buf *b, struct stamp s)
 {
-	opid_write(b, s.id);
+	place_write(b, s.id);
 	if (s.id.lamport)
 		buf_varint(b, s.hlc);
 }
 
 static struct stamp stamp_read(struct reader *r)
 {
-	struct stamp s = {.id = opid_read(r)};
+	struct stamp s = {.id = place_read(r)};
 
 	if (s.id.lamport)
 		s.hlc = reader_varint(r);
@@ -82,16 +83,16 @@ void node_encode(const struct node *n, struct buf *out)
 	buf_bytes(out, buf_slice(&n->name));
 	if (!same_name)
 		buf_bytes(out, buf_slice(&n->shown));
-	opid_write(out, n->place);
+	place_write(out, n->place);
 	if (n->kind == NODE_DIR)
-		opid_write(out, n->born);
+		place_write(out, n->born);
 	buf_varint(out, n->token_count);
 	for (size_t i = 0; i < n->token_count; i++)
-		opid_write(out, n->tokens[i]);
+		place_write(out, n->tokens[i]);
 	buf_varint(out, n->child_count);
 	if (n->origin_op.lamport) {
 		id_write(out, &n->origin);
-		opid_write(out, n->origin_op);
+		place_write(out, n->origin_op);
 	}
 	stamp_write(out, n->exec_stamp);
 	stamp_write(out, n->content);
@@ -126,17 +127,17 @@ int node_decode(const struct id *id, struct slice bytes, struct node *ret)
 		buf_slice_append(&ret->shown, reader_bytes(&r, CHANGE_NAME_BYTES_MAX));
 	else
 		buf_slice_append(&ret->shown, buf_slice(&ret->name));
-	ret->place = opid_read(&r);
+	ret->place = place_read(&r);
 	if (ret->kind == NODE_DIR)
-		ret->born = opid_read(&r);
+		ret->born = place_read(&r);
 	ret->token_count = (size_t)reader_varint_max(&r, reader_left(&r) / OPID_BYTES_MIN);
 	ret->tokens = xcalloc(ret->token_count, sizeof(*ret->tokens));
 	for (size_t i = 0; i < ret->token_count; i++)
-		ret->tokens[i] = opid_read(&r);
+		ret->tokens[i] = place_read(&r);
 	ret->child_count = reader_varint(&r);
 	if (flags & FLAG_ORIGIN) {
 		ret->origin = id_read(&r);
-		ret->origin_op = opid_read(&r);
+		ret->origin_op = place_read(&r);
 	}
 	ret->exec_stamp = stamp_read(&r);
 	ret->content = stamp_read(&r);

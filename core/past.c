@@ -278,23 +278,10 @@ static int place_roamed(struct past *p, const struct id *dir, struct was *w)
 
 /* ---- listings -------------------------------------------------------------------------------- */
 
-static bool add_id(void *ctx, struct slice key, struct slice value)
-{
-	struct reader r = reader_init(key);
-
-	(void)value;
-	(void)reader_take(&r, 17);
-	struct id id = id_read(&r);
-	if (!r.bad)
-		(void)idset_add(ctx, &id);
-	return true;
-}
-
 static int ever_in(const struct past *p, const struct id *dir, struct idset *ret)
 {
-	AUTO(buf_fini) struct buf prefix = {0};
 	struct txn *t = db_begin(p->db);
-	int r = store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_id, ret);
+	int r = history_ever_in(t, dir, ret);
 
 	db_abort(t);
 	return r;

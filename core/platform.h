@@ -55,6 +55,8 @@ struct thread;
 
 int platform_socket(int family, int type, bool nonblocking);
 int platform_socketpair(int type, int ret[2]);
+/** sd_notify(3): "READY=1\n" and the like, if a service manager asked for that. */
+void platform_tell_systemd(const char *text);
 int platform_accept(int listen_fd, bool nonblocking);
 /** The user at the other end of a Unix socket. */
 int platform_peer_uid(int fd, uid_t *ret);

@@ -300,3 +300,8 @@ void platform_name_thread(const struct thread *t, const char *name)
 	(void)t;
 	(void)name;
 }
+
+void platform_tell_systemd(const char *text)
+{
+	(void)text;
+}

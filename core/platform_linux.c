@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -319,4 +320,23 @@ int platform_cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_
 void platform_name_thread(const struct thread *t, const char *name)
 {
 	(void)pthread_setname_np(t->t, name);
+}
+
+/* Without the library: one datagram. */
+void platform_tell_systemd(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t n = path ? strlen(path) : 0;
+
+	if (n == 0 || n >= sizeof(address.sun_path) || !strchr("/@", path[0]))
+		return;
+	memcpy(address.sun_path, path, n);
+	if (path[0] == '@')
+		address.sun_path[0] = 0;
+	AUTO(close_fd) int fd = platform_socket(AF_UNIX, SOCK_DGRAM, false);
+	if (fd >= 0)
+		(void)sendto(fd, text, strlen(text), PLATFORM_SEND_FLAGS,
+			     (struct sockaddr *)&address,
+			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 }

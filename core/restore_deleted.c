@@ -36,24 +36,11 @@ static void add(struct queue *q, const struct id *was, const struct id *parent, 
 	buf_slice_append(&it->name, name);
 }
 
-static bool add_child(void *ctx, struct slice key, struct slice value)
-{
-	struct reader r = reader_init(key);
-
-	(void)value;
-	(void)reader_take(&r, 17);
-	struct id id = id_read(&r);
-	if (!r.bad)
-		(void)idset_add(ctx, &id);
-	return true;
-}
-
 /* What was deleted in a directory, and did not move away before. */
 static int add_deleted(struct txn *t, const struct id *dir, const struct id *now, struct queue *q)
 {
-	AUTO(buf_fini) struct buf prefix = {0};
 	struct idset ids = {0};
-	int r = store_scan(t->store, key_node(&prefix, 'H', dir), SLICE("", 0), add_child, &ids);
+	int r = history_ever_in(t, dir, &ids);
 
 	for (size_t i = 0; r == 0 && i < ids.count; i++) {
 		const struct txn_node *tn = txn_node(t, &ids.items[i]);

@@ -114,15 +114,7 @@ static struct opid *model_slot(const struct model *m, uint8_t group, const struc
 /* Where the last operation stands that wrote what op writes. */
 static struct opid *model_last(const struct model *m, const struct op *op)
 {
-	uint8_t group = (uint8_t)op->kind;
-
-	if (op->kind == OP_DELETE)
-		group = OP_TOUCH;
-	else if (op->kind == OP_UNSET)
-		group = OP_SET;
-	else if (op->kind == OP_UNRAW || op->kind == OP_TEXT)
-		group = OP_RAW;
-	return model_slot(m, group, &op->node, op->path);
+	return model_slot(m, (uint8_t)change_writes(op->kind), &op->node, op->path);
 }
 
 static void model_wrote(struct model *m, const struct op *op, struct opid *last, uint64_t actor)

@@ -22,7 +22,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum exit_code {
@@ -59,25 +58,6 @@ static int fail(int code, const char *text)
 	return code;
 }
 
-/* sd_notify(3), without the library: one datagram. */
-static void tell_systemd(const char *text)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t n = path ? strlen(path) : 0;
-
-	if (n == 0 || n >= sizeof(address.sun_path) || !strchr("/@", path[0]))
-		return;
-	memcpy(address.sun_path, path, n);
-	if (path[0] == '@')
-		address.sun_path[0] = 0;
-	AUTO(close_fd) int fd = platform_socket(AF_UNIX, SOCK_DGRAM, false);
-	if (fd >= 0)
-		(void)sendto(fd, text, strlen(text), PLATFORM_SEND_FLAGS,
-			     (struct sockaddr *)&address,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-}
-
 static void say_ready(const struct server *s, int ready_fd)
 {
 	char endpoint[ENDPOINT_TEXT_BYTES];
@@ -85,7 +65,7 @@ static void say_ready(const struct server *s, int ready_fd)
 
 	server_endpoint(s, endpoint);
 	log_info("relay: listening on %s", endpoint);
-	tell_systemd("READY=1\n");
+	platform_tell_systemd("READY=1\n");
 	if (ready_fd < 0)
 		return;
 	buf_printf(&line, "{\"v\":1,\"pid\":%ld,\"listen\":\"%s\"}\n", (long)getpid(), endpoint);

@@ -2,20 +2,12 @@
 #include "net/channel.h"
 #include "net/pair.h"
 #include "net/transport.h"
+#include "tests/unit/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			(void)fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, \
-				      #condition);                                      \
-			abort();                                                        \
-		}                                                                       \
-	} while (0)
 
 static struct keys *alice;
 static struct keys *bob;

@@ -7,19 +7,11 @@
 
 #include "core/digest.h"
 #include "core/words.h"
+#include "tests/unit/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			(void)fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, \
-				      #condition);                                      \
-			abort();                                                        \
-		}                                                                       \
-	} while (0)
 
 #define SID "7e4b4791d6a8ef019b936c79fb7f2c57"
 #define SECRET_A "da3d23700a9e5699258aef94dc060dfda5ebb61f02a5ea77fad53f4ff0976d08"

@@ -6,21 +6,13 @@
  * golang-github-flynn-noise-dev where it is installed, and of RFC 5869, appendix A.
  */
 #include "net/noise.h"
+#include "tests/unit/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			(void)fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, \
-				      #condition);                                      \
-			abort();                                                        \
-		}                                                                       \
-	} while (0)
 
 static char directory[] = "/tmp/test_noise.XXXXXX";
 
