@@ -3,6 +3,7 @@
 
 #include "core/platform.h"
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -47,13 +48,23 @@ static void patch(const struct iovec *iov)
 		out->flags |= PLATFORM_INIT_FLAGS;
 }
 
+/* What fs/notify.c does to wait for an inode's lock fails on a file, as meant: libfuse would say so, each time. */
+static ssize_t write_quietly(int fd, struct iovec *iov, int count)
+{
+	ssize_t r = writev(fd, iov, count);
+
+	if (r < 0 && errno == ENOTDIR)
+		errno = ENOENT;
+	return r;
+}
+
 static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct init_patch *p = userdata;
 
 	/* A notification can overtake the reply. */
 	if (atomic_load_explicit(&p->answered, memory_order_relaxed) || !is_init_reply(iov, count))
-		return writev(fd, iov, count);
+		return write_quietly(fd, iov, count);
 	patch(iov);
 	atomic_store(&p->answered, true);
 	ssize_t r = writev(fd, iov, count);

@@ -8,7 +8,7 @@ TAIL_LINES = 60
 
 # Words a healthy daemon has no reason to say.
 SUSPICIOUS = re.compile(
-    r'\berror\b|sanitizer|assert|abort|panic|segmentation|corrupt|\bleak|data race|runtime error|\bbug\b',
+    r'\berror\b|sanitizer|assert|abort|panic|segmentation|corrupt|\bleak|data race|runtime error|writing device|\bbug\b',
     re.I)
 TIMESTAMP = re.compile(r'^\d{4}-\d\d-\d\dT[\d:.]+Z ')
 
