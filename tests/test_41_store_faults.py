@@ -380,6 +380,7 @@ def test_batch_that_fails_while_a_record_is_read_changes_nothing(pair):
               'what is not stored is shown')
         fault.clear()
         eventually(lambda v=version: b.read('r.txt') == v, 20, 'it is taken in when the disk works')
+    eventually(lambda: seen[-1] == versions[-1], 20, 'readers see it, too')
     stop.set()
     for reader in readers:
         reader.join(10)
