@@ -599,7 +599,7 @@ int main(void)
 	keys_destroy(alice);
 	keys_destroy(bob);
 	keys_destroy(mallory);
-	static const char *const names[] = {"alice", "bob", "mallory"};
+	static const char *const names[] = {"alice", "bob", "mallory", "i", "r"};
 	for (size_t i = 0; i < countof(names); i++) {
 		AUTO(free_ptr) char *path = xasprintf("%s/%s", directory, names[i]);
 		(void)unlink(path);
