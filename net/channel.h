@@ -4,7 +4,7 @@
  * One record is one WebSocket message:
  *
  *   record    = AEAD(plaintext), 16 bytes longer; the counter is implicit, there is no additional data
- *   plaintext = frame…, then zeros up to 16 bytes (a PING alone) or a multiple of 128; at most 32 KiB
+ *   plaintext = frame…, then zeros up to 16 bytes (a PING alone) or a multiple of 32; at most 32 KiB
  *   frame     = varint (length * 4 + kind), length bytes
  *   kind      = 0 the padding starts here (length 0)
  *               1 part of a message, to be continued by the next frame
@@ -26,7 +26,7 @@
 #define CHANNEL_RECORD_BYTES_MAX (CHANNEL_PLAIN_BYTES_MAX + NOISE_TAG_BYTES)
 /** First byte of a control frame that is no BYE: 1 to this. */
 #define CHANNEL_CONTROL_STEPS 3
-#define CHANNEL_PADDING_BYTES 128
+#define CHANNEL_PADDING_BYTES 32
 #define CHANNEL_SMALL_BYTES 16
 
 enum channel_bye {

@@ -153,7 +153,7 @@ static void test_small_messages_share_a_record(void)
 
 	make_channels(&usual_limits, c);
 	sum = send_message(c[0], 200, 1, sum);
-	CHECK(pump(c[0], c[1], &in) == 256 + 16);
+	CHECK(pump(c[0], c[1], &in) == 224 + 16);
 	for (uint8_t i = 0; i < 100; i++)
 		sum = send_message(c[0], 200, i, sum);
 	CHECK(pump(c[0], c[1], &in) < 100 * 203 + 16 + 128);
