@@ -95,9 +95,9 @@ void doc_render(const struct doc *d, struct buf *out);
 struct doc_stamp {
 	uint64_t actor;
 	uint64_t hlc;
-	uint64_t *lamport; /**< last one used; incremented for each operation */
-	bool whole;	   /**< a new value replaces the old as a whole: a symlink's target */
-	bool unseen;	   /**< nobody else has seen anything of this record yet */
+	uint64_t *lamport;  /**< last one used; incremented for each operation */
+	bool whole;	    /**< a new value replaces the old as a whole: a symlink's target */
+	bool unseen;	    /**< nobody else has seen anything of this record yet */
 	struct slice shown; /**< base's rendering, if it is at hand; else empty */
 };
 

@@ -27,7 +27,7 @@ struct problem {
 	char *path; /* as shown: db has escaped it */
 	uint32_t conflicts;
 	bool not_json;
-	bool large; /**< too large to travel */
+	bool large;	 /**< too large to travel */
 	bool large_json; /* no problem, but to be known */
 	struct json_error error;
 	struct id node;

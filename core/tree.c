@@ -257,7 +257,9 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 int tree_apply(struct txn *t, const struct id *stream, const struct op *op, struct stamp stamp)
 {
 	if (op->kind == OP_AUTH)
-		return id_eq(stream, &t->db->auth_stream) ? member_put(t, op->value, stamp.id, t->seq) : 0;
+		return id_eq(stream, &t->db->auth_stream)
+			       ? member_put(t, op->value, stamp.id, t->seq)
+			       : 0;
 	if (id_eq(&op->node, &t->db->root))
 		return 0;
 	struct txn_node *tn = txn_node(t, &op->node);

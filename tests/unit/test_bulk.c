@@ -297,12 +297,10 @@ static void test_replaced_version_is_not_fetched(void)
 	(void)printf("ok replaced_version_is_not_fetched\n");
 }
 
-/* Random saves, meetings and cuts; then everybody shows the same. */
 /* A small change in a large file is a small change: of the manifest, only the parts above the change are new. */
 static void test_manifest_of_a_large_file_is_a_tree(void)
 {
 	AUTO(buf_fini) struct buf x = {0};
-	AUTO(buf_fini) struct buf is = {0};
 	struct side s[2];
 
 	family(s, 2);
@@ -324,6 +322,7 @@ static void test_manifest_of_a_large_file_is_a_tree(void)
 	(void)printf("ok manifest_of_a_large_file_is_a_tree\n");
 }
 
+/* Random saves, meetings and cuts; then everybody shows the same. */
 static void test_random(void)
 {
 	static const char *const names[] = {"a", "b", "c"};

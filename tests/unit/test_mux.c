@@ -136,7 +136,7 @@ static bool step(struct side *a, struct side *b)
 
 static void run(struct side s[2])
 {
-	while (step(&s[0], &s[1]) | step(&s[1], &s[0]))
+	while ((int)step(&s[0], &s[1]) + (int)step(&s[1], &s[0]) > 0)
 		;
 }
 
