@@ -289,9 +289,6 @@ void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES]);
 bool tree_is_inside(struct txn *t, const struct id *node, const struct id *ancestor);
 void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
 
-/** Brings the index of living children in line with whether the node is alive, and its parents after it. */
-int tree_reindex(struct txn *t, struct txn_node *tn);
-
 /* hold.c */
 /** A change deleted the node, which is still indexed: holds it if it is one of very many. */
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp);

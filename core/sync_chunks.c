@@ -32,8 +32,9 @@ struct sync_chunks {
 	size_t wanted_first;
 	size_t wanted_count;
 	struct buf lack;      /* ids to be told of */
-	bool told_lack;	      /* since then: */
-	uint64_t arrivals_at; /* what had arrived when it was told */
+	uint64_t lack_at;     /* what had arrived when the first of them was looked for */
+	bool told_lack;	      /* and not of more since then: */
+	uint64_t arrivals_at; /* what had arrived when the first was looked for that it was told of */
 };
 
 struct sync_chunks *sync_chunks_create(struct db *db, uint64_t peer)
@@ -84,6 +85,7 @@ int sync_chunks_next_bulk(struct sync_chunks *s, struct buf *out)
 {
 	while (s->wanted_count) {
 		struct chunk_id id = s->wanted[s->wanted_first];
+		uint64_t arrivals = db_chunks_arrivals(s->db);
 
 		s->wanted_first = (s->wanted_first + 1) % countof(s->wanted);
 		s->wanted_count--;
@@ -92,6 +94,8 @@ int sync_chunks_next_bulk(struct sync_chunks *s, struct buf *out)
 		buf_append(out, id.b, sizeof(id.b));
 		if (db_chunks_send(s->db, &id, out) == 0)
 			return 1;
+		if (s->lack.len == 0)
+			s->lack_at = arrivals;
 		buf_append(&s->lack, id.b, sizeof(id.b));
 	}
 	return sync_chunks_next(s, out);
@@ -102,8 +106,9 @@ static bool next_lack(struct sync_chunks *s, struct buf *out)
 	/* All at once, when the rest was answered: the peer asks anew then. */
 	if (s->lack.len == 0 || s->wanted_count)
 		return false;
+	if (!s->told_lack || s->lack_at < s->arrivals_at)
+		s->arrivals_at = s->lack_at;
 	s->told_lack = true;
-	s->arrivals_at = db_chunks_arrivals(s->db);
 	buf_u8(out, SYNC_CHUNKS_LACK);
 	buf_slice_append(out, buf_slice(&s->lack));
 	buf_clear(&s->lack);

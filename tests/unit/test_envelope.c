@@ -11,11 +11,11 @@ static struct keys *author(void)
 	static struct keys *keys;
 	char path[] = "/tmp/blaze-test-envelope-XXXXXX";
 	struct why why = {0};
-	int fd = mkstemp(path);
 
 	if (keys)
 		return keys;
 	digest_init();
+	int fd = mkstemp(path);
 	CHECK(fd >= 0 && close(fd) == 0 && unlink(path) == 0);
 	CHECK(keys_create(path, "author", &keys, &why) == 0 && unlink(path) == 0);
 	return keys;
