@@ -322,6 +322,61 @@ static void test_manifest_of_a_large_file_is_a_tree(void)
 	(void)printf("ok manifest_of_a_large_file_is_a_tree\n");
 }
 
+static struct chunk_id first_chunk(struct side *s, const char *name)
+{
+	struct txn *t = db_begin(s->db);
+	struct id node = node_of(s, t, name);
+	struct manifest *m = NULL;
+
+	CHECK(db_manifest(t, &node, &m) == 0 && m->count > 0);
+	struct chunk_id id = m->entries[0].id;
+	db_abort(t);
+	manifest_unref(m);
+	return id;
+}
+
+static int next_type(struct sync_chunks *c, bool bulk)
+{
+	AUTO(buf_fini) struct buf m = {0};
+	int r = bulk ? sync_chunks_next_bulk(c, &m) : sync_chunks_next(c, &m);
+
+	return r == 1 ? m.data[0] : 0;
+}
+
+/* A chunk that comes after it was looked for, and before its lack is told: who asked is told to ask again. */
+static void test_chunk_that_comes_meanwhile_is_told_of(void)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	AUTO(buf_fini) struct buf sealed = {0};
+	AUTO(buf_fini) struct buf ids = {0};
+	struct side s[2];
+
+	family(s, 2);
+	(void)meet(&s[0], &s[1]);
+	fill(&bytes, 300000, 71);
+	save(&s[0], "far", &bytes);
+	struct line l = {.a = &s[0], .b = &s[1], .budget = 1};
+	talk(&l); /* the change arrives, and none of its chunks */
+	fill(&bytes, 300000, 72);
+	save(&s[1], "near", &bytes);
+	struct chunk_id far = first_chunk(&s[0], "far");
+	struct chunk_id near = first_chunk(&s[1], "near");
+
+	struct sync_chunks *c = sync_chunks_create(s[1].db, db_actor(s[0].db));
+	buf_append(&ids, far.b, sizeof(far.b));
+	buf_append(&ids, near.b, sizeof(near.b));
+	struct reader r = reader_init(buf_slice(&ids));
+	CHECK(sync_chunks_receive(c, SYNC_CHUNKS_WANT, &r) == 0);
+	CHECK(next_type(c, true) == SYNC_CHUNKS_CHUNK);
+	CHECK(db_chunks_send(s[0].db, &far, &sealed) == 0);
+	CHECK(db_chunks_arrived(s[1].db, &far, buf_slice(&sealed)) >= 0);
+	CHECK(next_type(c, false) == SYNC_CHUNKS_LACK);
+	CHECK(next_type(c, false) == SYNC_CHUNKS_MORE);
+	sync_chunks_destroy(c);
+	part(s, 2);
+	(void)printf("ok chunk_that_comes_meanwhile_is_told_of\n");
+}
+
 /* Random saves, meetings and cuts; then everybody shows the same. */
 static void test_random(void)
 {
@@ -388,6 +443,7 @@ int main(void)
 	test_unasked();
 	test_replaced_version_is_not_fetched();
 	test_manifest_of_a_large_file_is_a_tree();
+	test_chunk_that_comes_meanwhile_is_told_of();
 	for (unsigned i = 0; i < count; i++) {
 		seed = 1000 + i;
 		test_random();
