@@ -105,11 +105,7 @@ def test_signal_unmounts_and_keeps_what_open_files_hold(node, sig):
 def test_hangup_that_is_ignored_stays_ignored(device):
     """nohup blaze mount -f."""
     device.init()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        device.mount()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    device.mount(under=['nohup'])
     device.process.send_signal(signal.SIGHUP)
     never(lambda: device.process.poll() is not None, 0.3, 'the daemon ends')
 

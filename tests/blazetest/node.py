@@ -83,11 +83,11 @@ class Node:
 
     # ---- the mount -------------------------------------------------------------------------------
 
-    def mount(self, listen=None, options=None, env=None):
-        """Starts the daemon in the foreground and returns when the mount answers."""
+    def mount(self, listen=None, options=None, env=None, under=()):
+        """Starts the daemon in the foreground, through the command `under`, and returns when the mount answers."""
         assert self.process is None, f'{self.name} is mounted'
         ready, theirs = os.pipe()
-        argv = self._enter + [BIN, 'mount', self.database, str(self.mnt), '-f', '--ready-fd', str(theirs)]
+        argv = [*self._enter, *under, BIN, 'mount', self.database, str(self.mnt), '-f', '--ready-fd', str(theirs)]
         argv += ['--listen', listen] if listen else []
         argv += ['-o', options] if options else []
         with open(self._log, 'ab') as log:
