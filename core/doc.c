@@ -102,6 +102,18 @@ enum {
 	OF_SPACE = 4
 };
 
+/* The registers of `now`, which was a copy: the fields may have moved. */
+static void put_registers(struct doc *d, uint32_t f, const struct field *now,
+			  const struct held *before)
+{
+	struct field *field = &d->fields[f];
+
+	field->reg = now->reg;
+	field->place = now->place;
+	field->space = now->space;
+	doc_field_count(d, f, before);
+}
+
 static void remove_seen(struct doc *d, uint32_t f, const struct op *op, unsigned of)
 {
 	struct field now = d->fields[f];
@@ -113,11 +125,7 @@ static void remove_seen(struct doc *d, uint32_t f, const struct op *op, unsigned
 		doc_reg_cover(d, &now.place, op->preds, op->pred_count);
 	if (of & OF_SPACE)
 		doc_reg_cover(d, &now.space, op->preds, op->pred_count);
-	struct field *field = &d->fields[f];
-	field->reg = now.reg;
-	field->place = now.place;
-	field->space = now.space;
-	doc_field_count(d, f, &before);
+	put_registers(d, f, &now, &before);
 }
 
 /* The first who gives a value of another kind shades what he had seen, whoever comes next takes it out. */
@@ -129,11 +137,7 @@ static void shade_seen(struct doc *d, uint32_t f, const struct op *op)
 	doc_reg_shade(d, &now.reg, op->preds, op->pred_count);
 	doc_reg_shade(d, &now.place, op->preds, op->pred_count);
 	doc_reg_shade(d, &now.space, op->preds, op->pred_count);
-	struct field *field = &d->fields[f];
-	field->reg = now.reg;
-	field->place = now.place;
-	field->space = now.space;
-	doc_field_count(d, f, &before);
+	put_registers(d, f, &now, &before);
 }
 
 /* Takes out these values and no others: a conflict is settled. */

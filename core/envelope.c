@@ -219,24 +219,31 @@ struct parsed {
 	const uint8_t *signature;
 };
 
+/* All before the nonce. */
+static void parse_head(struct reader *r, struct slice e, struct parsed *p)
+{
+	if (reader_u8(r) != VERSION)
+		r->bad = true;
+	p->tag = reader_take(r, TAG_BYTES).data;
+	p->range.seq_first = reader_varint_max(r, UINT64_MAX >> 2);
+	p->range.count = reader_varint_max(r, ENVELOPE_CHANGES_MAX);
+	p->commit = reader_take(r, COMMIT_BYTES).data;
+	p->unsealed = SLICE(e.data, e.len - reader_left(r));
+	if (p->range.seq_first == 0 || p->range.count == 0)
+		r->bad = true;
+}
+
 static int parse(struct slice e, struct parsed *p)
 {
 	struct reader r = reader_init(e);
 
-	if (reader_u8(&r) != VERSION)
-		return -EBADMSG;
-	p->tag = reader_take(&r, TAG_BYTES).data;
-	p->range.seq_first = reader_varint_max(&r, UINT64_MAX >> 2);
-	p->range.count = reader_varint_max(&r, ENVELOPE_CHANGES_MAX);
-	p->commit = reader_take(&r, COMMIT_BYTES).data;
-	p->unsealed = SLICE(e.data, e.len - reader_left(&r));
+	parse_head(&r, e, p);
 	p->nonce = reader_take(&r, NONCE_BYTES).data;
 	p->header = SLICE(e.data, e.len - reader_left(&r));
 	p->ciphertext = reader_bytes(&r, PLAIN_BYTES_MAX);
 	p->sent = SLICE(e.data, e.len - reader_left(&r));
 	p->signature = reader_take(&r, KEYS_SIGNATURE_BYTES).data;
-	if (reader_finish(&r) < 0 || p->range.seq_first == 0 || p->range.count == 0 ||
-	    p->ciphertext.len < MAC_BYTES)
+	if (reader_finish(&r) < 0 || p->ciphertext.len < MAC_BYTES)
 		return -EBADMSG;
 	return 0;
 }
@@ -376,18 +383,10 @@ static int parse_thin(struct slice thin, struct parsed *p, struct slice *ret_pac
 {
 	struct reader r = reader_init(thin);
 
-	if (reader_u8(&r) != VERSION)
-		return -EBADMSG;
-	p->tag = reader_take(&r, TAG_BYTES).data;
-	p->range.seq_first = reader_varint_max(&r, UINT64_MAX >> 2);
-	p->range.count = reader_varint_max(&r, ENVELOPE_CHANGES_MAX);
-	p->commit = reader_take(&r, COMMIT_BYTES).data;
-	p->unsealed = SLICE(thin.data, thin.len - reader_left(&r));
+	parse_head(&r, thin, p);
 	*ret_packed = reader_bytes(&r, PLAIN_BYTES_MAX);
 	p->signature = reader_take(&r, KEYS_SIGNATURE_BYTES).data;
-	if (reader_finish(&r) < 0 || p->range.seq_first == 0 || p->range.count == 0)
-		return -EBADMSG;
-	return 0;
+	return reader_finish(&r);
 }
 
 int envelope_thin_range(struct slice thin, struct envelope_range *ret)
