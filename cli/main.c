@@ -68,7 +68,7 @@
  *   net/     moves messages between databases
  *     net.*              the thread; start and stop  peer.*         members: who is dialled when
  *     conn.*             one connection              transport.*    hello, handshake, records
- *     hello.* noise.* channel.*  the three of them   ws.*           libwebsockets
+ *     hello.* noise.* channel.*  the three of them   ws*.*          libwebsockets
  *     invite.* link.* code.* pair.* join.*  pairing  endpoint.*     addresses
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
  *     path.h             ways that are no connection to a device

@@ -1,6 +1,6 @@
 /*
  * WebSocket connections, in and out: path /blaze/1, subprotocol "blaze1", binary messages, no
- * extensions. The only file that knows libwebsockets (4.1.6: what it must not be asked for is in
+ * extensions. What is behind it alone knows libwebsockets (4.1.6: what it must not be asked for is in
  * ws.c).
  *
  * One thread creates or takes over a ws and calls everything here, except ws_wake().

@@ -1,0 +1,71 @@
+/* Connections that we begin. */
+#include "net/ws_i.h"
+
+#include <stdio.h>
+
+static void tell_failed(lws_sorted_usec_list_t *timer)
+{
+	struct ws *w = container_of(timer, struct ws, failed_timer);
+	struct ws_conn *next = NULL;
+
+	for (struct ws_conn *c = w->first; c; c = next) {
+		next = c->next;
+		if (c->wsi || c->incoming)
+			continue;
+		ws_conn_closed(c);
+		ws_conn_destroy(c);
+		next = w->first; /* closed() may have changed the list */
+	}
+}
+
+struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user)
+{
+	return ws_dial_with(w, e, deadline_ms, &w->handler, user);
+}
+
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
+			     const struct ws_handler *handler, void *user)
+{
+	struct ws_conn *c = ws_conn_create(w, false);
+	char host[ENDPOINT_TEXT_BYTES];
+	char address[ENDPOINT_TEXT_BYTES];
+
+	c->handler = handler;
+	if (endpoint_is_local(e)) {
+		(void)snprintf(host, sizeof(host), "localhost");
+		(void)snprintf(address, sizeof(address), "+%s",
+			       e->host); /* libwebsockets' way to say it */
+	} else {
+		endpoint_format(e, host);
+		(void)snprintf(address, sizeof(address), "%s", e->host);
+	}
+	c->user = user;
+	c->remote = *e;
+	c->trusted = true;
+	c->dialling = true;
+	struct lws_client_connect_info info = {
+		.context = w->context,
+		.vhost = w->vhost,
+		.address = address,
+		.port = e->port,
+		.path = WS_PATH,
+		.host = host,
+		.origin = NULL,
+		.protocol = WS_PROTOCOL,
+		.local_protocol_name = WS_PROTOCOL,
+		.ietf_version_or_minus_one = -1,
+		.opaque_user_data = c,
+		.retry_and_idle_policy = &ws_idle_policy,
+		.pwsi = &c->wsi,
+	};
+	struct lws *wsi = lws_client_connect_via_info(&info);
+	c->dialling = false;
+	c->wsi = wsi;
+	if (wsi)
+		ws_conn_deadline(c, deadline_ms);
+	else
+		lws_sul_schedule(w->context, 0, &w->failed_timer, tell_failed, 1);
+	if (!wsi && !c->reason[0])
+		(void)snprintf(c->reason, sizeof(c->reason), "the host is not known");
+	return c;
+}
