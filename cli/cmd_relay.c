@@ -20,7 +20,7 @@ static const struct option_row relay_rows[] = {
 
 static const char *state_name(const struct service *s, const struct relay_info *i)
 {
-	bool idle = i->idle && i->generation == db_generation(s->db) &&
+	bool idle = i->idle && !(i->waits && !i->used) && i->generation == db_generation(s->db) &&
 		    (!s->vfs || vfs_held_count(s->vfs) == 0);
 
 	switch (i->state) {
@@ -50,6 +50,8 @@ static void list_json(const struct service *s, struct out *out, const struct rel
 		show_json_text(&text, "state", state_name(s, r));
 		show_json_text(&text, "error", r->error);
 		show_json_text(&text, "alarm", r->alarm);
+		buf_printf(&text, "\"used\":%s,\"in_doubt\":%s,", r->used ? "true" : "false",
+			   r->in_doubt ? "true" : "false");
 		buf_printf(&text,
 			   "\"cursor\":%" PRIu64 ",\"unsafe\":%" PRIu64 ",\"refused\":%" PRIu64
 			   ",\"receipted_ms\":%" PRIu64 ",\"rtt_us\":%" PRId64
@@ -71,6 +73,10 @@ static void list_text(const struct service *s, struct out *out, const struct rel
 		const struct relay_info *r = &infos[i];
 
 		out_printf(out, "%-36s %s", r->address, state_name(s, r));
+		if (r->in_doubt)
+			out_printf(out, ", does not answer");
+		else if (r->state == RELAY_OPEN && !r->used)
+			out_printf(out, ", spare");
 		if (r->state != RELAY_OPEN && r->error[0])
 			out_printf(out, ": %s", r->error);
 		if (r->flight)

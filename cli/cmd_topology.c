@@ -5,7 +5,6 @@
 #include "cli/show.h"
 #include "core/report_topology.h"
 #include "core/topology.h"
-#include "net/relay.h"
 
 #include <string.h>
 
@@ -72,27 +71,6 @@ static int set(struct service *s, struct out *out, bool here, int argc, char **a
 	return CODE_OK;
 }
 
-/* Relays are no devices: they carry what they cannot read. */
-static void say_relays(struct service *s, struct buf *text)
-{
-	AUTO(free_ptr) struct relay_info *relays = NULL;
-	size_t n = s->net ? net_relay_list(s->net, &relays) : 0;
-	const char *own = keys_device(s->keys)->name;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct relay_info *r = &relays[i];
-
-		if (r->state != RELAY_OPEN)
-			buf_printf(text, "  %s ·· %s ·· %s\n", own,
-				   r->error[0] ? r->error : "not connected", r->address);
-		else if (r->rtt_us < 0)
-			buf_printf(text, "  %s ──relay── %s\n", own, r->address);
-		else
-			buf_printf(text, "  %s ──relay %.1f ms── %s\n", own,
-				   (double)r->rtt_us / 1000, r->address);
-	}
-}
-
 static int topology_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct topology_options o = {0};
@@ -114,7 +92,6 @@ static int topology_serve(struct service *s, struct out *out, int argc, char **a
 		buf_printf(&text, "\n");
 	} else {
 		report_topology_text(&src, &text);
-		say_relays(s, &text);
 	}
 	out_text(out, buf_slice(&text));
 	return CODE_OK;

@@ -73,6 +73,7 @@
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
  *     path.h             ways that are no connection to a device
  *     relays.*, relay.*  relays, as a device sees them   ledger.*     what is believed of a relay's log
+ *     ranking.*          which of several relays is used
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     local.*            sockets of this machine     routes.*       where a member may be
  *     mux.*              streams of a connection     liveness.*     is it still there?

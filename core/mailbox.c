@@ -177,8 +177,7 @@ void mailbox_reset(struct mailbox *m)
 	m->started = false;
 	m->held_count = 0;
 	m->cursor = 0;
-	m->foreign = 0;
-	m->foreign_ms = 0;
+	memset(m->later, 0, sizeof(m->later));
 	wipe(m->slot, sizeof(m->slot));
 	forget_item(m);
 }
@@ -235,7 +234,8 @@ int mailbox_start(struct mailbox *m, struct slice have)
 	buf_slice_append(&m->claimed, have);
 	m->started = !r.bad;
 	m->cursor = 0;
-	m->ripe = true;
+	for (size_t i = 0; i < MAILBOX_LATER_COUNT; i++)
+		m->later[i].ripe = true;
 	return r.bad ? -EBADMSG : 0;
 }
 
@@ -363,23 +363,60 @@ static int prepare_item(struct mailbox *m, const struct feed_item *found, struct
 	return 1;
 }
 
-/* Whether to walk once more, now also for what others made. */
+/* Walks again from that arrival on. */
+static void go_back(struct mailbox *m, uint64_t arrival)
+{
+	if (arrival <= m->cursor)
+		m->cursor = arrival - 1;
+}
+
+/* Whether to walk once more, for what has become ripe. */
 static bool turn(struct mailbox *m, uint64_t now_ms)
 {
+	static const uint64_t delays[] = {
+		[MAILBOX_LATER_OWN] = MAILBOX_SPARE_MS,
+		[MAILBOX_LATER_FOREIGN] = MAILBOX_FOREIGN_MS,
+	};
 	bool again = false;
 
-	if (m->ripe) {
-		m->ripe = false;
-		m->foreign = 0;
-		m->foreign_ms = 0;
-	} else if (m->foreign && m->foreign_ms == 0) {
-		m->foreign_ms = now_ms + MAILBOX_FOREIGN_MS;
-	} else if (m->foreign && now_ms >= m->foreign_ms) {
-		m->cursor = m->foreign;
-		m->ripe = true;
-		again = true;
+	for (size_t i = 0; i < MAILBOX_LATER_COUNT; i++) {
+		struct later *l = &m->later[i];
+
+		if (l->ripe) {
+			*l = (struct later){0};
+		} else if (l->from && l->due_ms == 0) {
+			l->due_ms = now_ms + delays[i];
+		} else if (l->from && now_ms >= l->due_ms) {
+			go_back(m, l->from);
+			l->ripe = true;
+			again = true;
+		}
 	}
 	return again;
+}
+
+/* Whether what was found is put later, which is noted. */
+static bool is_left(struct mailbox *m, const struct feed_item *found)
+{
+	bool own = found->pos.actor == db_actor(m->db);
+	struct later *l = &m->later[own ? MAILBOX_LATER_OWN : MAILBOX_LATER_FOREIGN];
+
+	if (l->ripe || (own && !m->spare))
+		return false;
+	if (!l->from)
+		l->from = m->cursor;
+	return true;
+}
+
+void mailbox_set_spare(struct mailbox *m, bool spare)
+{
+	struct later *own = &m->later[MAILBOX_LATER_OWN];
+
+	if (m->spare && !spare && own->from) {
+		go_back(m, own->from);
+		*own = (struct later){0};
+	}
+	m->spare = spare;
 }
 
 /* Finds what the place lacks. 1, 0, or < 0. */
@@ -400,12 +437,10 @@ static int find_item(struct mailbox *m, uint64_t now_ms)
 			return r;
 		if (r == 0)
 			continue;
-		if (found.pos.actor == db_actor(m->db) || m->ripe) {
+		if (!is_left(m, &found)) {
 			buf_clear(&m->item);
 			return prepare_item(m, &found, buf_slice(&bytes));
 		}
-		if (!m->foreign)
-			m->foreign = m->cursor - 1;
 	}
 	return r;
 }
@@ -481,5 +516,11 @@ int mailbox_next(struct mailbox *m, uint64_t now_ms, struct buf *ret)
 
 uint64_t mailbox_due_ms(const struct mailbox *m)
 {
-	return m->foreign && m->foreign_ms ? m->foreign_ms : UINT64_MAX;
+	uint64_t due = UINT64_MAX;
+
+	for (size_t i = 0; i < MAILBOX_LATER_COUNT; i++) {
+		if (m->later[i].due_ms && m->later[i].due_ms < due)
+			due = m->later[i].due_ms;
+	}
+	return due;
 }

@@ -15,7 +15,8 @@
  * open.
  *
  * Chunks go before the envelope that names them, if the place lacks them. What other devices made is put after
- * MAILBOX_FOREIGN_MS only: most of it comes from the place itself, or is put there by who made it.
+ * MAILBOX_FOREIGN_MS only: most of it comes from the place itself, or is put there by who made it. Of several places one is used
+ * and the others are spares.
  *
  * Sans I/O. One thread at a time.
  */
@@ -36,8 +37,9 @@ enum mailbox_kind {
 
 /** More than the largest envelope with all around it; less than a message may have. */
 #define MAILBOX_ITEM_BYTES_MAX (79u << 20)
-/** How long something that others made is waited for. */
+/** How long something that others made is waited for; and how long a spare is not told of what this device made. */
 #define MAILBOX_FOREIGN_MS 3000
+#define MAILBOX_SPARE_MS 1000
 /** Of items whose predecessors are missing. */
 #define MAILBOX_WAITING_BYTES_MAX (64u << 20)
 /** Chunks that are asked for at once. */
@@ -82,6 +84,12 @@ int mailbox_start(struct mailbox *m, struct slice have);
 /** Whether the place said it had something that this device still lacks: asked once all that it gives was taken. */
 bool mailbox_lags(const struct mailbox *m);
 
+/**
+ * A spare place gets all, but MAILBOX_SPARE_MS later, when what others made may have come from it: so it is complete, and costs
+ * nothing while a change is on its way. Once it is no spare any more, what waits is put at once. mailbox_create() makes none.
+ */
+void mailbox_set_spare(struct mailbox *m, bool spare);
+
 enum mailbox_next {
 	MAILBOX_NOTHING,
 	MAILBOX_PUT, /**< *ret is an item */
@@ -116,7 +124,9 @@ void mailbox_on_log(struct mailbox *m,
 size_t mailbox_want_chunks(struct mailbox *m, struct buf *ret);
 /** The place has none of these. */
 void mailbox_chunks_lacked(struct mailbox *m, struct slice tags);
-/** The connection is gone: what was asked for was not answered. */
+/** Whether chunks were asked for that did not come yet. */
+bool mailbox_is_asking(const struct mailbox *m);
+/** The connection is gone, or in doubt: what was asked for was not answered, and others may be asked. */
 void mailbox_unask(struct mailbox *m);
 
 #endif

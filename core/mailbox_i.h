@@ -19,6 +19,19 @@ struct asked {
 	struct chunk_id id;
 };
 
+/* What is left for later: what this device made (at a spare), and what others made. */
+enum {
+	MAILBOX_LATER_OWN,
+	MAILBOX_LATER_FOREIGN,
+	MAILBOX_LATER_COUNT
+};
+
+struct later {
+	uint64_t from;	 /* the first arrival that was left; 0 = none */
+	uint64_t due_ms; /* when that is put; 0 = not timed yet */
+	bool ripe;	 /* this walk puts it */
+};
+
 struct mailbox {
 	struct db *db;
 	uint64_t place;
@@ -32,9 +45,8 @@ struct mailbox {
 	size_t held_count;
 	uint64_t cursor;
 	uint64_t gaps_filled;
-	uint64_t foreign; /* the first arrival that others made and that was left for later; 0 = none */
-	uint64_t foreign_ms; /* when that is put; 0 = not timed yet */
-	bool ripe;	     /* this walk puts what others made */
+	struct later later[MAILBOX_LATER_COUNT];
+	bool spare; /* what this device made waits, too */
 
 	/* An item that is put when its chunks are there. */
 	struct buf item;

@@ -304,6 +304,11 @@ void mailbox_chunks_lacked(struct mailbox *m, struct slice tags)
 	}
 }
 
+bool mailbox_is_asking(const struct mailbox *m)
+{
+	return m->wanted_count > 0;
+}
+
 void mailbox_unask(struct mailbox *m)
 {
 	db_chunks_unask(m->db, m->place);

@@ -23,11 +23,14 @@ struct view {
 	char listen[ENDPOINT_BYTES_MAX + 1];
 	struct link *links;
 	size_t count;
+	struct relay_status *relays;
+	size_t relay_count;
 };
 
 static void view_fini(struct view *v)
 {
 	free(v->links);
+	free(v->relays);
 }
 
 static void gather(const struct report_source *src, struct view *v)
@@ -44,6 +47,8 @@ static void gather(const struct report_source *src, struct view *v)
 		(void)snprintf(v->centre, sizeof(v->centre), "%s", centre.name);
 	if (src->status)
 		status_get_listen(src->status, v->listen);
+	if (src->status)
+		v->relay_count = status_get_relays(src->status, &v->relays);
 	v->count = db_peers(src->db, &peers);
 	v->links = xcalloc(v->count + 1, sizeof(*v->links));
 	for (size_t i = 0; i < v->count; i++) {
@@ -72,12 +77,41 @@ static const char *meaning(const struct view *v)
 }
 
 /* "direct 2.1 ms" */
-static void put_path(const struct link *l, struct buf *out)
+static void put_path(enum peer_path path, int64_t rtt_us, struct buf *out)
 {
-	buf_printf(out, "%s", peer_path_name(l->s.path));
-	if (l->s.rtt_us >= 0)
-		buf_printf(out, l->s.rtt_us < 9950 ? " %.1f ms" : " %.0f ms",
-			   (double)l->s.rtt_us / 1000);
+	buf_printf(out, "%s", peer_path_name(path));
+	if (rtt_us >= 0)
+		buf_printf(out, rtt_us < 9950 ? " %.1f ms" : " %.0f ms", (double)rtt_us / 1000);
+}
+
+static bool is_open(const struct relay_status *r)
+{
+	return r->state == PEER_SYNCING || r->state == PEER_SYNCED;
+}
+
+/* "relay 1.2 ms", "relay 1.2 ms, spare", or why it is not connected. */
+static void put_relay_path(const struct relay_status *r, struct buf *out)
+{
+	if (!is_open(r)) {
+		buf_printf(out, "%s", r->error[0] ? r->error : "not connected");
+		return;
+	}
+	put_path(r->path, r->rtt_us, out);
+	if (r->in_doubt)
+		buf_printf(out, ", does not answer");
+	else if (!r->used)
+		buf_printf(out, ", spare");
+}
+
+/* Relays are no devices: they carry what they cannot read. */
+static void put_relay_line(const struct view *v, const struct relay_status *r, struct buf *out)
+{
+	const char *line = is_open(r) ? "──" : "··";
+	const char *blank = is_open(r) ? "" : " ";
+
+	buf_printf(out, "  %s %s%s", v->own.name, line, blank);
+	put_relay_path(r, out);
+	buf_printf(out, "%s%s %s\n", blank, line, r->address);
 }
 
 static const char *why_not(const struct view *v, const struct link *l)
@@ -104,12 +138,14 @@ void report_topology_text(const struct report_source *src, struct buf *out)
 		buf_printf(out, "  %s ", v.own.name);
 		if (l->connected) {
 			buf_printf(out, "──");
-			put_path(l, out);
+			put_path(l->s.path, l->s.rtt_us, out);
 			buf_printf(out, "── %s\n", l->device.name);
 		} else {
 			buf_printf(out, "·· %s ·· %s\n", why_not(&v, l), l->device.name);
 		}
 	}
+	for (size_t i = 0; i < v.relay_count; i++)
+		put_relay_line(&v, &v.relays[i], out);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -165,6 +201,22 @@ static void put_link(const struct report_source *src, const struct link *l, stru
 		buf_printf(out, "\"rtt_ms\":null}");
 }
 
+static void put_relay(const struct relay_status *r, struct buf *out)
+{
+	buf_printf(out, "{");
+	put_text(out, "address", r->address);
+	put_text(out, "path", peer_path_name(r->path));
+	put_text(out, "state", peer_state_name(r->state));
+	buf_printf(out, "\"used\":%s,\"in_doubt\":%s,", r->used ? "true" : "false",
+		   r->in_doubt ? "true" : "false");
+	put_text(out, "last_error", is_open(r) ? "" : r->error);
+	put_text(out, "alarm", r->alarm);
+	if (is_open(r) && r->rtt_us >= 0)
+		buf_printf(out, "\"rtt_ms\":%.3f}", (double)r->rtt_us / 1000);
+	else
+		buf_printf(out, "\"rtt_ms\":null}");
+}
+
 void report_topology_json(const struct report_source *src, struct buf *out)
 {
 	static const char *const sources[] = {
@@ -189,6 +241,11 @@ void report_topology_json(const struct report_source *src, struct buf *out)
 	for (size_t i = 0; i < v.count; i++) {
 		buf_printf(out, "%s", i ? "," : "");
 		put_link(src, &v.links[i], out);
+	}
+	buf_printf(out, "],\"relays\":[");
+	for (size_t i = 0; i < v.relay_count; i++) {
+		buf_printf(out, "%s", i ? "," : "");
+		put_relay(&v.relays[i], out);
 	}
 	buf_printf(out, "]}");
 }
@@ -219,6 +276,32 @@ static void put_node(const struct device *d, const char *shape, struct buf *out)
 	buf_printf(out, "];\n");
 }
 
+static void put_edge(const char *from, const char *to, bool solid, struct slice label,
+		     struct buf *out)
+{
+	AUTO(buf_fini) struct buf text = {0};
+
+	buf_slice_append(&text, label);
+	buf_printf(out, "\t");
+	put_quoted(out, from);
+	buf_printf(out, " -- ");
+	put_quoted(out, to);
+	buf_printf(out, " [style=%s, label=", solid ? "solid" : "dashed");
+	put_quoted(out, buf_str(&text));
+	buf_printf(out, "];\n");
+}
+
+static void put_relay_node(const char *own, const struct relay_status *r, struct buf *out)
+{
+	AUTO(buf_fini) struct buf text = {0};
+
+	put_relay_path(r, &text);
+	buf_printf(out, "\t");
+	put_quoted(out, r->address);
+	buf_printf(out, " [shape=%s];\n", r->path == PATH_FOLDER ? "folder" : "diamond");
+	put_edge(own, r->address, is_open(r), buf_slice(&text), out);
+}
+
 void report_topology_dot(const struct report_source *src, struct buf *out)
 {
 	AUTO(view_fini) struct view v;
@@ -235,17 +318,13 @@ void report_topology_dot(const struct report_source *src, struct buf *out)
 
 		device_label(&l->device, label);
 		put_node(&l->device, "ellipse", out);
-		buf_printf(out, "\t");
-		put_quoted(out, own);
-		buf_printf(out, " -- ");
-		put_quoted(out, label);
 		if (l->connected)
-			put_path(l, &text);
+			put_path(l->s.path, l->s.rtt_us, &text);
 		else
 			buf_printf(&text, "%s", why_not(&v, l));
-		buf_printf(out, " [style=%s, label=", l->connected ? "solid" : "dashed");
-		put_quoted(out, buf_str(&text));
-		buf_printf(out, "];\n");
+		put_edge(own, label, l->connected, buf_slice(&text), out);
 	}
+	for (size_t i = 0; i < v.relay_count; i++)
+		put_relay_node(own, &v.relays[i], out);
 	buf_printf(out, "}\n");
 }

@@ -5,11 +5,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct status {
 	struct mutex lock;
 	struct peer_status *peers; /* protected by lock, as all below */
 	size_t peer_count;
+	struct relay_status *relays;
+	size_t relay_count;
 	char listen[ENDPOINT_BYTES_MAX + 1];
 };
 
@@ -27,6 +30,7 @@ void status_destroy(struct status *s)
 		return;
 	mutex_fini(&s->lock);
 	free(s->peers);
+	free(s->relays);
 	free(s);
 }
 
@@ -76,6 +80,42 @@ void status_get_listen(struct status *s, char out[ENDPOINT_BYTES_MAX + 1])
 	mutex_lock(&s->lock);
 	(void)snprintf(out, sizeof(s->listen), "%s", s->listen);
 	mutex_unlock(&s->lock);
+}
+
+void status_set_relay(struct status *s, const struct relay_status *relay)
+{
+	size_t i = 0;
+
+	mutex_lock(&s->lock);
+	while (i < s->relay_count && (s->relays[i].path != relay->path ||
+				      strcmp(s->relays[i].address, relay->address) != 0))
+		i++;
+	if (i == s->relay_count)
+		s->relays = xreallocarray(s->relays, ++s->relay_count, sizeof(struct relay_status));
+	s->relays[i] = *relay;
+	mutex_unlock(&s->lock);
+}
+
+void status_clear_relays(struct status *s, enum peer_path path)
+{
+	size_t kept = 0;
+
+	mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->relay_count; i++) {
+		if (s->relays[i].path != path)
+			s->relays[kept++] = s->relays[i];
+	}
+	s->relay_count = kept;
+	mutex_unlock(&s->lock);
+}
+
+size_t status_get_relays(struct status *s, struct relay_status **ret)
+{
+	mutex_lock(&s->lock);
+	size_t n = s->relay_count;
+	*ret = xmemdup(s->relays, n * sizeof(**ret));
+	mutex_unlock(&s->lock);
+	return n;
 }
 
 const char *peer_state_name(enum peer_state state)

@@ -39,6 +39,18 @@ struct peer_status {
 	char last_error[128]; /**< why the last attempt failed; "" if it did not */
 };
 
+/** A relay, or another place that keeps changes and is no device. */
+struct relay_status {
+	char address[ENDPOINT_BYTES_MAX + 1]; /**< as it is shown: without the secret */
+	enum peer_path path;		      /**< PATH_RELAY, PATH_FOLDER */
+	enum peer_state state;
+	bool used;	 /**< what is made here goes there first; the others are spares */
+	bool in_doubt;	 /**< connected, but it owes an answer */
+	int64_t rtt_us;	 /**< -1 unknown */
+	char error[160]; /**< why it is not connected; "" */
+	char alarm[160]; /**< what it was caught at; "" */
+};
+
 struct status;
 
 struct status *status_create(void);
@@ -51,6 +63,12 @@ bool status_get(struct status *s, uint64_t actor, struct peer_status *ret);
 /** "A:P" this device listens on; "" when it does not. */
 void status_set_listen(struct status *s, const char *endpoint);
 void status_get_listen(struct status *s, char out[ENDPOINT_BYTES_MAX + 1]);
+/** Replaces what is known of the relay of this address and path, or adds it. */
+void status_set_relay(struct status *s, const struct relay_status *relay);
+/** There are none of this path any more. */
+void status_clear_relays(struct status *s, enum peer_path path);
+/** Copies, in the order they were added; *ret is the caller's. */
+size_t status_get_relays(struct status *s, struct relay_status **ret);
 const char *peer_state_name(enum peer_state state);
 /** "direct" and so on; "" for PATH_NONE. */
 const char *peer_path_name(enum peer_path path);

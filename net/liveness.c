@@ -35,7 +35,12 @@ static uint64_t quiet_ms(const struct liveness *l)
 
 static uint64_t dead_ms(const struct liveness *l)
 {
-	return l->asked_ms + (l->owed ? LIVENESS_BUSY_MS : LIVENESS_ANSWER_MS);
+	return l->asked_ms + l->slack_ms + (l->owed ? LIVENESS_BUSY_MS : LIVENESS_ANSWER_MS);
+}
+
+static uint64_t doubt_ms(const struct liveness *l)
+{
+	return l->asked_ms + l->slack_ms + LIVENESS_HURRY_MS;
 }
 
 enum liveness_state liveness_check(struct liveness *l, uint64_t now_ms, uint64_t token)
@@ -49,7 +54,7 @@ enum liveness_state liveness_check(struct liveness *l, uint64_t now_ms, uint64_t
 	}
 	if (now_ms >= dead_ms(l))
 		return LIVENESS_DEAD;
-	l->in_doubt = l->in_doubt || (l->waiting && now_ms >= l->asked_ms + LIVENESS_HURRY_MS);
+	l->in_doubt = l->in_doubt || (l->waiting && now_ms >= doubt_ms(l));
 	return l->in_doubt ? LIVENESS_IN_DOUBT : LIVENESS_GOOD;
 }
 
@@ -57,7 +62,7 @@ uint64_t liveness_due(const struct liveness *l)
 {
 	if (l->asked_ms == 0)
 		return l->heard_ms + quiet_ms(l);
-	uint64_t doubt = l->asked_ms + LIVENESS_HURRY_MS;
+	uint64_t doubt = doubt_ms(l);
 	uint64_t dead = dead_ms(l);
 
 	return l->waiting && !l->in_doubt && doubt < dead ? doubt : dead;

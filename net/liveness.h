@@ -37,6 +37,7 @@ struct liveness {
 	bool lazy;	   /**< was dialled; set by the caller after liveness_start() */
 	bool waiting;	   /**< changes wait for this peer; set by the caller */
 	bool owed;	   /**< mux_is_owed(); set by the caller */
+	uint64_t slack_ms; /**< an answer may take so much longer: it comes after what is on the way; set by the caller */
 };
 
 void liveness_start(struct liveness *l, uint64_t now_ms);

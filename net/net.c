@@ -314,7 +314,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.ctx = n,
 	};
 	n->peers = peers_create(&peers_options);
-	n->relays = relays_create(options->db, options->keys, n->ws);
+	n->relays = relays_create(options->db, options->keys, n->ws, options->status);
 	int r = options->listen ? net_listen(n, options->listen, why) : 0;
 	if (r < 0) {
 		net_stop(n);

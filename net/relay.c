@@ -116,6 +116,7 @@ static int on_received(void *user, struct slice message)
 	struct relay *r = user;
 	int e = transport_receive(r->transport, message);
 
+	liveness_heard(&r->liveness, monotonic_ms());
 	if (e == -EKEYREJECTED && r->state == RELAY_HANDSHAKE)
 		relay_refuse(r, "another program answers there: it does not have the relay's key");
 	r->host->hurry(r->host->ctx);
@@ -166,8 +167,8 @@ static void on_closed(void *user, const char *reason)
 	r->unsafe_count = 0;
 	r->untaken_bytes = 0;
 	r->taken_due_ms = 0;
-	r->pong_due_ms = 0;
 	r->deadline_ms = 0;
+	r->liveness = (struct liveness){0};
 	schedule_dial(r, monotonic_ms());
 	relay_enter(r, RELAY_AWAY);
 	r->host->hurry(r->host->ctx);
@@ -200,14 +201,41 @@ static void hang_up(struct relay *r, const char *why)
 	ws_close(r->ws);
 }
 
+/* LIVENESS, and what follows for who uses it. */
+static void check_liveness(struct relay *r, uint64_t now)
+{
+	struct liveness *l = &r->liveness;
+	bool was_in_doubt = l->in_doubt;
+	uint64_t time_us = monotonic_us();
+
+	l->waiting = r->unsafe_count > 0 || mailbox_is_asking(r->mailbox);
+	l->slack_ms = r->flight_bytes / RELAY_SLOWEST_BYTES_MS;
+	switch (liveness_check(l, now, time_us)) {
+	case LIVENESS_GOOD:
+		break;
+	case LIVENESS_ASK:
+		relay_say(r, &(struct mail){.type = MAIL_PING, .time_ms = time_us});
+		break;
+	case LIVENESS_IN_DOUBT:
+		if (!was_in_doubt) /* what it owes others may be asked for */
+			mailbox_unask(r->mailbox);
+		break;
+	case LIVENESS_DEAD:
+		hang_up(r, "it does not answer any more");
+		break;
+	}
+}
+
 static uint64_t tick_open(struct relay *r, uint64_t now)
 {
 	int e = mailbox_is_waiting(r->mailbox) ? mailbox_retry(r->mailbox) : 0;
 
 	if (e == 0 && r->taken_due_ms && now >= r->taken_due_ms)
 		e = relay_say_taken(r);
-	if (e == 0)
+	if (e == 0 && (!r->spare || now >= r->slot_ms)) {
+		r->slot_ms = now + RELAY_SPARE_SLOT_MS;
 		e = relay_put_slot(r);
+	}
 	if (e < 0) {
 		hang_up(r, "what it sent could not be stored here");
 		return now + RELAY_REFUSED_MS;
@@ -221,32 +249,31 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 		r->busy = true;
 		ws_want_write(r->ws);
 	}
-	if (r->pong_due_ms && now >= r->pong_due_ms)
-		hang_up(r, "it does not answer any more");
-	if (!r->pong_due_ms && now >= r->ping_ms + RELAY_PING_MS) {
-		r->ping_ms = now;
-		r->pong_due_ms = now + RELAY_PONG_MS;
-		relay_say(r, &(struct mail){.type = MAIL_PING, .time_ms = monotonic_us()});
-	}
-	uint64_t next =
-		sooner(r->pong_due_ms ? r->pong_due_ms : UINT64_MAX, r->ping_ms + RELAY_PING_MS);
+	check_liveness(r, now);
+	uint64_t next = sooner(liveness_due(&r->liveness), now + 1000);
 	next = sooner(next, r->taken_due_ms ? r->taken_due_ms : UINT64_MAX);
-	return sooner(next, sooner(mailbox_due_ms(r->mailbox), now + 1000));
+	return sooner(next, mailbox_due_ms(r->mailbox));
+}
+
+static uint64_t tick_away(struct relay *r, uint64_t now)
+{
+	if (r->stopping)
+		return UINT64_MAX;
+	if (now >= r->next_dial_ms)
+		dial(r, now);
+	return r->state == RELAY_AWAY ? r->next_dial_ms : r->deadline_ms;
 }
 
 static uint64_t tick(void *self, uint64_t now)
 {
 	struct relay *r = self;
+	uint64_t next = r->state == RELAY_OPEN ? tick_open(r, now) : 0;
 
-	if (r->state == RELAY_AWAY) {
-		if (r->stopping)
-			return UINT64_MAX;
-		if (now >= r->next_dial_ms)
-			dial(r, now);
-		return r->state == RELAY_AWAY ? r->next_dial_ms : r->deadline_ms;
-	}
-	if (r->state == RELAY_OPEN)
-		return tick_open(r, now);
+	ranking_note(&r->rank, r->state == RELAY_OPEN && !r->stopping, r->liveness.in_doubt, now);
+	if (next > 0)
+		return next;
+	if (r->state == RELAY_AWAY)
+		return tick_away(r, now);
 	if (now >= r->deadline_ms) {
 		hang_up(r, "it does not answer");
 		r->deadline_ms = now + RELAY_DIAL_MS;
@@ -315,6 +342,8 @@ struct relay *relay_create(const struct relay_host *host, const struct mailaddr 
 	r->rtt_us = -1;
 	r->away_since_ms = monotonic_ms();
 	r->mailbox = mailbox_create(host->db, reader_be64(&key) | 1);
+	r->spare = true;
+	mailbox_set_spare(r->mailbox, true);
 	mailbox_on_log(r->mailbox, on_log, r);
 	load(r);
 	return r;
@@ -348,6 +377,9 @@ void relay_info(const struct relay *r, struct relay_info *ret)
 
 	*ret = (struct relay_info){
 		.state = r->state,
+		.used = !r->spare,
+		.in_doubt = r->state == RELAY_OPEN && r->liveness.in_doubt,
+		.waits = mailbox_due_ms(r->mailbox) != UINT64_MAX,
 		.idle = r->state == RELAY_OPEN && !r->busy && r->unsafe_count == 0 &&
 			r->ledger.cursor >= r->head && !mailbox_is_waiting(r->mailbox),
 		.generation = r->looked,
@@ -364,6 +396,23 @@ void relay_info(const struct relay *r, struct relay_info *ret)
 	mailaddr_show(&r->address, ret->address);
 	(void)snprintf(ret->error, sizeof(ret->error), "%s", r->error);
 	(void)snprintf(ret->alarm, sizeof(ret->alarm), "%s", r->ledger.alarm);
+}
+
+struct rank *relay_rank(struct relay *r)
+{
+	return &r->rank;
+}
+
+void relay_use(struct relay *r, bool used)
+{
+	if (r->spare == !used)
+		return;
+	r->spare = !used;
+	mailbox_set_spare(r->mailbox, r->spare);
+	if (used && r->state == RELAY_OPEN) {
+		r->busy = true;
+		ws_want_write(r->ws);
+	}
 }
 
 void relay_compare(struct relay *r, const struct mailbox_log *log)

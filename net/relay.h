@@ -7,6 +7,9 @@
  *    ▲          └────┬────┘      └─────┬─────┘     └────┬─────┘              └──┬───┘
  *    └───────────────┴─────────────────┴────────────────┴────── gone ───────────┘
  *
+ * Whether it is still there, net/liveness.h says, as of a device: it is asked 0.7 s after a PUT that has no receipt, and in doubt
+ * 0.7 s later; the connection is kept until it is dead. Of several relays one is used, as net/ranking.h says.
+ *
  * A relay that cannot be reached is dialled after 50 ms, then after twice as long each time, up to a second; one that refuses
  * (not on the list, full, too fast) after RELAY_REFUSED_MS.
  */
@@ -15,6 +18,7 @@
 
 #include "net/mailaddr.h"
 #include "net/path.h"
+#include "net/ranking.h"
 #include "net/ws.h"
 
 #include "core/db.h"
@@ -22,8 +26,12 @@
 
 #define RELAY_DIAL_MS 3000
 #define RELAY_REFUSED_MS 2000
-#define RELAY_PING_MS 10000
-#define RELAY_PONG_MS 5000
+/** An answer may come so much later as what is on the way takes at this speed. */
+#define RELAY_SLOWEST_BYTES_MS 64
+/** With more than that on the way, its round trip is not measured. */
+#define RELAY_MEASURE_MS 1000
+/** How often a spare is told what is held here. */
+#define RELAY_SPARE_SLOT_MS 1000
 /** How long what was trimmed may still come in another way. */
 #define RELAY_GAP_MS 5000
 /** Of PUTs that have no receipt. */
@@ -45,6 +53,9 @@ enum relay_state {
 struct relay_info {
 	char address[MAILADDR_TEXT_BYTES]; /**< without the secret */
 	enum relay_state state;
+	bool used;	       /**< the one that changes are put to first; the others are spares */
+	bool in_doubt;	       /**< it owes an answer */
+	bool waits;	       /**< something is put there later */
 	bool idle;	       /**< all is there that is here, and here that is there */
 	uint64_t generation;   /**< of the database, for which `idle` is said */
 	uint64_t cursor;       /**< of its log, seen */
@@ -83,6 +94,10 @@ void relay_destroy(struct relay *r);
 bool relay_is_gone(const struct relay *r);
 const struct mailaddr *relay_address(const struct relay *r);
 void relay_info(const struct relay *r, struct relay_info *ret);
+/** For net/ranking.h. */
+struct rank *relay_rank(struct relay *r);
+/** Whether it is used, or a spare: it is told of changes later. A relay begins as a spare. */
+void relay_use(struct relay *r, bool used);
 /** Another path told what a log is; where this relay's log is. */
 void relay_compare(struct relay *r, const struct mailbox_log *log);
 bool relay_log(const struct relay *r, struct mailbox_log *ret);

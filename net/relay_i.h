@@ -3,6 +3,7 @@
 #define BLAZE_NET_RELAY_I_H
 
 #include "net/ledger.h"
+#include "net/liveness.h"
 #include "net/relay.h"
 #include "net/transport.h"
 
@@ -50,8 +51,10 @@ struct relay {
 	struct id acl;
 	size_t member_count;
 	uint64_t gap_ms; /* what was trimmed there before we came is looked for at this time; 0 = nothing was */
-	uint64_t ping_ms;
-	uint64_t pong_due_ms;
+	struct liveness liveness;
+	struct rank rank;
+	bool spare;
+	uint64_t slot_ms; /* when a spare may be given a slot again */
 	int64_t rtt_us;
 	uint64_t receipted_ms;
 	uint64_t refused_items;
@@ -72,6 +75,8 @@ void relay_note_alarm(struct relay *r);
 /** The connection is to end, and why; the next attempt takes its time. */
 void relay_refuse(struct relay *r, const char *why);
 void relay_say(struct relay *r, const struct mail *m);
+/** Asks for an answer. */
+void relay_ping(struct relay *r);
 void relay_say_open(struct relay *r);
 /** TAKEN, durably. */
 int relay_say_taken(struct relay *r);

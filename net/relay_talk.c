@@ -29,6 +29,14 @@ void relay_say(struct relay *r, const struct mail *m)
 	ws_want_write(r->ws);
 }
 
+void relay_ping(struct relay *r)
+{
+	uint64_t time_us = monotonic_us();
+
+	liveness_asked(&r->liveness, monotonic_ms(), time_us);
+	relay_say(r, &(struct mail){.type = MAIL_PING, .time_ms = time_us});
+}
+
 void relay_say_open(struct relay *r)
 {
 	const struct ledger *l = &r->ledger;
@@ -120,7 +128,9 @@ static void fly(struct relay *r, struct slice item, bool in_log)
 	*f = (struct flight){.request = ++r->last_request, .len = item.len, .in_log = in_log};
 	mail_item_digest(item, f->digest);
 	r->flight_bytes += item.len;
-	r->unsafe_count++;
+	liveness_said(&r->liveness);
+	if (r->unsafe_count++ == 0)
+		r->host->hurry(r->host->ctx); /* from now on it owes a receipt */
 	relay_say(r, &(struct mail){.type = MAIL_PUT, .request = f->request, .rest = item});
 }
 
@@ -172,7 +182,7 @@ int relay_fill(struct relay *r)
 		if (e == 0)
 			r->looked = generation;
 	}
-	if (e >= 0 && r->state == RELAY_OPEN)
+	if (e >= 0 && r->state == RELAY_OPEN && !r->liveness.in_doubt)
 		want_chunks(r);
 	return e;
 }
@@ -223,8 +233,9 @@ static int on_have(struct relay *r, const struct mail *m)
 	r->attempt = 0;
 	r->away_since_ms = monotonic_ms();
 	r->busy = true;
-	r->ping_ms = monotonic_ms();
+	liveness_start(&r->liveness, monotonic_ms());
 	relay_enter(r, RELAY_OPEN);
+	relay_ping(r); /* how far away it is, is asked before it is chosen */
 	relay_check_acl(r);
 	return relay_put_slot(r);
 }
@@ -362,9 +373,14 @@ static int on_pong(struct relay *r, const struct mail *m)
 {
 	uint64_t now = monotonic_us();
 
-	r->pong_due_ms = 0;
-	if (m->time_ms <= now)
-		r->rtt_us = (int64_t)(now - m->time_ms);
+	if (m->time_ms != r->liveness.token || m->time_ms > now)
+		return 0;
+	r->rtt_us = (int64_t)(now - m->time_ms);
+	/* How long it was silent, or an upload took, says nothing about how far away it is. */
+	if (!r->liveness.in_doubt && r->liveness.slack_ms < RELAY_MEASURE_MS)
+		ranking_measured(&r->rank, now - m->time_ms, now / 1000);
+	if (ranking_is_unsure(&r->rank))
+		relay_ping(r);
 	return 0;
 }
 

@@ -15,9 +15,12 @@
 
 struct relays {
 	struct relay_host host;
+	struct status *status;
 	struct relay **items;
 	size_t count;
-	uint64_t armed_ms; /* when the timer fires; 0 = not set */
+	uint64_t armed_ms;  /* when the timer fires; 0 = not set */
+	struct relay *used; /* what is put goes there first; NULL = none can be used */
+	uint64_t return_ms; /* RANKING_RETURN_MS */
 	bool stopping;
 	uint64_t stale_checked; /* the database's generation then */
 	struct mutex lock;
@@ -120,6 +123,30 @@ int relays_remove(struct relays *r, const char *address, struct why *why)
 
 /* ---- what is known ------------------------------------------------------------------------------- */
 
+static enum peer_state peer_state_of(const struct relay_info *info)
+{
+	if (info->state == RELAY_OPEN)
+		return info->idle ? PEER_SYNCED : PEER_SYNCING;
+	/* While we try again and again, "connecting" would only flicker. */
+	return info->state == RELAY_AWAY || info->error[0] ? PEER_OFFLINE : PEER_CONNECTING;
+}
+
+static struct relay_status summary(const struct relay_info *info)
+{
+	struct relay_status s = {
+		.state = peer_state_of(info),
+		.path = PATH_RELAY,
+		.used = info->used,
+		.in_doubt = info->in_doubt,
+		.rtt_us = info->rtt_us,
+	};
+
+	(void)snprintf(s.address, sizeof(s.address), "%.255s", info->address);
+	(void)snprintf(s.error, sizeof(s.error), "%s", info->error);
+	(void)snprintf(s.alarm, sizeof(s.alarm), "%s", info->alarm);
+	return s;
+}
+
 static void publish(void *ctx, struct relay *relay)
 {
 	struct relays *r = ctx;
@@ -132,6 +159,8 @@ static void publish(void *ctx, struct relay *relay)
 			r->infos[i] = info;
 	}
 	mutex_unlock(&r->lock);
+	struct relay_status s = summary(&info);
+	status_set_relay(r->status, &s);
 }
 
 static void publish_all(struct relays *r)
@@ -142,6 +171,9 @@ static void publish_all(struct relays *r)
 	for (size_t i = 0; i < r->count; i++)
 		relay_info(r->items[i], &r->infos[i]);
 	mutex_unlock(&r->lock);
+	status_clear_relays(r->status, PATH_RELAY);
+	for (size_t i = 0; i < r->count; i++)
+		publish(r, r->items[i]);
 }
 
 size_t relays_list(struct relays *r, struct relay_info **ret)
@@ -189,7 +221,17 @@ static size_t list_logs(void *ctx, struct mailbox_log *ret, size_t max)
 	return n;
 }
 
-struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws)
+/* Tests do not wait for half a minute. */
+static uint64_t read_return_ms(void)
+{
+	const char *text = getenv("BLAZE_RELAY_RETURN_MS");
+	unsigned long ms = text ? strtoul(text, NULL, 10) : 0;
+
+	return ms > 0 ? ms : RANKING_RETURN_MS;
+}
+
+struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws,
+			     struct status *status)
 {
 	struct relays *r = xcalloc(1, sizeof(*r));
 
@@ -203,6 +245,8 @@ struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *
 		.hurry = hurry,
 		.ctx = r,
 	};
+	r->status = status;
+	r->return_ms = read_return_ms();
 	mutex_init(&r->lock);
 	return r;
 }
@@ -241,6 +285,23 @@ static size_t find(const struct relays *r, const struct mailaddr *a)
 	return i;
 }
 
+/* In the order of the setting: it is the same on all devices, and they come to use the same relay. */
+static void sort(struct relays *r, const struct mailaddr *wanted, size_t count)
+{
+	size_t sorted = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t at = find(r, &wanted[i]);
+
+		if (at >= r->count || at < sorted)
+			continue;
+		struct relay *relay = r->items[at];
+		memmove(r->items + sorted + 1, r->items + sorted,
+			(at - sorted) * sizeof(struct relay *));
+		r->items[sorted++] = relay;
+	}
+}
+
 void relays_refresh(struct relays *r)
 {
 	struct mailaddr wanted[RELAYS_MAX];
@@ -256,6 +317,7 @@ void relays_refresh(struct relays *r)
 		r->items = xreallocarray(r->items, r->count + 1, sizeof(struct relay *));
 		r->items[r->count++] = relay_create(&r->host, &wanted[i]);
 	}
+	sort(r, wanted, n);
 	wipe(wanted, sizeof(wanted));
 	publish_all(r);
 	relays_tick(r);
@@ -267,10 +329,13 @@ static bool drop_gone(struct relays *r)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < r->count; i++) {
-		if (relay_is_gone(r->items[i]))
-			relay_destroy(r->items[i]);
-		else
+		if (!relay_is_gone(r->items[i])) {
 			r->items[kept++] = r->items[i];
+			continue;
+		}
+		if (r->items[i] == r->used)
+			r->used = NULL;
+		relay_destroy(r->items[i]);
 	}
 	bool dropped = kept < r->count;
 	r->count = kept;
@@ -305,6 +370,31 @@ static bool is_stale(struct relays *r)
 	return found != r->count || found != n;
 }
 
+/* FAILOVER: which one is used from now on. Returns when to ask again. */
+static uint64_t choose(struct relays *r, uint64_t now)
+{
+	struct rank *ranks[2 * RELAYS_MAX] = {0};
+	char shown[MAILADDR_TEXT_BYTES];
+	size_t count = r->count < countof(ranks) ? r->count : countof(ranks);
+	size_t used = RANKING_NONE;
+
+	for (size_t i = 0; i < count; i++) {
+		ranks[i] = relay_rank(r->items[i]);
+		used = r->items[i] == r->used ? i : used;
+	}
+	size_t best = ranking_choose(ranks, count, used, r->return_ms, now);
+	if (best != used && best != RANKING_NONE && count > 1) {
+		mailaddr_show(relay_address(r->items[best]), shown);
+		log_info("relay %s is used from now on", shown);
+	}
+	r->used = best == RANKING_NONE ? NULL : r->items[best];
+	for (size_t i = 0; best != used && i < r->count; i++) {
+		relay_use(r->items[i], i == best);
+		publish(r, r->items[i]);
+	}
+	return ranking_due(ranks, count, best, r->return_ms);
+}
+
 void relays_tick(struct relays *r)
 {
 	uint64_t now = monotonic_ms();
@@ -321,7 +411,8 @@ void relays_tick(struct relays *r)
 		next = at < next ? at : next;
 		publish(r, r->items[i]);
 	}
-	arm(r, next);
+	uint64_t at = choose(r, now);
+	arm(r, at < next ? at : next);
 }
 
 void relays_stop(struct relays *r)

@@ -2,6 +2,10 @@
  * The relays of a database: which there are, and what is known of each. The list is the shared setting "relays" (addresses with
  * blanks between them), so that a relay added on one device is everybody's as soon as the others hear of it.
  *
+ * All of them are connected. One is used (net/ranking.h): what this device makes is put there at once. The others are warm spares:
+ * what they are given by others is taken from them as well, and they are given all a second later, so that the loss of a relay
+ * with its disk loses nothing, and the successor needs no time.
+ *
  * Threads: the network thread, but for relays_list(), relays_add() and relays_remove().
  */
 #ifndef BLAZE_NET_RELAYS_H
@@ -13,7 +17,8 @@
 
 struct relays;
 
-struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws);
+struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws,
+			     struct status *status);
 /** After ws_destroy(), which ends the connections. */
 void relays_destroy(struct relays *r);
 /** Brings the relays in line with the setting. */

@@ -102,6 +102,6 @@ def is_idle(node, count=1):
     return len(relays) == count and all(r['state'] == 'synced' for r in relays)
 
 
-def wait_idle(*nodes, deadline=20):
+def wait_idle(*nodes, deadline=20, count=1):
     for node in nodes:
-        eventually(lambda n=node: is_idle(n), deadline, f'{node.name} and its relay have the same')
+        eventually(lambda n=node: is_idle(n, count), deadline, f'{node.name} and its relays have the same')

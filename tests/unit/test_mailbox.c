@@ -102,6 +102,57 @@ static void test_items(void)
 	side_destroy(&sides[1]);
 }
 
+static size_t put_count(struct mailbox *m, uint64_t now)
+{
+	AUTO(buf_fini) struct buf item = {0};
+	size_t n = 0;
+
+	while (mailbox_next(m, now, &item) == MAILBOX_PUT)
+		n++;
+	return n;
+}
+
+/* A spare is told later of what was made here, and still later of what others made; it gets all, once. */
+static void test_spare(void)
+{
+	struct side sides[2];
+
+	family(sides, 2, 4);
+	(void)talk(&sides[0], &sides[1]);
+	struct mailbox *used = mailbox_create(sides[0].db, 7);
+	struct mailbox *spare = mailbox_create(sides[0].db, 9);
+	mailbox_set_spare(spare, true);
+	assert(mailbox_start(used, SLICE("", 0)) == 0 && mailbox_start(spare, SLICE("", 0)) == 0);
+	size_t all = put_count(used, 1);
+	assert(all > 0 && put_count(spare, 1) == all); /* what it lacks when it is opened, it gets */
+
+	make_node(&sides[0], "mine");
+	size_t mine = put_count(used, 1000);
+	assert(mine > 0 && put_count(spare, 1000) == 0);
+	assert(mailbox_due_ms(spare) == 1000 + MAILBOX_SPARE_MS);
+	make_node(&sides[1], "other");
+	(void)talk(&sides[0], &sides[1]);
+	assert(put_count(used, 1100) == 0 && mailbox_due_ms(used) == 1100 + MAILBOX_FOREIGN_MS);
+	assert(put_count(spare, 1100) == 0);
+	assert(put_count(spare, 1000 + MAILBOX_SPARE_MS - 1) == 0);
+	assert(put_count(spare, 1000 + MAILBOX_SPARE_MS) == mine);
+	size_t others = put_count(used, 1100 + MAILBOX_FOREIGN_MS);
+	assert(others > 0 && put_count(spare, 1100 + MAILBOX_FOREIGN_MS) == others);
+	assert(mailbox_due_ms(used) == UINT64_MAX && mailbox_due_ms(spare) == UINT64_MAX);
+
+	/* FAILOVER: what waits is put at once when it is used, and not again by the clock. */
+	make_node(&sides[0], "third");
+	assert(put_count(spare, 9000) == 0);
+	mailbox_set_spare(spare, false);
+	mine = put_count(spare, 9001);
+	assert(mine > 0 && mailbox_due_ms(spare) == UINT64_MAX);
+	assert(put_count(spare, 9000 + MAILBOX_FOREIGN_MS) == 0 && put_count(used, 9001) == mine);
+	mailbox_destroy(used);
+	mailbox_destroy(spare);
+	side_destroy(&sides[0]);
+	side_destroy(&sides[1]);
+}
+
 /* An item of another database, and one at another's place. */
 static void test_foreign_items(void)
 {
@@ -210,6 +261,7 @@ int main(void)
 	test_ledger();
 	test_items();
 	test_foreign_items();
+	test_spare();
 	assert(nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
 	return 0;
 }
