@@ -50,6 +50,7 @@ struct session {
 	size_t wanted_at;
 	double tokens;
 	uint64_t tokens_ms;
+	bool refused; /* a PUT was: no later one is taken, for it may need the one that is not there */
 	bool ending;
 };
 
@@ -370,13 +371,16 @@ static int on_put(struct session *s, const struct mail *m)
 	struct mailbox_item item;
 	int r = mailbox_item_decode(m->rest, &item);
 
-	if (r < 0)
+	if (r < 0 || s->refused)
 		return r;
 	if (!(s->rights & MAIL_PUT_RIGHT))
-		return say_error(s, m->request, -EACCES);
-	r = may_put(s) ? put(s, m, &item) : -EBUSY;
-	if (r < 0)
+		r = -EACCES;
+	else
+		r = may_put(s) ? put(s, m, &item) : -EBUSY;
+	if (r < 0) {
+		s->refused = true;
 		return say_error(s, m->request, r);
+	}
 	if (r > 0 || item.kind == MAILBOX_SLOT)
 		s->host->changed(s->host->ctx, s->box);
 	return promise(s, m->request);
