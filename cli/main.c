@@ -76,6 +76,7 @@
  *     ranking.*          which of several relays is used
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     local.*            sockets of this machine     routes.*       where a member may be
+ *     tls.*              certificates, with OpenSSL
  *     mux.*              streams of a connection     liveness.*     is it still there?
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE

@@ -6,13 +6,28 @@
 #include <string.h>
 
 #define KEY_MARK "#k="
+#define PIN_MARK "&p="
 #define KEY_BYTES (KEYS_PK_BYTES + sizeof(struct id) + MAIL_TOKEN_BYTES)
+
+static int parse_pin(const char *text, struct mailaddr *a)
+{
+	AUTO(buf_fini) struct buf pin = {0};
+
+	if (!a->tls || base64_decode(text, strlen(text), &pin) < 0 || pin.len != TLS_PIN_BYTES)
+		return -EINVAL;
+	memcpy(a->pin, pin.data, sizeof(a->pin));
+	a->pinned = true;
+	return 0;
+}
 
 static int parse_key(const char *text, struct mailaddr *a)
 {
 	AUTO(buf_fini) struct buf key = {0};
+	const char *pin = strstr(text, PIN_MARK);
+	size_t len = pin ? (size_t)(pin - text) : strlen(text);
 
-	if (base64_decode(text, strlen(text), &key) < 0 || key.len != KEY_BYTES)
+	if (base64_decode(text, len, &key) < 0 || key.len != KEY_BYTES ||
+	    (pin && parse_pin(pin + strlen(PIN_MARK), a) < 0))
 		return -EINVAL;
 	struct reader r = reader_init(buf_slice(&key));
 	reader_copy(&r, a->dh_pk, sizeof(a->dh_pk));
@@ -30,7 +45,7 @@ int mailaddr_parse(const char *text, struct mailaddr *ret, struct why *why)
 
 	if ((!a.tls && strncmp(text, "ws://", 5) != 0) || !mark)
 		return why_set(why, -EINVAL,
-			       "that is no relay's address: it looks like ws://HOST:PORT#k=…, as "
+			       "that is no relay's address: it looks like wss://HOST:PORT#k=…, as "
 			       "blaze-relay setup prints it");
 	AUTO(free_ptr) char *endpoint = xasprintf("%.*s", (int)(mark - host), host);
 	if (endpoint_parse(endpoint, &a.endpoint) < 0 || a.endpoint.port == 0)
@@ -62,8 +77,21 @@ void mailaddr_format(const struct mailaddr *a, char out[MAILADDR_TEXT_BYTES])
 	mailaddr_show(a, out);
 	size_t n = strlen(out);
 	(void)snprintf(out + n, MAILADDR_TEXT_BYTES - n, KEY_MARK "%s", buf_str(&text));
+	if (a->pinned) {
+		buf_clear(&text);
+		base64_encode(SLICE(a->pin, sizeof(a->pin)), &text);
+		n = strlen(out);
+		(void)snprintf(out + n, MAILADDR_TEXT_BYTES - n, PIN_MARK "%s", buf_str(&text));
+	}
 	wipe(key.data, key.len);
-	wipe(text.data, text.len);
+	wipe(text.data, text.cap);
+}
+
+bool mailaddr_is_same_way(const struct mailaddr *a, const struct mailaddr *b)
+{
+	return a->tls == b->tls && a->pinned == b->pinned && a->endpoint.port == b->endpoint.port &&
+	       strcmp(a->endpoint.host, b->endpoint.host) == 0 &&
+	       memcmp(a->pin, b->pin, sizeof(a->pin)) == 0;
 }
 
 struct id mailaddr_sign_id(const uint8_t sign_pk[KEYS_PK_BYTES])

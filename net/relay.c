@@ -145,6 +145,25 @@ static void schedule_dial(struct relay *r, uint64_t now)
 	r->refused = false;
 }
 
+/* Why there was no connection; and what may be behind it, where it is about TLS. */
+static void note_dial(struct relay *r, const char *reason)
+{
+	char shown[MAILADDR_TEXT_BYTES];
+	const char *hint = "";
+
+	if (strcmp(reason, WS_NO_TLS) == 0)
+		hint = ": perhaps its address begins with ws:// by now";
+	else if (!r->address.tls && strcmp(reason, WS_HUNG_UP) == 0)
+		hint = ": perhaps its address begins with wss:// by now";
+	else if (strcmp(reason, WS_WRONG_PIN) == 0) {
+		mailaddr_show(&r->address, shown);
+		if (strcmp(r->error, reason) != 0)
+			log_warn("relay %s: %s", shown, reason);
+		r->refused = true;
+	}
+	(void)snprintf(r->error, sizeof(r->error), "%s%s", reason, hint);
+}
+
 static void on_closed(void *user, const char *reason)
 {
 	struct relay *r = user;
@@ -155,7 +174,7 @@ static void on_closed(void *user, const char *reason)
 	r->up_past += up;
 	r->down_past += down;
 	if (r->state == RELAY_DIALLING)
-		(void)snprintf(r->error, sizeof(r->error), "%s", reason);
+		note_dial(r, reason);
 	else if (r->state == RELAY_HANDSHAKE && !r->refused)
 		relay_refuse(r, "the handshake failed: its token or key is another by now");
 	r->ws = NULL;
@@ -183,9 +202,13 @@ static const struct ws_handler handler = {
 
 static void dial(struct relay *r, uint64_t now)
 {
+	struct ws_tls tls = {.pinned = r->address.pinned};
+
+	memcpy(tls.pin, r->address.pin, sizeof(tls.pin));
 	r->deadline_ms = now + 2 * RELAY_DIAL_MS;
 	relay_enter(r, RELAY_DIALLING);
-	r->ws = ws_dial_with(r->host->ws, &r->address.endpoint, RELAY_DIAL_MS, &handler, r);
+	r->ws = ws_dial_with(r->host->ws, &r->address.endpoint, r->address.tls ? &tls : NULL,
+			     RELAY_DIAL_MS, &handler, r);
 }
 
 /* ---- the path ------------------------------------------------------------------------------------ */

@@ -80,10 +80,6 @@ int relays_add(struct relays *r, const char *address, struct why *why)
 
 	if (e < 0)
 		return e;
-	if (a.tls)
-		return why_set(why, -EINVAL,
-			       "wss:// is not supported yet: use the ws:// address, whose "
-			       "connections are encrypted as well");
 	mutex_lock(&r->lock);
 	size_t n = read_setting(r->host.db, known);
 	size_t i = 0;
@@ -268,8 +264,7 @@ static bool is_wanted(const struct relay *relay, const struct mailaddr *wanted, 
 	const struct mailaddr *a = relay_address(relay);
 
 	for (size_t i = 0; i < count; i++) {
-		if (is_same(a, &wanted[i]) && a->endpoint.port == wanted[i].endpoint.port &&
-		    strcmp(a->endpoint.host, wanted[i].endpoint.host) == 0)
+		if (is_same(a, &wanted[i]) && mailaddr_is_same_way(a, &wanted[i]))
 			return true;
 	}
 	return false;

@@ -100,6 +100,8 @@ void ws_trust(struct ws_conn *c)
 		return;
 	c->trusted = true;
 	c->deadline_ms = 0;
+	if (c->incoming && c->tls && c->wsi)
+		tls_trust(lws_get_ssl(c->wsi));
 	if (c->incoming)
 		c->ws->untrusted_count--;
 }
@@ -190,7 +192,7 @@ void ws_set_path_timer(struct ws *w, uint64_t delay_ms)
 
 /* ---- the context ---------------------------------------------------------------------------- */
 
-static const struct lws_protocols protocols[] = {
+const struct lws_protocols ws_protocols[] = {
 	{.name = WS_PROTOCOL, .callback = ws_on_event, .rx_buffer_size = WS_MESSAGE_BYTES_MAX + 64},
 	{.name = WS_LISTENER, .callback = ws_on_listener},
 	{.name = NULL},
@@ -209,7 +211,7 @@ struct ws *ws_create(const struct ws_handler *handler, const struct ws_limits *l
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = "blaze",
-		.protocols = protocols,
+		.protocols = ws_protocols,
 		.gid = -1,
 		.uid = -1,
 		.user = w,
@@ -222,7 +224,7 @@ struct ws *ws_create(const struct ws_handler *handler, const struct ws_limits *l
 		.alpn = "http/1.1",
 		/* Not NULL, or the environment's http_proxy would be used. */
 		.http_proxy_address = "",
-		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
 			   LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME |
 			   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
 	};

@@ -9,6 +9,7 @@
 #define BLAZE_NET_WS_H
 
 #include "net/endpoint.h"
+#include "net/tls.h"
 
 #include "core/digest.h"
 
@@ -26,9 +27,20 @@
 
 /** The reason when a deadline passed. */
 #define WS_TIMED_OUT "timed out"
+/** What answers ended it before it began; without TLS, that is what a port for TLS does. */
+#define WS_HUNG_UP "what answers there hangs up"
+#define WS_NO_TLS "what answers there does not speak TLS"
+/** TLS: the certificate's key is not the one that is pinned. */
+#define WS_WRONG_PIN "its certificate is not the one that its address names"
 
 struct ws;
 struct ws_conn;
+
+/** How to dial inside TLS. */
+struct ws_tls {
+	bool pinned;
+	uint8_t pin[TLS_PIN_BYTES];
+};
 
 /** `user` belongs to the connection: accepted() returned it, or ws_dial() was given it. */
 struct ws_handler {
@@ -77,6 +89,12 @@ void ws_set_timer(struct ws *w, uint64_t delay_ms);
 /** The same, for path_timer(): who keeps relays knows nothing of who keeps peers. */
 void ws_set_path_timer(struct ws *w, uint64_t delay_ms);
 
+/**
+ * Incoming TCP connections are inside TLS from now on, with this certificate (net/tls.h), which is not kept. Called again,
+ * those that come later get the new one. < 0: it is as before.
+ */
+int ws_set_tls(struct ws *w, const struct tls_identity *identity);
+
 /** Accepts from a listening socket, TCP or Unix, from now on. Takes ownership of fd. */
 int ws_listen(struct ws *w, int fd);
 /**
@@ -84,9 +102,12 @@ int ws_listen(struct ws *w, int fd);
  * closed(), never before this returns.
  */
 struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user);
-/** The same, for a user of another kind: handler has its connected, received, writable and closed. */
-struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
-			     const struct ws_handler *handler, void *user);
+/**
+ * The same, for a user of another kind: handler has its connected, received, writable and closed. tls: inside TLS; NULL =
+ * not.
+ */
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struct ws_tls *tls,
+			     uint64_t deadline_ms, const struct ws_handler *handler, void *user);
 
 /** Asks for writable(). */
 void ws_want_write(struct ws_conn *c);

@@ -90,16 +90,37 @@ static int on_connected(struct ws *w, struct lws *wsi, struct ws_conn *c, struct
 	return 0;
 }
 
+/* In words for people; else as libwebsockets has it. */
+static void say_reason(struct ws_conn *c, struct slice said)
+{
+	static const struct {
+		const char *said;
+		const char *means;
+	} table[] = {
+		{"Unable to connect", "refused, or no way to there"},
+		{"connect SSL", WS_NO_TLS},
+		{"read failed", WS_HUNG_UP},
+		{"Closed before conn", WS_HUNG_UP},
+	};
+
+	if (said.len == 0)
+		said = SLICE_STR(table[0].means);
+	for (size_t i = 0; i < countof(table); i++) {
+		size_t len = strlen(table[i].said);
+
+		if (said.len >= len && memcmp(said.data, table[i].said, len) == 0)
+			said = SLICE_STR(table[i].means);
+	}
+	(void)snprintf(c->reason, sizeof(c->reason), "%.*s", (int)said.len, (const char *)said.data);
+}
+
 static int on_connect_failed(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
 	(void)wsi;
 	if (!c)
 		return 0;
-	if (in.len == 0 || slice_eq(in, SLICE_STR("Unable to connect")))
-		in = SLICE_STR("refused, or no way to there");
-	size_t len = in.len < sizeof(c->reason) - 1 ? in.len : sizeof(c->reason) - 1;
-	memcpy(c->reason, in.data, len);
-	c->reason[len] = 0;
+	if (!c->reason[0]) /* else we know better */
+		say_reason(c, in);
 	if (!c->dialling)
 		ws_conn_closed(c);
 	(void)w;
@@ -213,7 +234,10 @@ static const struct {
 
 int ws_on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
-	(void)user;
+	if (reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION)
+		return ws_on_certificate(lws_get_opaque_user_data(wsi), user);
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+		return ws_on_server_ctx(lws_context_user(lws_get_context(wsi)), user);
 	for (size_t i = 0; i < countof(events); i++) {
 		if (events[i].reason != reason)
 			continue;

@@ -2,6 +2,7 @@
 #ifndef BLAZE_NET_WS_I_H
 #define BLAZE_NET_WS_I_H
 
+#include "net/tls.h"
 #include "net/ws.h"
 
 #include <libwebsockets.h>
@@ -16,6 +17,9 @@ struct ws {
 	struct ws_limits limits;
 	struct lws_context *context;
 	struct lws_vhost *vhost;
+	struct lws_vhost *tls_vhost; /* of incoming connections inside TLS; NULL = none are */
+	void *server_ctx;	     /* its SSL_CTX */
+	const struct tls_identity *identity; /* while it is made */
 	struct ws_conn *first; /* oldest; all that lws knows, and failed dials not told yet */
 	struct ws_conn *last;
 	size_t incoming_count;
@@ -41,6 +45,9 @@ struct ws_conn {
 	bool trusted;
 	bool dialling; /* within ws_dial() */
 	bool overdue;
+	bool tls;
+	bool pinned; /* dialled: pin is set */
+	uint8_t pin[TLS_PIN_BYTES];
 	uint64_t deadline_ms; /* monotonic; 0 = none */
 	struct endpoint remote;
 	uint64_t up;
@@ -51,6 +58,7 @@ struct ws_conn {
 
 /* ws.c */
 extern const lws_retry_bo_t ws_idle_policy;
+extern const struct lws_protocols ws_protocols[];
 struct ws_conn *ws_conn_create(struct ws *w, bool incoming);
 void ws_conn_destroy(struct ws_conn *c);
 /** Calls closed(), once. */
@@ -65,5 +73,11 @@ void ws_set_nodelay(int fd);
 /* ws_listen.c: the same, for listening sockets */
 int ws_on_listener(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
 		   size_t len);
+
+/* ws_tls.c */
+/** The SSL_CTX of tls_vhost is ready to be filled. < 0: it cannot be. */
+int ws_on_server_ctx(struct ws *w, void *ssl_ctx);
+/** The peer that was dialled shows its certificate (X509_STORE_CTX). < 0: it is another than pinned. */
+int ws_on_certificate(struct ws_conn *c, void *store_ctx);
 
 #endif

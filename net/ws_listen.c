@@ -100,9 +100,10 @@ static void adopt(struct ws *w, int fd)
 	struct ws_conn *c = ws_conn_create(w, true);
 	c->remote = from;
 	ws_set_nodelay(fd);
+	c->tls = w->tls_vhost && !endpoint_is_local(&from);
 	lws_adopt_desc_t desc = {
-		.vh = w->vhost,
-		.type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP,
+		.vh = c->tls ? w->tls_vhost : w->vhost,
+		.type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (c->tls ? LWS_ADOPT_ALLOW_SSL : 0),
 		.fd.sockfd = fd,
 	};
 	c->wsi = lws_adopt_descriptor_vhost_via_info(&desc); /* closes fd when it fails */

@@ -3,6 +3,7 @@
  *
  *   main.c                 this file: commands, signals
  *   home.[ch]              keys, token, configuration      server.[ch]  sockets, and the thread that flushes
+ *   certs.[ch]             the certificate, renewed
  *   session.[ch]           what is said on a connection    box.[ch]     mailboxes and their rules
  *   store.h                what is asked of a store        store_leveldb.c  the store on this machine
  *
@@ -41,6 +42,9 @@ static const char help[] =
 	"  --home DIR           where it keeps all it has (default: $BLAZE_RELAY_HOME, else /var/lib/blaze-relay)\n"
 	"  --listen A:P         where to listen (default: [::]:7710; port 0 is any)\n"
 	"  --address HOST:PORT  where devices reach it, if that is another\n"
+	"  --tls-cert FILE      serves inside TLS (wss://), with this certificate and those above it, PEM\n"
+	"  --tls-key FILE       its key; both are read again when they change, or at SIGHUP\n"
+	"  --self-signed        setup: makes a certificate of its own, pinned by the relay's address\n"
 	"  --mailboxes N        databases it takes in (default: 1000)\n"
 	"  --mailbox-bytes N    of one database (default: 2 GiB)\n"
 	"  --mailbox-items N    of one database's log (default: 2000000)\n"
@@ -64,7 +68,7 @@ static void say_ready(const struct server *s, int ready_fd)
 	AUTO(buf_fini) struct buf line = {0};
 
 	server_endpoint(s, endpoint);
-	log_info("relay: listening on %s", endpoint);
+	log_info("relay: listening on %s%s", endpoint, server_has_tls(s) ? ", inside TLS" : "");
 	platform_tell_systemd("READY=1\n");
 	if (ready_fd < 0)
 		return;
@@ -93,7 +97,7 @@ static int print_address(const struct relay_config *c)
 	return CODE_OK;
 }
 
-static int setup(const struct relay_config *c)
+static int setup(struct relay_config *c, bool self_signed)
 {
 	struct why why = {""};
 
@@ -102,7 +106,7 @@ static int setup(const struct relay_config *c)
 			      "blaze-relay: devices will be told to dial %s: if they reach this "
 			      "machine elsewhere, say --address HOST:PORT\n",
 			      c->listen);
-	if (relay_home_create(c, &why) < 0)
+	if (relay_home_create(c, self_signed, &why) < 0)
 		return fail(CODE_FAILED, why.text);
 	return print_address(c);
 }
@@ -117,7 +121,8 @@ static void *wait_for_signal(void *arg)
 	struct waiter *w = arg;
 	int sig = 0;
 
-	(void)sigwait(&w->set, &sig);
+	while (sigwait(&w->set, &sig) == 0 && sig == SIGHUP)
+		server_reload(w->server);
 	if (sig != SIGUSR1)
 		log_info("relay: ending after %s", strsignal(sig));
 	server_stop(w->server);
@@ -137,6 +142,7 @@ static int run(const struct relay_config *c, int ready_fd)
 	(void)sigaddset(&w.set, SIGTERM);
 	(void)sigaddset(&w.set, SIGINT);
 	(void)sigaddset(&w.set, SIGUSR1);
+	(void)sigaddset(&w.set, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &w.set, NULL);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
@@ -161,23 +167,24 @@ static void set_home(struct relay_config *c, const char *home)
 	c->home = xstrdup(home);
 }
 
+/* What is asked for on the command line only. */
+struct asked {
+	int ready_fd;
+	bool self_signed;
+};
+
 /* Applies what is on the command line; the home first, whose file it goes before. 0, 1 = all is said, or < 0. */
-static int read_options(struct relay_config *c, int argc, char **argv, int *ret_ready_fd)
+static int read_options(struct relay_config *c, int argc, char **argv, struct asked *ret)
 {
 	static const struct option rows[] = {
-		{"home", 1, NULL, 'h'},
-		{"ready-fd", 1, NULL, 'r'},
-		{"help", 0, NULL, '?' + 128},
-		{"version", 0, NULL, 'v'},
-		{"listen", 1, NULL, 's'},
-		{"address", 1, NULL, 's'},
-		{"mailboxes", 1, NULL, 's'},
-		{"mailbox-bytes", 1, NULL, 's'},
-		{"mailbox-items", 1, NULL, 's'},
-		{"connections", 1, NULL, 's'},
-		{"rate", 1, NULL, 's'},
-		{"burst", 1, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{"home", 1, NULL, 'h'},		 {"ready-fd", 1, NULL, 'r'},
+		{"help", 0, NULL, '?' + 128},	 {"version", 0, NULL, 'v'},
+		{"self-signed", 0, NULL, 't'},	 {"listen", 1, NULL, 's'},
+		{"address", 1, NULL, 's'},	 {"tls-cert", 1, NULL, 's'},
+		{"tls-key", 1, NULL, 's'},	 {"mailboxes", 1, NULL, 's'},
+		{"mailbox-bytes", 1, NULL, 's'}, {"mailbox-items", 1, NULL, 's'},
+		{"connections", 1, NULL, 's'},	 {"rate", 1, NULL, 's'},
+		{"burst", 1, NULL, 's'},	 {NULL, 0, NULL, 0},
 	};
 	struct why why = {""};
 
@@ -197,7 +204,9 @@ static int read_options(struct relay_config *c, int argc, char **argv, int *ret_
 			if (letter == 'h' && pass == 0)
 				set_home(c, optarg);
 			if (letter == 'r')
-				*ret_ready_fd = atoi(optarg);
+				ret->ready_fd = atoi(optarg);
+			if (letter == 't')
+				ret->self_signed = true;
 			if (letter == 's' && pass == 1 &&
 			    relay_config_set(c, rows[row].name, optarg, &why) < 0)
 				return fail(-EINVAL, why.text);
@@ -208,18 +217,20 @@ static int read_options(struct relay_config *c, int argc, char **argv, int *ret_
 	return 0;
 }
 
-static int dispatch(const struct relay_config *c, int argc, char **argv, int ready_fd)
+static int dispatch(struct relay_config *c, int argc, char **argv, const struct asked *asked)
 {
 	const char *command = optind < argc ? argv[optind] : "";
 
 	if (optind + 1 < argc)
 		return fail(CODE_USAGE, "too many words: see blaze-relay --help");
 	if (strcmp(command, "setup") == 0)
-		return setup(c);
+		return setup(c, asked->self_signed);
+	if (asked->self_signed)
+		return fail(CODE_USAGE, "--self-signed is for blaze-relay setup");
 	if (strcmp(command, "address") == 0)
 		return print_address(c);
 	if (strcmp(command, "run") == 0)
-		return run(c, ready_fd);
+		return run(c, asked->ready_fd);
 	return fail(CODE_USAGE, command[0] ? "there is no such command: see blaze-relay --help"
 					   : "setup, address or run? See blaze-relay --help");
 }
@@ -229,7 +240,7 @@ int main(int argc, char **argv)
 	struct relay_config c;
 	const char *home = getenv("BLAZE_RELAY_HOME");
 	const char *level = getenv("BLAZE_LOG");
-	int ready_fd = -1;
+	struct asked asked = {.ready_fd = -1};
 
 	digest_init();
 	(void)umask(077);
@@ -237,8 +248,8 @@ int main(int argc, char **argv)
 	relay_config_init(&c);
 	if (home)
 		set_home(&c, home);
-	int r = read_options(&c, argc, argv, &ready_fd);
-	int code = r > 0 ? CODE_OK : r < 0 ? CODE_USAGE : dispatch(&c, argc, argv, ready_fd);
+	int r = read_options(&c, argc, argv, &asked);
+	int code = r > 0 ? CODE_OK : r < 0 ? CODE_USAGE : dispatch(&c, argc, argv, &asked);
 	relay_config_fini(&c);
 	return code;
 }

@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/thread.h"
 #include "net/ws.h"
+#include "relay/certs.h"
 #include "relay/session.h"
 
 #include <stdatomic.h>
@@ -24,12 +25,14 @@ struct server {
 	struct keys *keys;
 	struct boxes *boxes;
 	struct ws *ws;
+	struct certs *certs; /* NULL: no TLS */
 	struct session **sessions;
 	size_t session_count;
 	char endpoint[ENDPOINT_TEXT_BYTES];
 	bool stopping;
 	uint64_t stop_ms;
 	_Atomic bool stop_asked;
+	_Atomic bool reload_asked;
 
 	struct thread flusher;
 	struct mutex lock;
@@ -144,6 +147,8 @@ static void on_woken(void *ctx)
 	struct server *s = ctx;
 
 	wake_all(s);
+	if (atomic_exchange(&s->reload_asked, false))
+		certs_look(s->certs, true);
 	if (!atomic_load(&s->stop_asked) || s->stopping)
 		return;
 	s->stopping = true;
@@ -164,6 +169,7 @@ static void on_timer(void *ctx)
 		if (r < 0)
 			log_warn("cannot trim a mailbox: %s", strerror(-r));
 	}
+	certs_look(s->certs, false);
 	if (!s->stopping)
 		ws_set_timer(s->ws, TRIM_MS);
 	else
@@ -218,7 +224,7 @@ static int open_network(struct server *s, struct why *why)
 	s->ws = ws_create(&handler, &limits);
 	if (!s->ws || ws_listen(s->ws, fd) < 0)
 		return why_set(why, -EIO, "cannot use the network: too many open files?");
-	return 0;
+	return certs_create(s->config, s->ws, &s->certs, why);
 }
 
 int server_create(const struct relay_config *config, struct server **ret, struct why *why)
@@ -270,6 +276,7 @@ void server_destroy(struct server *s)
 		thread_join(&s->flusher);
 	}
 	ws_destroy(s->ws);
+	certs_destroy(s->certs);
 	boxes_destroy(s->boxes);
 	keys_destroy(s->keys);
 	free(s->sessions);
@@ -305,4 +312,15 @@ void server_stop(struct server *s)
 {
 	atomic_store(&s->stop_asked, true);
 	ws_wake(s->ws);
+}
+
+void server_reload(struct server *s)
+{
+	atomic_store(&s->reload_asked, true);
+	ws_wake(s->ws);
+}
+
+bool server_has_tls(const struct server *s)
+{
+	return s->certs != NULL;
 }

@@ -22,5 +22,8 @@ const struct keys *server_keys(const struct server *s);
 int server_run(struct server *s);
 /** Any thread. */
 void server_stop(struct server *s);
+/** Looks at the certificate's files again. Any thread. */
+void server_reload(struct server *s);
+bool server_has_tls(const struct server *s);
 
 #endif

@@ -1,5 +1,6 @@
 """The relay's unit, its commands, and scripts/deploy: dry first, repeatable, and stopping where something fails."""
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,6 +50,41 @@ def test_all_steps_reach_the_host(ssh):
     steps = log.read_text().splitlines()
     assert len(steps) == 9 and all(s.startswith('if [ "$(id -u)" = 0 ]') for s in steps)
     assert 'raspberry:7710' in steps[5]
+
+
+@pytest.mark.parametrize('args, has, not_', [
+    ([], 'echo --self-signed', '--tls-cert'),
+    (['--self-signed'], '--self-signed', 'echo --self-signed'),
+    (['--plain'], 'setup', 'self-signed'),
+    (['--tls-cert', '/etc/ssl/c.pem', '--tls-key', '/etc/ssl/k.pem'], '/etc/ssl/c.pem /var/lib/blaze-relay/tls/cert.new', 'renewal-hooks'),
+    (['--tls-cert', '/etc/letsencrypt/live/h/fullchain.pem', '--tls-key', '/etc/letsencrypt/live/h/privkey.pem'],
+     'renewal-hooks/deploy/blaze-relay', '--self-signed'),
+])
+def test_certificate(ssh, args, has, not_):
+    bin, log = ssh
+    deploy('--yes', *args, 'pi', path=bin)
+    asked = log.read_text().replace('\\', '')
+    assert has in asked and not_ not in asked
+
+
+@pytest.mark.parametrize('args', [['--tls-cert', '/c'], ['--tls-cert', 'c', '--tls-key', '/k'], ['--tls-cert', '/c;reboot', '--tls-key', '/k']])
+def test_certificate_that_cannot_be(args):
+    deploy(*args, 'pi', code=1)
+
+
+@pytest.mark.root
+def test_certificate_is_copied_for_the_relay_alone(ssh, directory):
+    """The very script that a host gets, with its directory moved here."""
+    bin, _ = ssh
+    for name, said in (('cert', 'c'), ('key', 'k')):
+        (directory / f'{name}.pem').write_text(said)
+    shown = deploy('--tls-cert', directory / 'cert.pem', '--tls-key', directory / 'key.pem', 'pi', path=bin).stdout
+    script = re.search(r'copy the certificate for the relay\n(.*?)\n\n', shown, re.S)[1]
+    script = script.replace('/var/lib/blaze-relay', str(directory / 'home')).replace('-o blaze-relay -g blaze-relay', '-o nobody')
+    for _ in range(2):
+        subprocess.run(['sh', '-euc', script.replace('systemctl', 'false')], check=True)
+        found = {p.name: (p.read_text(), p.stat().st_mode & 0o777, p.owner()) for p in (directory / 'home' / 'tls').iterdir()}
+        assert found == {'cert.pem': ('c', 0o600, 'nobody'), 'key.pem': ('k', 0o600, 'nobody')}
 
 
 def test_a_failing_step_ends_it(ssh, monkeypatch):

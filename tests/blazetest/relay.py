@@ -15,7 +15,8 @@ BIN = os.environ.get('BLAZE_RELAY_BIN', str(BUILD / 'blaze-relay'))
 class Relay:
     """Set up once, started as often as wanted, always at the same address."""
 
-    def __init__(self, directory, name='relay', program=BIN):
+    def __init__(self, directory, name='relay', program=BIN, setup=()):
+        self.scheme = 'wss' if setup else 'ws'
         self.program = str(program)
         self.directory = Path(directory) / name
         self.directory.mkdir(parents=True)
@@ -27,7 +28,7 @@ class Relay:
         self.process = None
         self.listen = '127.0.0.1:0'
         self.key = ''
-        self.run('setup', '--listen', self.listen)
+        self.run('setup', '--listen', self.listen, *setup)
 
     def run(self, *args, code=0):
         done = subprocess.run([self.program, *map(str, args), '--home', str(self.home)], env=self.env,
@@ -41,7 +42,7 @@ class Relay:
 
     @property
     def shown(self):
-        return f'ws://{self.listen}'
+        return f'{self.scheme}://{self.listen}'
 
     def start(self, *args, preload=None):
         assert self.process is None
