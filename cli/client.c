@@ -229,10 +229,11 @@ static bool find_named(const struct command *c, const char *operand, struct targ
 {
 	const char *colon = strchr(operand, ':');
 
-	if (!c->operand_is_path) {
+	if (!c->operand_is_path || c->operand_is_either) {
 		if (home_has_database(t->home, operand))
 			t->name = xstrdup(operand);
-		return t->name != NULL;
+		if (t->name || !c->operand_is_path)
+			return t->name != NULL;
 	}
 	if (!colon)
 		return false;
@@ -342,6 +343,10 @@ int client_run(const struct command *c, struct out *out, int argc, char **argv)
 	code = client_find(c, operand < argc ? argv[operand] : NULL, &t, out);
 	if (code != CODE_OK)
 		return code;
+
+	if (t.fd < 0 && (c->needs & COMMAND_NEEDS_MOUNT))
+		return out_error(out, CODE_FAILED, "%s: %s is not mounted: blaze mount %s DIR first",
+				 c->usage.name, t.name, t.name);
 
 	char end[] = "--";
 	char none[] = "";

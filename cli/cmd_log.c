@@ -4,11 +4,14 @@
 #include "cli/show.h"
 #include "cli/tell.h"
 #include "core/snapshot.h"
+#include "core/when.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct log_options {
+	const char *since;
+	uint64_t since_ms;
 	bool json;
 	int64_t count;
 };
@@ -18,6 +21,8 @@ static const struct option_row log_rows[] = {
 	 offsetof(struct log_options, json), 0},
 	{"count", 'n', OPTION_NUMBER, "N", "only the newest N changes",
 	 offsetof(struct log_options, count), 0},
+	{"since", 's', OPTION_TEXT, "TIME", "only changes made since then, by their devices' clocks",
+	 offsetof(struct log_options, since), 0},
 };
 
 struct entry {
@@ -117,11 +122,15 @@ static int tell_node(struct service *s, const struct history_mark *marks, size_t
 	return r == -ENOENT ? 0 : r;
 }
 
-static int gather(struct service *s, const struct id *node, size_t max, struct entries *out)
+static int gather(struct service *s, const struct id *node, const struct log_options *o,
+		  struct entries *out)
 {
 	struct history_mark *marks = NULL;
 	size_t count = 0;
-	int r = history_recent(s->db, node, max, &marks, &count);
+	int r = history_recent(s->db, node, (size_t)o->count, &marks, &count);
+
+	while (r == 0 && count && marks[count - 1].hlc >> 16 < o->since_ms)
+		count--; /* the newest come first */
 
 	if (r == 0 && count > 1)
 		qsort(marks, count, sizeof(*marks), by_node);
@@ -259,20 +268,23 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 
 	if (!first)
 		return code;
+	struct why why = {""};
+	if (o.since && when_parse(o.since, show_now_ms(), &o.since_ms, &why) < 0)
+		return out_error(out, CODE_USAGE, "log: \"%s\" is %s", o.since, why.text);
 	const char *path = first < argc ? argv[first] : "";
 	AUTO(free_ptr) char *shown = show_text(path);
 	int r = db_resolve(s->db, path, true, &node);
 
 	if (r >= 0)
-		r = gather(s, &node, (size_t)o.count, &e);
+		r = gather(s, &node, &o, &e);
 	uint64_t older = on_the_way(s->db);
-	if (older && (r == -ENOENT || (r == 0 && e.count == 0 && *path)))
+	if (older && (r == -ENOENT || (r == 0 && e.count == 0 && *path && !o.since)))
 		return out_error(out, CODE_FAILED,
 				 "log: nothing is known of %s yet: history from before this device "
 				 "joined is still being fetched; try again when blaze compact "
 				 "--dry-run says that none is missing",
 				 shown);
-	if (r == -ENOENT || (r == 0 && e.count == 0 && *path))
+	if (r == -ENOENT || (r == 0 && e.count == 0 && *path && !o.since))
 		return out_error(
 			out, CODE_FAILED,
 			"log: %s never was a record of %s: files that stay on this device have no "

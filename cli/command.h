@@ -36,13 +36,15 @@ int command_code(int r);
 /** What `serve` needs besides the database when no daemon runs. */
 #define COMMAND_NEEDS_FILES 1u /**< the files layer, which knows of changes not yet made */
 #define COMMAND_NEEDS_NET 2u   /**< the peers */
+#define COMMAND_NEEDS_MOUNT 4u /**< a daemon: elsewhere there is nothing to be told */
 
 struct command {
 	struct usage usage; /**< name, operands, summary, options */
 	int (*run)(const struct command *c, struct out *out, int argc, char **argv);
 	int (*serve)(struct service *s, struct out *out, int argc, char **argv);
 	unsigned needs;
-	bool operand_is_path; /**< the operand is a path to a record (log), not a database */
+	bool operand_is_path;	/**< the operand is a path to a record (log), not a database */
+	bool operand_is_either; /**< or else the name of a database, which stands for all of it */
 	/** Which of several operands is the path or the database, from 0; count = it is left out. NULL: the first. */
 	int (*path_operand)(int count, char **operands);
 	bool hidden;
@@ -61,6 +63,7 @@ extern const struct command cmd_umount;
 extern const struct command cmd_pair;
 extern const struct command cmd_status;
 extern const struct command cmd_wait;
+extern const struct command cmd_watch;
 extern const struct command cmd_ping;
 extern const struct command cmd_topology;
 extern const struct command cmd_log;

@@ -8,6 +8,7 @@
  *     cmd_umount.c       unmounts                    cmd_pair.c     invites a device; join.c joins; qr.* draws
  *     cmd_status.c       is it synced?               cmd_wait.c     waits until it is
  *     cmd_log.c          what was changed            cmd_version.c  versions
+ *     cmd_watch.c        what happens, as it happens
  *     cmd_ping.c         how far a device is         cmd_topology.c who talks to whom; peer.* devices by name
  *     tell.[ch]          a change in words           cmd_diff.c     two versions compared
  *     cmd_deletes.c      what others deleted in bulk  cmd_devices.c  members; removing one
@@ -32,6 +33,7 @@
  *       hold.*           bulk deletions of other devices, held for confirmation
  *       tree_dirs.c      where directories are       moves.*        their moves, undone and redone
  *       second.*         two files made under one name
+ *       watch.*, txn_watch.c  what happens, for those who watch
  *       follow.*         records that were moved to another collection, and what came late for them
  *       feed.c           feeds and acknowledgements  member.*       whose feeds are accepted, and how far
  *       member_eval.c    worked out from auth.*      epoch.*        the keys they are sealed under

@@ -161,6 +161,8 @@ void out_flush(struct out *o)
 		}
 		assert(r < 0 || reader_finish(&in) == 0);
 	}
+	if (r < 0 && !o->gone)
+		o->error = r;
 	o->gone |= r < 0;
 	buf_clear(&o->frames);
 }
@@ -186,6 +188,18 @@ bool out_is_cancelled(struct out *o)
 	    (p.revents & (PLATFORM_POLLRDHUP | POLLHUP | POLLERR)))
 		o->gone = true;
 	return o->gone;
+}
+
+bool out_has_room(struct out *o, int timeout_ms)
+{
+	struct pollfd p = {.fd = o->fd, .events = POLLOUT | PLATFORM_POLLRDHUP};
+
+	if (o->fd < 0)
+		return true; /* this process' own streams may block: nobody else waits for it */
+	if (o->gone || poll(&p, 1, timeout_ms) <= 0)
+		return false;
+	o->gone = p.revents & (PLATFORM_POLLRDHUP | POLLHUP | POLLERR);
+	return !o->gone && (p.revents & POLLOUT);
 }
 
 /* On this process' own terminal. */
@@ -226,6 +240,21 @@ int out_ask(struct out *o, const char *question)
 	return o->fd >= 0 ? read_answer(o) : ask_here(SLICE_STR(question));
 }
 
+/*
+ * For who follows something without end: whether somebody still reads. A pipe whose reader has left says so to poll() at
+ * once, and not only at the next write, which may be hours away.
+ */
+static bool is_read(int fd, struct out *o)
+{
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+
+	if (!o->follows)
+		return true;
+	while (!o->gone && poll(p, countof(p), -1) < 0 && errno == EINTR)
+		;
+	return !o->gone && !(p[1].revents & (POLLERR | POLLHUP | POLLNVAL));
+}
+
 int out_relay(int fd, struct out *o)
 {
 	AUTO(free_ptr) uint8_t *payload = xmalloc(OUT_FRAME_BYTES_MAX);
@@ -233,6 +262,9 @@ int out_relay(int fd, struct out *o)
 
 	for (;;) {
 		uint8_t header[HEADER_BYTES];
+
+		if (!is_read(fd, o))
+			return o->error == -EPIPE ? 0 : o->error;
 		int r = out_read_all(fd, header, sizeof(header));
 
 		if (r <= 0)

@@ -21,11 +21,13 @@
 #define OUT_FRAME_BYTES_MAX 65536
 
 struct out {
-	struct buf frames;     /**< collected, not sent yet */
-	int fd;		       /**< the socket, or -1: this process' own streams */
-	bool tty;	       /**< standard output, here or at the client, is a terminal */
-	bool gone;	       /**< the other end does not listen any more */
-	struct buf *capture;   /**< standard output goes here instead; NULL: it does not */
+	struct buf frames;   /**< collected, not sent yet */
+	int fd;		     /**< the socket, or -1: this process' own streams */
+	bool tty;	     /**< standard output, here or at the client, is a terminal */
+	bool gone;	     /**< the other end does not listen any more */
+	bool follows;	     /**< what is said without end: out_relay() ends when nobody reads it */
+	int error;	     /**< why it is gone: < 0, or 0 = it left */
+	struct buf *capture; /**< standard output goes here instead; NULL: it does not */
 	atomic_bool cancelled; /**< set by another thread: stop waiting, say so, return */
 };
 
@@ -48,6 +50,9 @@ void out_flush(struct out *o);
 void out_exit(struct out *o, int code);
 /** Whether to stop: cancelled, or the client went away. Cheap; ask it a few times a second. */
 bool out_is_cancelled(struct out *o);
+
+/** Waits up to timeout_ms until out_flush() of some 64 kB would not block. Whether that is so; false also if nobody is there any more. */
+bool out_has_room(struct out *o, int timeout_ms);
 
 /**
  * Asks the person at the terminal: 1 yes, 0 no, -ECANCELED nobody is there any more. Where there is no terminal, nobody wants

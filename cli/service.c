@@ -59,6 +59,7 @@ int service_open(struct service *s, const char *home, const char *name, struct o
 	if (r < 0)
 		return out_error(out, command_code(r), "%s", why.text);
 	s->status = status_create();
+	status_set_watch(s->status, db_watch(s->db));
 	return CODE_OK;
 }
 

@@ -76,6 +76,11 @@ void db_unobserve(struct db *db, struct db_observer *o)
 	mutex_unlock(&db->observers_lock);
 }
 
+struct watch *db_watch(struct db *db)
+{
+	return db->watch;
+}
+
 uint64_t db_generation(struct db *db)
 {
 	db_lock(db);
@@ -545,6 +550,7 @@ static void db_free(struct db *db)
 	cond_fini(&db->changed);
 	mutex_fini(&db->lock);
 	mutex_fini(&db->observers_lock);
+	watch_destroy(db->watch);
 	close_fd(&db->lock_fd);
 	free(db->name);
 	free(db->dir);
@@ -568,6 +574,7 @@ int db_open(const char *dir, const struct keys *keys, const struct db_env *env, 
 	if (!db->env.stratum_changes)
 		db->env.stratum_changes = STRATUM_CHANGES;
 	mutex_init(&db->observers_lock);
+	db->watch = watch_create();
 	mutex_init(&db->flush_lock);
 	mutex_init(&db->collect_lock);
 	mutex_init(&db->chunk_cache.lock);

@@ -64,6 +64,10 @@ void db_observe(struct db *db, struct db_observer *o);
 /** Returns when no call of o is running any more. */
 void db_unobserve(struct db *db, struct db_observer *o);
 
+struct watch;
+/** Where commits say what they changed: core/watch.h. */
+struct watch *db_watch(struct db *db);
+
 /** Counts commits; with db_wait_change() the way to wait for anything. */
 uint64_t db_generation(struct db *db);
 /** Waits until the generation is not `seen` or monotonic deadline_ms passed. Returns the generation. */

@@ -12,6 +12,7 @@
 #include "core/node.h"
 #include "core/thread.h"
 #include "core/wants.h"
+#include "core/watch.h"
 
 /** (stream, device): what is applied of it, and how far it is sealed. */
 struct feed {
@@ -77,6 +78,7 @@ struct db {
 
 	struct mutex observers_lock; /**< protects observers; held while they are called */
 	struct db_observer *observers;
+	struct watch *watch;
 
 	struct mutex lock;
 	struct cond changed;
@@ -140,6 +142,7 @@ struct txn_node {
 	bool told;	  /**< the view has */
 	bool doc_changed; /**< doc or shown */
 	bool is_rendered; /**< rendered is what is shown */
+	struct stamp news; /**< of the last operation that touched it in this transaction; lamport 0 = none */
 	struct buf rendered;
 	struct doc *doc;      /**< NULL until needed */
 	struct doc_side side; /**< of both documents: keys 'x' in the store */
@@ -201,6 +204,8 @@ struct txn {
 	size_t auth_count;
 	struct txn_want *wants;
 	size_t want_count;
+	struct stamp news;	    /**< of the last operation that touched anything */
+	struct watch_batch watched; /**< told when it is committed */
 };
 
 /* txn.c */
@@ -224,6 +229,14 @@ void txn_history(struct txn *t, const struct change *c, const struct id *stream,
 /** db_commit() that wakes nobody (sealing is no news), and one that does in any case. */
 int db_commit_quiet(struct txn *t);
 int db_commit_changed(struct txn *t);
+
+/* txn_watch.c */
+/** Before the node is written: what of it is shown otherwise from now on. */
+void txn_watch_node(struct txn *t, const struct txn_node *tn);
+/** A bulk deletion is held: `count` of all records of a collection. */
+void txn_watch_held(struct txn *t, const struct id *dir, struct stamp stamp, uint64_t count,
+		    uint64_t all);
+void txn_watch_committed(struct txn *t);
 
 /* txn_side.c */
 /** Lets the node's documents keep what they keep beside their state in the store. */
@@ -255,6 +268,12 @@ int txn_load_wants(struct db *db);
 /* db_edit.c */
 /** Every change to a node renews its token, once. */
 int txn_touch(struct txn *t, const struct id *stream, struct txn_node *tn);
+
+/* db_query.c */
+/** Deeper than anyone builds on purpose. */
+#define DB_DEPTH_MAX 4096
+/** Shown names from the root to the node; cleared first. */
+void db_path_of(struct txn *t, const struct txn_node *tn, struct buf *out);
 
 /* tree.c */
 /** Where a MOVE puts a node. */

@@ -256,12 +256,13 @@ void db_get_stats(struct db *db, struct db_stats *ret)
 	db_abort(t);
 }
 
-static void path_of(struct txn *t, const struct txn_node *tn, struct buf *out)
+void db_path_of(struct txn *t, const struct txn_node *tn, struct buf *out)
 {
 	AUTO(buf_fini) struct buf tail = {0};
 
 	buf_clear(out);
-	for (unsigned depth = 0; tn && depth < 4096 && !id_eq(&tn->n.id, &t->db->root); depth++) {
+	for (unsigned depth = 0; tn && depth < DB_DEPTH_MAX && !id_eq(&tn->n.id, &t->db->root);
+	     depth++) {
 		buf_clear(&tail);
 		buf_slice_append(&tail, buf_slice(&tn->n.shown));
 		if (out->len) {
@@ -279,7 +280,7 @@ char *db_path(struct db *db, const struct id *node)
 	struct buf path = {0};
 	struct txn *t = db_begin(db);
 
-	path_of(t, txn_node(t, node), &path);
+	db_path_of(t, txn_node(t, node), &path);
 	db_abort(t);
 	return buf_str(&path);
 }
@@ -309,7 +310,7 @@ void db_problems(struct db *db, void (*fn)(void *ctx, const struct node_info *n,
 		if (!tn || !tree_is_shown(tn))
 			continue;
 		tree_info(t, tn, &infos[n]);
-		path_of(t, tn, &path);
+		db_path_of(t, tn, &path);
 		paths[n++] = buf_str(&path);
 	}
 	free(l.items);

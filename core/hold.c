@@ -223,7 +223,7 @@ static bool is_listed(struct txn *t, const struct hold_place *p)
 	return any;
 }
 
-static int check(struct txn *t, const struct hold_place *p, struct window *w)
+static int check(struct txn *t, const struct hold_place *p, struct window *w, struct stamp stamp)
 {
 	uint64_t left = 0;
 	uint64_t limit = 2 * w->count + 64;
@@ -237,7 +237,10 @@ static int check(struct txn *t, const struct hold_place *p, struct window *w)
 		return 0;
 	w->held = true;
 	w->all = left + w->count;
-	return hold_all(t, p);
+	r = hold_all(t, p);
+	if (r == 0)
+		txn_watch_held(t, &p->dir, stamp, w->count, w->all);
+	return r;
 }
 
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
@@ -266,7 +269,7 @@ int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
 	if (w.held)
 		hold_node(t, &p, tn);
 	else if (w.count >= w.next_check)
-		r = check(t, &p, &w);
+		r = check(t, &p, &w, stamp);
 	store_window(t, &p, &w);
 	return r;
 }

@@ -2,12 +2,14 @@
 #include "core/status.h"
 
 #include "core/thread.h"
+#include "core/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct status {
+	struct watch *watch;
 	struct mutex lock;
 	struct peer_status *peers; /* protected by lock, as all below */
 	size_t peer_count;
@@ -34,6 +36,55 @@ void status_destroy(struct status *s)
 	free(s);
 }
 
+void status_set_watch(struct status *s, struct watch *w)
+{
+	s->watch = w;
+}
+
+/* What those who watch are told about. */
+struct shown {
+	enum peer_state state;
+	enum peer_path path;
+};
+
+static struct shown shown_of(const struct peer_status *p)
+{
+	return (struct shown){.state = p->state, .path = p->path};
+}
+
+static bool is_connected(const struct shown *s)
+{
+	return s->state == PEER_SYNCING || s->state == PEER_SYNCED;
+}
+
+static void tell(struct status *s, uint64_t actor, const struct shown *before,
+		 const struct shown *after, const char *error)
+{
+	struct watch_batch batch = {0};
+	bool was = is_connected(before);
+	bool is = is_connected(after);
+
+	if (!watch_is_on(s->watch))
+		return;
+	struct watch_event e = {
+		.time_ms = watch_now_ms(),
+		.actor = actor,
+		.via = is ? after->path : before->path,
+	};
+	if (was != is || (is && before->path != after->path)) {
+		struct watch_event link = e;
+
+		link.kind = was == is ? WATCH_REROUTED : is ? WATCH_CONNECTED : WATCH_DISCONNECTED;
+		link.text = is ? NULL : xstrdup(error);
+		watch_batch_add(&batch, &link);
+	}
+	if (after->state == PEER_SYNCED && before->state != PEER_SYNCED) {
+		e.kind = WATCH_SYNCED;
+		watch_batch_add(&batch, &e);
+	}
+	watch_tell(s->watch, &batch);
+}
+
 static struct peer_status *find_locked(struct status *s, uint64_t actor)
 {
 	for (size_t i = 0; i < s->peer_count; i++) {
@@ -53,9 +104,13 @@ void status_edit(struct status *s, uint64_t actor, void (*edit)(struct peer_stat
 		p = &s->peers[s->peer_count++];
 		*p = (struct peer_status){.actor = actor, .state = PEER_OFFLINE, .rtt_us = -1};
 	}
+	struct shown before = shown_of(p);
 	edit(p, ctx);
 	assert(p->actor == actor);
+	struct shown after = shown_of(p);
+	AUTO(free_ptr) char *error = xstrdup(p->last_error);
 	mutex_unlock(&s->lock);
+	tell(s, actor, &before, &after, error);
 }
 
 bool status_get(struct status *s, uint64_t actor, struct peer_status *ret)

@@ -53,7 +53,11 @@ struct relay_status {
 
 struct status;
 
+struct watch;
+
 struct status *status_create(void);
+/** Those who watch hear of connections that come and go. Before another thread uses s; NULL ends it. */
+void status_set_watch(struct status *s, struct watch *w);
 void status_destroy(struct status *s);
 /** Applies edit to the entry of actor under the lock, creating it. */
 void status_edit(struct status *s, uint64_t actor, void (*edit)(struct peer_status *p, void *ctx),

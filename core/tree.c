@@ -241,6 +241,7 @@ static int apply_touch(struct txn *t, const struct op *op, struct txn_node *tn, 
 	if (op->kind == OP_TOUCH && !lived)
 		follow_revived(t, tn, op->pred_count > 0);
 	tn->carried = false;
+	tn->news = t->news = stamp;
 	node_touch(&tn->n, op->preds, op->pred_count, op->kind == OP_TOUCH ? stamp.id : none);
 	if (lived && tn->n.token_count == 0)
 		r = hold_deleted(t, tn, stamp);
@@ -452,6 +453,8 @@ static void tell_one(struct txn *t, struct txn_node *tn)
 	struct node_info info;
 
 	tn->told = true;
+	if (tn->projected || tn->content_changed)
+		txn_watch_node(t, tn);
 	if (!t->db->view.node_changed || !(tn->projected || tn->content_changed))
 		return;
 	tree_info(t, tn, &info);

@@ -400,6 +400,7 @@ static void txn_fini(struct txn *t)
 	free(t->groups);
 	free(t->feeds);
 	free(t->wants);
+	watch_batch_clear(&t->watched);
 	arena_fini(&t->arena);
 	store_abort(t->store);
 }
@@ -465,6 +466,7 @@ static int commit(struct txn *t, bool news, bool later)
 	member_publish(t);
 	t->moves_changed = false;
 	txn_publish_wants(t);
+	txn_watch_committed(t);
 	if (tell_view)
 		db->view.committed(db->view.ctx, NULL, 0);
 	txn_fini(t);

@@ -1,6 +1,7 @@
 /* The life of a connection to a relay: dialled, lost, ticking; and what is kept across restarts. */
 #include "core/log.h"
 #include "core/thread.h"
+#include "core/watch.h"
 #include "net/peer.h"
 #include "net/relay_i.h"
 
@@ -28,6 +29,9 @@ void relay_enter(struct relay *r, enum relay_state state)
 	mailaddr_show(&r->address, shown);
 	log_line(state == RELAY_OPEN || r->state == RELAY_OPEN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 		 "relay %s: %s -> %s", shown, names[r->state], names[state]);
+	if ((state == RELAY_OPEN) != (r->state == RELAY_OPEN))
+		watch_relay(db_watch(r->host->db),
+			    state == RELAY_OPEN ? WATCH_RELAY_OPEN : WATCH_RELAY_AWAY, shown, NULL);
 	r->state = state;
 	r->host->published(r->host->ctx, r);
 }
@@ -76,6 +80,7 @@ void relay_note_alarm(struct relay *r)
 	(void)snprintf(r->said_alarm, sizeof(r->said_alarm), "%s", r->ledger.alarm);
 	mailaddr_show(&r->address, shown);
 	log_warn("relay %s is not to be trusted: %s", shown, r->ledger.alarm);
+	watch_relay(db_watch(r->host->db), WATCH_RELAY_DISTRUSTED, shown, r->ledger.alarm);
 	relay_save(r);
 	r->host->published(r->host->ctx, r);
 }

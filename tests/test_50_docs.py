@@ -8,7 +8,7 @@ import pytest
 from blazetest.node import BIN
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ['init', 'mount', 'umount', 'pair', 'status', 'wait', 'ping', 'topology', 'log', 'diff', 'restore', 'undo', 'conflicts', 'deletes', 'devices', 'recover', 'compact', 'relay', 'version']
+COMMANDS = ['init', 'mount', 'umount', 'pair', 'status', 'wait', 'watch', 'ping', 'topology', 'log', 'diff', 'restore', 'undo', 'conflicts', 'deletes', 'devices', 'recover', 'compact', 'relay', 'version']
 
 
 def help_of(*command):

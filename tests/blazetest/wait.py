@@ -46,18 +46,29 @@ def pause(seconds):
     time.sleep(seconds)
 
 
+class LineReader:
+    """Lines from a pipe, one after the other; an AssertionError when it ends or one takes too long."""
+
+    def __init__(self, fd, what, size=65536):
+        self.fd, self.what, self.size, self.data = fd, what, size, b''
+
+    def line(self, deadline):
+        end = now() + deadline * SCALE
+        while b'\n' not in self.data:
+            left = end - now()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                raise AssertionError(f'{self.what}: no line within {deadline * SCALE:g} s, only {self.data!r}')
+            chunk = os.read(self.fd, self.size)
+            if not chunk:
+                raise AssertionError(f'{self.what}: ended after {self.data!r}')
+            self.data += chunk
+        line, _, self.data = self.data.partition(b'\n')
+        return line.decode() + '\n'
+
+
 def read_line(fd, deadline, what):
-    """One line from a pipe; an AssertionError when it ends or takes too long."""
-    end, data = now() + deadline * SCALE, b''
-    while not data.endswith(b'\n'):
-        left = end - now()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
-            raise AssertionError(f'{what}: no line within {deadline * SCALE:g} s, only {data!r}')
-        chunk = os.read(fd, 1)
-        if not chunk:
-            raise AssertionError(f'{what}: ended after {data!r}')
-        data += chunk
-    return data.decode()
+    """One line, and nothing of what comes after it."""
+    return LineReader(fd, what, size=1).line(deadline)
 
 
 def in_fuse(pid):
