@@ -52,6 +52,7 @@ static void list_json(const struct service *s, struct out *out, const struct rel
 		show_json_text(&text, "alarm", r->alarm);
 		buf_printf(&text, "\"used\":%s,\"in_doubt\":%s,", r->used ? "true" : "false",
 			   r->in_doubt ? "true" : "false");
+		buf_printf(&text, "\"keyless\":%s,", r->keyless ? "true" : "false");
 		buf_printf(&text,
 			   "\"cursor\":%" PRIu64 ",\"unsafe\":%" PRIu64 ",\"refused\":%" PRIu64
 			   ",\"receipted_ms\":%" PRIu64 ",\"rtt_us\":%" PRId64
@@ -84,6 +85,10 @@ static void list_text(const struct service *s, struct out *out, const struct rel
 		if (r->state == RELAY_OPEN && r->rtt_us >= 0)
 			out_printf(out, ", %.1f ms", (double)r->rtt_us / 1000);
 		out_printf(out, "\n");
+		if (r->keyless)
+			out_printf(out,
+				   "  holds changes under a key that this device does not have yet: one "
+				   "that manages the database has to be met\n");
 		if (r->alarm[0])
 			out_printf(out, "  not to be trusted: %s\n", r->alarm);
 		if (r->refused)

@@ -60,7 +60,7 @@
  *       strata.c         folding in the store       strata_apply.c, sync_strata.*  strata from others
  *       snapshot*.*      the state for a new device  sync_snapshot.*  and its history, to and from a peer
  *       stratum.*        many envelopes as one      stratum_code.*  changes in columns; zip.* zstd
- *     mailbox.*          items for a relay or a folder, and from there
+ *     mailbox*.*         items for a relay or a folder, and from there; under which key
  *     words.*            secrets people read out     account.*      what is on paper
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom

@@ -239,6 +239,8 @@ struct member_info {
 	uint64_t removed_by;
 };
 
+/** What this device may do, an enum member_role; 0 when it was removed. Any thread. */
+int db_own_role(struct db *db);
 /** All that ever were, the most senior first. Returns the count; *ret is the caller's to free. */
 size_t db_members(struct db *db, struct member_info **ret);
 /**

@@ -277,6 +277,21 @@ struct id epoch_newest(const struct db *db)
 	return epoch_id(atomic_load(&db->seal_key));
 }
 
+bool epoch_is_named(struct db *db, uint64_t id_first)
+{
+	struct auth_op op;
+	bool found = false;
+
+	db_lock(db);
+	for (size_t at = 0; !found && next_any(db, &at, AUTH_EPOCH, &op);) {
+		struct reader r = reader_init(SLICE(op.epoch.b, sizeof(op.epoch.b)));
+
+		found = reader_be64(&r) == id_first;
+	}
+	mutex_unlock(&db->lock);
+	return found;
+}
+
 bool epoch_is_split(const struct db *db)
 {
 	AUTO(buf_fini) struct buf list = {0};

@@ -43,6 +43,8 @@ void epoch_choose(struct db *db);
 struct id epoch_newest(const struct db *db);
 /** Appends all keys but the first: varint count, 32 bytes each. */
 void epoch_write_all(const struct db *db, struct buf *out);
+/** Whether an operation here, effective or not, is about an epoch whose id begins so. Takes the lock. */
+bool epoch_is_named(struct db *db, uint64_t id_first);
 /** An operation that begins a new epoch without this device (0 = for all members that there are). */
 void epoch_begin(struct txn *t, uint64_t without);
 /** Whether there are several heads that this device may and should join. */

@@ -17,7 +17,10 @@ static bool has_seqs(enum mailbox_kind kind)
 int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
 {
 	struct reader r = reader_init(bytes);
-	struct mailbox_item item = {.kind = (enum mailbox_kind)reader_u8(&r), .tag = id_read(&r)};
+	struct mailbox_item item = {.kind = (enum mailbox_kind)reader_u8(&r)};
+
+	item.epoch = reader_be64(&r);
+	item.tag = id_read(&r);
 
 	if (bytes.len > MAILBOX_ITEM_BYTES_MAX || item.kind < MAILBOX_ENVELOPE ||
 	    item.kind > MAILBOX_SLOT)
@@ -36,66 +39,13 @@ int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
 	return 0;
 }
 
-static struct id tag_of(const struct mailbox *m, char kind, struct slice what)
-{
-	AUTO(buf_fini) struct buf text = {0};
-	struct id tag;
-
-	buf_u8(&text, (uint8_t)kind);
-	buf_slice_append(&text, what);
-	digest_keyed(tag.b, sizeof(tag.b), m->key, buf_slice(&text));
-	return tag;
-}
-
-struct id mailbox_feed_tag(const struct mailbox *m, const struct id *stream, uint64_t actor)
-{
-	AUTO(buf_fini) struct buf what = {0};
-
-	id_write(&what, stream);
-	buf_be64(&what, actor);
-	return tag_of(m, 'f', buf_slice(&what));
-}
-
-struct id mailbox_chunk_tag(const struct mailbox *m, const struct chunk_id *id)
-{
-	return tag_of(m, 'c', SLICE(id->b, sizeof(id->b)));
-}
-
-struct id mailbox_slot_tag(const struct mailbox *m, uint64_t actor)
-{
-	AUTO(buf_fini) struct buf what = {0};
-
-	buf_be64(&what, actor);
-	return tag_of(m, 's', buf_slice(&what));
-}
-
-/* head: u8 kind, tag, numbers. Appends the item to out. */
-void mailbox_seal(const struct mailbox *m, struct slice head, const struct feed_pos *of,
-		  struct slice content, struct buf *out)
-{
-	AUTO(buf_fini) struct buf plain = {0};
-
-	id_write(&plain, &of->stream);
-	buf_be64(&plain, of->actor);
-	buf_slice_append(&plain, content);
-	buf_slice_append(out, head);
-	envelope_seal_piece(m->key, head, buf_slice(&plain), out);
-}
-
-void mailbox_write_head(struct buf *head, enum mailbox_kind kind, const struct id *tag)
-{
-	buf_u8(head, (uint8_t)kind);
-	id_write(head, tag);
-}
-
 /* ---- what the place holds ------------------------------------------------------------------------ */
 
-void db_mailbox_key(struct db *db, struct id *ret_id, uint8_t ret_key[DIGEST_BYTES])
+struct id db_mailbox_id(struct db *db)
 {
 	const struct slice part = SLICE(db->root_key, sizeof(db->root_key));
 
-	*ret_id = digest_id("blaze mailbox", &part, 1);
-	digest(ret_key, "blaze mailbox key", &part, 1);
+	return digest_id("blaze mailbox", &part, 1);
 }
 
 struct mailbox *mailbox_create(struct db *db, uint64_t place)
@@ -104,7 +54,8 @@ struct mailbox *mailbox_create(struct db *db, uint64_t place)
 
 	m->db = db;
 	m->place = place;
-	db_mailbox_key(db, &m->id, m->key);
+	m->id = db_mailbox_id(db);
+	mailbox_refresh_keys(m);
 	return m;
 }
 
@@ -132,7 +83,7 @@ void mailbox_destroy(struct mailbox *m)
 	buf_fini(&m->claimed);
 	free(m->held);
 	free(m->lacking);
-	wipe(m->key, sizeof(m->key));
+	mailbox_keys_fini(m);
 	free(m);
 }
 
@@ -178,6 +129,7 @@ void mailbox_reset(struct mailbox *m)
 	m->held_count = 0;
 	m->cursor = 0;
 	memset(m->later, 0, sizeof(m->later));
+	m->awaited_count = 0;
 	wipe(m->slot, sizeof(m->slot));
 	forget_item(m);
 }
@@ -195,20 +147,27 @@ static int compare_tags(const void *a, const void *b)
 	return id_cmp(&x->tag, &y->tag);
 }
 
-/* The feeds that are here, by tag. Caller frees. */
+/* The feeds that are here, by tag, under all keys. Caller frees. */
 static struct tagged *list_tags(const struct mailbox *m, size_t *ret_count)
 {
 	struct feed_pos *have = NULL;
 	size_t n = db_have(m->db, &have);
-	struct tagged *list = xcalloc(n, sizeof(*list));
+	struct tagged *list = xcalloc(n * m->key_count, sizeof(*list));
+	size_t count = 0;
 
-	for (size_t i = 0; i < n; i++)
-		list[i] = (struct tagged){
-			.tag = mailbox_feed_tag(m, &have[i].stream, have[i].actor), .pos = have[i]};
+	for (size_t i = 0; i < n; i++) {
+		bool auth = id_eq(&have[i].stream, &m->db->auth_stream);
+
+		for (size_t k = 0; k < (auth ? 1 : m->key_count); k++)
+			list[count++] = (struct tagged){
+				.tag = mailbox_feed_tag(&m->keys[k], &have[i].stream, have[i].actor),
+				.pos = have[i],
+			};
+	}
 	free(have);
-	if (n > 0)
-		qsort(list, n, sizeof(*list), compare_tags);
-	*ret_count = n;
+	if (count > 0)
+		qsort(list, count, sizeof(*list), compare_tags);
+	*ret_count = count;
 	return list;
 }
 
@@ -216,8 +175,9 @@ int mailbox_start(struct mailbox *m, struct slice have)
 {
 	struct reader r = reader_init(have);
 	size_t count = 0;
-	struct tagged *list = list_tags(m, &count);
 
+	mailbox_refresh_keys(m);
+	struct tagged *list = list_tags(m, &count);
 	while (reader_left(&r) > 0) {
 		struct tagged key = {.tag = id_read(&r)};
 		uint64_t seq = reader_varint(&r);
@@ -236,6 +196,7 @@ int mailbox_start(struct mailbox *m, struct slice have)
 	m->cursor = 0;
 	for (size_t i = 0; i < MAILBOX_LATER_COUNT; i++)
 		m->later[i].ripe = true;
+	m->auth_looked = UINT64_MAX;
 	return r.bad ? -EBADMSG : 0;
 }
 
@@ -346,7 +307,8 @@ static int prepare_item(struct mailbox *m, const struct feed_item *found, struct
 {
 	AUTO(buf_fini) struct buf head = {0};
 	struct envelope_range range;
-	struct id tag = mailbox_feed_tag(m, &found->pos.stream, found->pos.actor);
+	const struct mailbox_key *key = mailbox_current_key(m, &found->pos.stream);
+	struct id tag = mailbox_feed_tag(key, &found->pos.stream, found->pos.actor);
 	int r = found->packed ? stratum_range(bytes, &range) : envelope_range(bytes, &range);
 
 	if (r == 0)
@@ -355,10 +317,10 @@ static int prepare_item(struct mailbox *m, const struct feed_item *found, struct
 		r = make_durable(m, &found->pos);
 	if (r < 0)
 		return r;
-	mailbox_write_head(&head, found->packed ? MAILBOX_STRATUM : MAILBOX_ENVELOPE, &tag);
+	mailbox_write_head(&head, found->packed ? MAILBOX_STRATUM : MAILBOX_ENVELOPE, key, &tag);
 	buf_varint(&head, range.seq_first);
 	buf_varint(&head, range.count);
-	mailbox_seal(m, buf_slice(&head), &found->pos, bytes, &m->item);
+	mailbox_seal(key, buf_slice(&head), &found->pos, bytes, &m->item);
 	m->item_pos = found->pos;
 	return 1;
 }
@@ -419,12 +381,60 @@ void mailbox_set_spare(struct mailbox *m, bool spare)
 	m->spare = spare;
 }
 
+/* What the place holds of the streams that the others need first; all of the others, as if it held them. Caller frees. */
+static size_t held_but_auth(const struct mailbox *m, struct feed_pos **ret, bool *ret_lacks)
+{
+	size_t n = db_have(m->db, ret);
+
+	*ret_lacks = false;
+	for (size_t i = 0; i < n; i++) {
+		struct feed_pos *p = &(*ret)[i];
+
+		if (!id_eq(&p->stream, &m->db->auth_stream))
+			continue;
+		uint64_t held = feed_pos_seq(m->held, m->held_count, &p->stream, p->actor);
+		*ret_lacks = *ret_lacks || held < p->seq;
+		p->seq = held < p->seq ? held : p->seq;
+	}
+	return n;
+}
+
+/*
+ * KEY EPOCH: `auth` first, whoever made it, however late it came: nobody shall meet something under a key that he could not have
+ * heard of. 1, 0, or < 0.
+ */
+static int find_auth(struct mailbox *m)
+{
+	AUTO(buf_fini) struct buf bytes = {0};
+	struct feed_pos *held = NULL;
+	struct feed_item found;
+	uint64_t generation = db_generation(m->db);
+	uint64_t cursor = 0;
+	bool lacks = false;
+	int r = 0;
+
+	if (m->auth_looked == generation)
+		return 0;
+	size_t n = held_but_auth(m, &held, &lacks);
+	if (lacks)
+		r = db_next_envelope(m->db, &cursor, held, n, &found, &bytes);
+	free(held);
+	if (r == 0)
+		m->auth_looked = generation;
+	return r > 0 ? prepare_item(m, &found, buf_slice(&bytes)) : r;
+}
+
 /* Finds what the place lacks. 1, 0, or < 0. */
 static int find_item(struct mailbox *m, uint64_t now_ms)
 {
 	AUTO(buf_fini) struct buf bytes = {0};
 	struct feed_item found;
 	int r = db_seal(m->db);
+
+	if (r >= 0)
+		r = find_auth(m);
+	if (r != 0)
+		return r;
 	uint64_t filled = db_snapshot_gaps_filled(m->db);
 
 	if (filled != m->gaps_filled)
@@ -447,30 +457,52 @@ static int find_item(struct mailbox *m, uint64_t now_ms)
 
 static void ask(struct mailbox *m, struct buf *ret)
 {
-	m->asking = m->chunk_count - m->chunk_next;
-	if (m->asking > MAILBOX_ASK_MAX)
-		m->asking = MAILBOX_ASK_MAX;
-	for (size_t i = 0; i < m->asking; i++) {
-		struct id tag = mailbox_chunk_tag(m, &m->chunks[m->chunk_next++]);
+	size_t keys = 0;
 
-		id_write(ret, &tag);
+	while (keys < MAILBOX_ASK_KEYS && keys < m->key_count) {
+		m->asked_keys[keys] = mailbox_nth_key(m, keys);
+		keys++;
 	}
+	m->asked_key_count = keys;
+	m->asking = m->chunk_count - m->chunk_next;
+	if (m->asking > MAILBOX_ASK_MAX / keys)
+		m->asking = MAILBOX_ASK_MAX / keys;
+	for (size_t i = 0; i < m->asking; i++, m->chunk_next++) {
+		for (size_t k = 0; k < keys; k++) {
+			struct id tag = mailbox_chunk_tag(&m->keys[m->asked_keys[k]],
+							  &m->chunks[m->chunk_next]);
+
+			id_write(ret, &tag);
+		}
+	}
+}
+
+static bool has_tag(struct slice tags, const struct id *tag)
+{
+	struct reader r = reader_init(tags);
+
+	while (reader_left(&r) >= sizeof(*tag)) {
+		struct id each = id_read(&r);
+
+		if (id_eq(&each, tag))
+			return true;
+	}
+	return false;
 }
 
 void mailbox_lacks(struct mailbox *m, struct slice tags)
 {
-	struct reader r = reader_init(tags);
-
 	m->lacked_count = 0;
-	while (m->asking > 0 && reader_left(&r) >= sizeof(struct id)) {
-		struct id lacked = id_read(&r);
+	for (size_t i = m->chunk_next - m->asking; i < m->chunk_next; i++) {
+		bool lacked = true; /* under each key */
 
-		for (size_t i = m->chunk_next - m->asking; i < m->chunk_next; i++) {
-			struct id tag = mailbox_chunk_tag(m, &m->chunks[i]);
+		for (size_t k = 0; k < m->asked_key_count; k++) {
+			struct id tag = mailbox_chunk_tag(&m->keys[m->asked_keys[k]], &m->chunks[i]);
 
-			if (id_eq(&tag, &lacked) && m->lacked_count < MAILBOX_ASK_MAX)
-				m->lacked[m->lacked_count++] = m->chunks[i];
+			lacked = lacked && has_tag(tags, &tag);
 		}
+		if (lacked)
+			m->lacked[m->lacked_count++] = m->chunks[i];
 	}
 	m->asking = 0;
 }
@@ -483,12 +515,13 @@ static bool next_chunk(struct mailbox *m, struct buf *ret)
 		AUTO(buf_fini) struct buf head = {0};
 		AUTO(buf_fini) struct buf sealed = {0};
 		const struct chunk_id *id = &m->lacked[--m->lacked_count];
-		struct id tag = mailbox_chunk_tag(m, id);
+		const struct mailbox_key *key = mailbox_current_key(m, &nobody.stream);
+		struct id tag = mailbox_chunk_tag(key, id);
 
 		if (db_chunks_send(m->db, id, &sealed) < 0)
 			continue;
-		mailbox_write_head(&head, MAILBOX_CHUNK, &tag);
-		mailbox_seal(m, buf_slice(&head), &nobody, buf_slice(&sealed), ret);
+		mailbox_write_head(&head, MAILBOX_CHUNK, key, &tag);
+		mailbox_seal(key, buf_slice(&head), &nobody, buf_slice(&sealed), ret);
 		return true;
 	}
 	return false;
@@ -497,7 +530,8 @@ static bool next_chunk(struct mailbox *m, struct buf *ret)
 int mailbox_next(struct mailbox *m, uint64_t now_ms, struct buf *ret)
 {
 	buf_clear(ret);
-	if (!m->started || m->asking > 0)
+	/* Nobody would take what a reader puts, and the place does not. */
+	if (!m->started || m->asking > 0 || db_own_role(m->db) < MEMBER_WRITE)
 		return MAILBOX_NOTHING;
 	if (next_chunk(m, ret))
 		return MAILBOX_PUT;

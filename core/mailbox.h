@@ -2,17 +2,24 @@
  * What a database gives to a place that keeps items and can read none (a relay's mailbox, a folder), and what it makes of
  * the items that others put there. ITEM and MAILBOX in net/PROTOCOL.md:
  *
- *   item     = u8 kind, 16 bytes tag, [varint seq_first, varint count: envelopes and strata], sealed, to the end
+ *   item     = u8 kind, 8 bytes epoch, 16 bytes tag, [varint seq_first, varint count: envelopes and strata], sealed, to the end
  *   sealed   = XChaCha20-Poly1305 (mailbox key, random nonce), bound to all before it, of:
  *              16 bytes stream, 8 bytes actor, content (zeros for what has none)
+ *   epoch    = of the mailbox key: the first bytes of a key epoch's id (core/epoch.h); key = digest("blaze mailbox key", the epoch's)
  *   tag      = 16 bytes keyed by the mailbox key: of stream and actor, of a chunk's id, or of a device
  *   content  = the envelope (core/envelope.h), the stratum (core/stratum.h), the sealed chunk (core/chunk.h), or, of a slot:
  *              u8 1, varint count, then per feed 16 bytes stream, 8 bytes actor, varint seq: what the device holds durably;
  *              varint count, then per log of a relay: 16 bytes log id, varint cursor, 32 bytes chain: what it was shown;
  *              64 bytes signature by the device
  *
- * Who has no key sees kinds, tags, numbers and sizes. An item that was changed, or moved to another mailbox or tag, does not
- * open.
+ * Who has no key sees kinds, epochs, tags, numbers and sizes. An item that was changed, or moved to another mailbox or tag, does
+ * not open.
+ *
+ * KEY EPOCH: what is put is sealed under the newest epoch's mailbox key, so a device that was removed can tell nothing of what
+ * came after, not even with all that the place holds. `auth` stays under the first one, as its envelopes do; and goes before all
+ * else, so that who reads a log learns of an epoch before it meets something under it. What is under an epoch whose key is on
+ * its way is left where it is, and read again when the key has come (mailbox_key_came()). A feed goes on under its new tag with
+ * the number after the last one under the old tag; what a place holds of it is the most of all tags.
  *
  * Chunks go before the envelope that names them, if the place lacks them. What other devices made is put after
  * MAILBOX_FOREIGN_MS only: most of it comes from the place itself, or is put there by who made it. Of several places one is used
@@ -49,6 +56,7 @@ enum mailbox_kind {
 
 struct mailbox_item {
 	enum mailbox_kind kind;
+	uint64_t epoch;
 	struct id tag;
 	uint64_t seq_first; /**< envelopes and strata */
 	uint64_t count;
@@ -68,8 +76,8 @@ struct mailbox_log {
 	uint8_t chain[DIGEST_BYTES];
 };
 
-/** The mailbox's name, and the key its items are sealed under. Wipe the key after use. */
-void db_mailbox_key(struct db *db, struct id *ret_id, uint8_t ret_key[DIGEST_BYTES]);
+/** The mailbox's name, the same for ever. */
+struct id db_mailbox_id(struct db *db);
 
 /** place: an actor that no device has; chunks are asked for in its name. */
 struct mailbox *mailbox_create(struct db *db, uint64_t place);
@@ -108,12 +116,16 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 		      struct buf *ret);
 
 /**
- * An item came. 0 also when it has to wait for others; -EBADMSG forged, damaged or of another place; -ENOBUFS too much is
- * waiting; -EIO, -ENOSPC.
+ * An item came. 0 also when it has to wait for others; -EBADMSG forged, damaged or of another place; -ENOKEY under an epoch
+ * whose key is on its way: it has to be given again; -ENOBUFS too much is waiting; -EIO, -ENOSPC.
  */
 int mailbox_take(struct mailbox *m, struct slice item);
 /** Whether something waits, so that what came cannot be said to be taken. */
 bool mailbox_is_waiting(const struct mailbox *m);
+/** Whether mailbox_take() has said -ENOKEY since mailbox_reset(). */
+bool mailbox_awaits_key(const struct mailbox *m);
+/** And whether it would say something else now. */
+bool mailbox_key_came(struct mailbox *m);
 /** What waits may be possible now: the database changed. < 0 as mailbox_take(). */
 int mailbox_retry(struct mailbox *m);
 /** Logs that a slot named; for who compares. Set before anything is taken. */

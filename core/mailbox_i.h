@@ -7,6 +7,16 @@
 #include "core/sync_strata.h"
 
 #define MAILBOX_ASK_MAX 256
+/** Epochs under which a chunk may be at the place without being put again. */
+#define MAILBOX_ASK_KEYS 4
+/** Epochs that are waited for. */
+#define MAILBOX_AWAITED_MAX 16
+
+/** Of an epoch. */
+struct mailbox_key {
+	uint64_t epoch;
+	uint8_t key[DIGEST_BYTES];
+};
 
 struct waiting {
 	struct id stream;
@@ -17,6 +27,8 @@ struct waiting {
 struct asked {
 	struct id tag;
 	struct chunk_id id;
+	size_t nth; /* of mailbox_nth_key(): the tag is under that key */
+	bool again; /* to be asked for once more: it was not there under another key */
 };
 
 /* What is left for later: what this device made (at a spare), and what others made. */
@@ -36,7 +48,10 @@ struct mailbox {
 	struct db *db;
 	uint64_t place;
 	struct id id;
-	uint8_t key[DIGEST_BYTES];
+	struct mailbox_key *keys; /* as in the database's ring: the first epoch's first */
+	size_t key_count;
+	uint64_t awaited[MAILBOX_AWAITED_MAX];
+	size_t awaited_count;
 
 	/* What the place holds, or was given. */
 	bool started;
@@ -44,6 +59,7 @@ struct mailbox {
 	struct feed_pos *held; /* sorted */
 	size_t held_count;
 	uint64_t cursor;
+	uint64_t auth_looked; /* the database's generation when the place lacked nothing of `auth` */
 	uint64_t gaps_filled;
 	struct later later[MAILBOX_LATER_COUNT];
 	bool spare; /* what this device made waits, too */
@@ -53,8 +69,10 @@ struct mailbox {
 	struct feed_pos item_pos;
 	struct chunk_id *chunks;
 	size_t chunk_count;
-	size_t chunk_next; /* those before were asked about */
-	size_t asking;	   /* the last so many of these were not answered */
+	size_t chunk_next;		     /* those before were asked about */
+	size_t asking;			     /* the last so many of these were not answered */
+	size_t asked_keys[MAILBOX_ASK_KEYS]; /* under these keys of `keys` */
+	size_t asked_key_count;
 	struct chunk_id lacked[MAILBOX_ASK_MAX];
 	size_t lacked_count;
 
@@ -73,14 +91,30 @@ struct mailbox {
 	void *on_log_ctx;
 };
 
-/* mailbox.c */
-struct id mailbox_feed_tag(const struct mailbox *m, const struct id *stream, uint64_t actor);
-struct id mailbox_chunk_tag(const struct mailbox *m, const struct chunk_id *id);
-struct id mailbox_slot_tag(const struct mailbox *m, uint64_t actor);
-/** Seals an item. head: u8 kind, tag, numbers. Appends. */
-void mailbox_seal(const struct mailbox *m, struct slice head, const struct feed_pos *of,
+/* mailbox_keys.c */
+/** Takes the keys that have come. */
+void mailbox_refresh_keys(struct mailbox *m);
+void mailbox_keys_fini(struct mailbox *m);
+/** NULL: not here. Valid until mailbox_refresh_keys(). */
+const struct mailbox_key *mailbox_find_key(struct mailbox *m, uint64_t epoch);
+/** What items of this stream are sealed under now. */
+const struct mailbox_key *mailbox_current_key(struct mailbox *m, const struct id *stream);
+/** The index of the nth most likely one: the current, then the others, those that came last first. */
+size_t mailbox_nth_key(const struct mailbox *m, size_t nth);
+/** Of an item that came: -ENOKEY the epoch is known of, and its key is not here; -EBADMSG it is not known of. */
+int mailbox_await_key(struct mailbox *m, uint64_t epoch);
+/** Nothing waits any more: epochs that nobody has named are not waited for. */
+void mailbox_await_less(struct mailbox *m);
+struct id mailbox_feed_tag(const struct mailbox_key *key, const struct id *stream, uint64_t actor);
+struct id mailbox_chunk_tag(const struct mailbox_key *key, const struct chunk_id *id);
+struct id mailbox_slot_tag(const struct mailbox_key *key, uint64_t actor);
+void mailbox_write_head(struct buf *head, enum mailbox_kind kind, const struct mailbox_key *key,
+			const struct id *tag);
+/** Seals an item. head: all that stands before. Appends. */
+void mailbox_seal(const struct mailbox_key *key, struct slice head, const struct feed_pos *of,
 		  struct slice content, struct buf *out);
-void mailbox_write_head(struct buf *head, enum mailbox_kind kind, const struct id *tag);
+
+/* mailbox.c */
 /** The place holds the feed up to there. */
 void mailbox_raise(struct mailbox *m, const struct feed_pos *p);
 

@@ -29,7 +29,8 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 	AUTO(buf_fini) struct buf body = {0};
 	AUTO(buf_fini) struct buf text = {0};
 	const struct feed_pos self = {.actor = db_actor(m->db)};
-	struct id tag = mailbox_slot_tag(m, self.actor);
+	const struct mailbox_key *key = mailbox_current_key(m, &self.stream);
+	struct id tag = mailbox_slot_tag(key, self.actor);
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
 	uint8_t now[DIGEST_BYTES];
 	struct feed_pos *durable = NULL;
@@ -49,8 +50,8 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 		buf_varint(&body, durable[i].seq);
 	}
 	free(durable);
-	struct slice part = buf_slice(&body);
-	digest(now, "blaze slot", &part, 1);
+	const struct slice parts[] = {SLICE(key->key, sizeof(key->key)), buf_slice(&body)};
+	digest(now, "blaze slot", parts, countof(parts));
 	if (memcmp(now, m->slot, sizeof(now)) == 0)
 		return 0;
 	memcpy(m->slot, now, sizeof(now));
@@ -62,9 +63,9 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 	}
 	keys_sign(m->db->keys, slot_text(&text, m, self.actor, buf_slice(&body)), signature);
 	buf_append(&body, signature, sizeof(signature));
-	mailbox_write_head(&head, MAILBOX_SLOT, &tag);
+	mailbox_write_head(&head, MAILBOX_SLOT, key, &tag);
 	buf_clear(ret);
-	mailbox_seal(m, buf_slice(&head), &self, buf_slice(&body), ret);
+	mailbox_seal(key, buf_slice(&head), &self, buf_slice(&body), ret);
 	return 1;
 }
 
@@ -120,7 +121,7 @@ static int take_slot(struct mailbox *m, uint64_t actor, struct slice content)
 
 bool mailbox_is_waiting(const struct mailbox *m)
 {
-	return m->waiting_count > 0 || m->strata.count > 0;
+	return m->waiting_count > 0 || m->strata.count > 0 || m->awaited_count > 0;
 }
 
 static int apply(struct mailbox *m, const struct id *stream, uint64_t actor, struct slice envelope)
@@ -164,6 +165,8 @@ int mailbox_retry(struct mailbox *m)
 		if (r >= 0 && moved && m->strata.count)
 			r = sync_strata_retry(&m->strata);
 	}
+	if (m->waiting_count == 0 && m->strata.count == 0)
+		mailbox_await_less(m);
 	return r;
 }
 
@@ -203,14 +206,16 @@ static int take_of_feed(struct mailbox *m, const struct mailbox_item *item, stru
 {
 	bool packed = item->kind == MAILBOX_STRATUM;
 	struct envelope_range range;
-	struct id tag = mailbox_feed_tag(m, &pos->stream, pos->actor);
+	struct id tag = mailbox_feed_tag(mailbox_find_key(m, item->epoch), &pos->stream, pos->actor);
 
 	if (!id_eq(&tag, &item->tag) ||
 	    (packed ? stratum_range(content, &range) : envelope_range(content, &range)) < 0 ||
 	    range.seq_first != item->seq_first || range.count != item->count)
 		return -EBADMSG;
 	pos->seq = range.seq_first + range.count - 1;
-	mailbox_raise(m, pos);
+	/* A tag may begin anywhere: what leaves a gap says nothing of what is before it. */
+	if (range.seq_first <= feed_pos_seq(m->held, m->held_count, &pos->stream, pos->actor) + 1)
+		mailbox_raise(m, pos);
 	m->lacking_count = 0; /* who put this may have put chunks, too */
 	return packed ? take_stratum(m, pos, content) : take_envelope(m, pos, content);
 }
@@ -235,8 +240,12 @@ int mailbox_take(struct mailbox *m, struct slice bytes)
 	struct mailbox_item item;
 	int r = mailbox_item_decode(bytes, &item);
 
-	if (r == 0)
-		r = envelope_open_piece(m->key, item.head, item.sealed, &plain);
+	if (r < 0)
+		return r;
+	const struct mailbox_key *key = mailbox_find_key(m, item.epoch);
+	if (!key)
+		return mailbox_await_key(m, item.epoch);
+	r = envelope_open_piece(key->key, item.head, item.sealed, &plain);
 	if (r < 0)
 		return r;
 	struct reader reader = reader_init(buf_slice(&plain));
@@ -248,7 +257,7 @@ int mailbox_take(struct mailbox *m, struct slice bytes)
 		return take_chunk(m, &item.tag, content);
 	if (item.kind != MAILBOX_SLOT)
 		return take_of_feed(m, &item, &pos, content);
-	struct id tag = mailbox_slot_tag(m, pos.actor);
+	struct id tag = mailbox_slot_tag(key, pos.actor);
 	return id_eq(&tag, &item.tag) ? take_slot(m, pos.actor, content) : -EBADMSG;
 }
 
@@ -265,20 +274,39 @@ size_t mailbox_want_chunks(struct mailbox *m, struct buf *ret)
 		.bytes_max = 4u << 20,
 	};
 
+	size_t again = 0;
+
+	for (size_t i = 0; i < m->wanted_count; i++) {
+		if (!m->wanted[i].again)
+			continue;
+		m->wanted[i].again = false;
+		id_write(ret, &m->wanted[i].tag);
+		again++;
+	}
 	if (m->wanted_count > MAILBOX_ASKED_MAX / 2)
-		return 0;
+		return again;
 	size_t n = db_chunks_ask(m->db, &a, ids);
+	mailbox_refresh_keys(m);
 	for (size_t i = 0; i < n; i++) {
 		struct asked *w = &m->wanted[m->wanted_count++];
 
-		*w = (struct asked){.tag = mailbox_chunk_tag(m, &ids[i]), .id = ids[i]};
+		*w = (struct asked){.id = ids[i]};
+		w->tag = mailbox_chunk_tag(&m->keys[mailbox_nth_key(m, 0)], &ids[i]);
 		id_write(ret, &w->tag);
 	}
-	return n;
+	return again + n;
 }
 
+/* It may be there under an older key; else others have to put it. */
 static void lacked(struct mailbox *m, size_t i)
 {
+	struct asked *w = &m->wanted[i];
+
+	if (w->nth + 1 < m->key_count) {
+		w->tag = mailbox_chunk_tag(&m->keys[mailbox_nth_key(m, ++w->nth)], &w->id);
+		w->again = true;
+		return;
+	}
 	uint64_t serial = db_chunks_lacked(m->db, m->place, &m->wanted[i].id);
 
 	m->wanted[i] = m->wanted[--m->wanted_count];

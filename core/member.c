@@ -317,6 +317,15 @@ size_t db_members(struct db *db, struct member_info **ret)
 	return n;
 }
 
+int db_own_role(struct db *db)
+{
+	db_lock(db);
+	const struct member *own = member_find(db, db->actor);
+	int role = own && member_is_current(own) ? (int)own->role : 0;
+	mutex_unlock(&db->lock);
+	return role;
+}
+
 bool db_is_removed(struct db *db)
 {
 	db_lock(db);

@@ -206,6 +206,22 @@ void mail_acl_sort(struct mail_acl *acl)
 		qsort(acl->entries, acl->count, sizeof(*acl->entries), compare_entries);
 }
 
+uint8_t mail_rights(enum member_role role)
+{
+	switch (role) {
+	case MEMBER_RELAY:
+		return 0; /* it is not one's own device: what it may have, it is given */
+	case MEMBER_READ:
+		return MAIL_GET_RIGHT;
+	case MEMBER_WRITE:
+		return MAIL_GET_RIGHT | MAIL_PUT_RIGHT;
+	case MEMBER_MANAGE:
+	case MEMBER_OWNER:
+		return MAIL_GET_RIGHT | MAIL_PUT_RIGHT | MAIL_ADMIN_RIGHT;
+	}
+	return 0;
+}
+
 struct id mail_acl_id(const struct mail_acl *acl)
 {
 	const struct slice part = SLICE(acl->entries, acl->count * sizeof(*acl->entries));

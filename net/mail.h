@@ -10,7 +10,7 @@
 #ifndef BLAZE_NET_MAIL_H
 #define BLAZE_NET_MAIL_H
 
-#include "core/keys.h"
+#include "core/auth.h"
 
 #define MAIL_ACL_VERSION 1
 /** Devices of a mailbox. */
@@ -97,7 +97,7 @@ bool mail_receipt_is_signed(const struct mail *receipt, const uint8_t sign_pk[KE
 /* ---- ACL: who may use a mailbox ------------------------------------------------------------------ */
 
 enum mail_right {
-	MAIL_GET_RIGHT = 1,
+	MAIL_GET_RIGHT = 1, /**< and say in a slot what was taken */
 	MAIL_PUT_RIGHT = 2,
 	MAIL_ADMIN_RIGHT = 4, /**< may replace the ACL */
 };
@@ -115,6 +115,8 @@ struct mail_acl {
 	size_t count;
 };
 
+/** What a member may do at a mailbox; 0 = nothing. */
+uint8_t mail_rights(enum member_role role);
 /** Signs it as well. Appends. */
 void mail_acl_encode(const struct mail_acl *acl, const struct keys *keys, struct buf *out);
 /** -EBADMSG. Free with mail_acl_fini(). */

@@ -268,6 +268,10 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 		hang_up(r, "what it sent could not be stored here");
 		return now + RELAY_REFUSED_MS;
 	}
+	if (mailbox_key_came(r->mailbox)) {
+		hang_up(r, "a key has come: what it holds is read again");
+		return now + RELAY_REFUSED_MS;
+	}
 	ledger_tick(&r->ledger, now);
 	relay_note_alarm(r);
 	if (!r->acl_checked)
@@ -415,6 +419,7 @@ void relay_info(const struct relay *r, struct relay_info *ret)
 		.flight = r->unsafe_count,
 		.receipted_ms = r->receipted_ms,
 		.refused = r->refused_items,
+		.keyless = mailbox_awaits_key(r->mailbox),
 		.rtt_us = r->rtt_us,
 	};
 	if (r->ws)

@@ -62,6 +62,7 @@ struct relay_info {
 	uint64_t flight;       /**< PUTs without a receipt */
 	uint64_t receipted_ms; /**< wall clock of its last receipt; 0 = none */
 	uint64_t refused;      /**< items that were forged, damaged or foreign */
+	bool keyless;	       /**< it holds something under a key that is not here yet */
 	int64_t rtt_us;	       /**< -1 unknown */
 	uint64_t up_bytes;
 	uint64_t down_bytes;

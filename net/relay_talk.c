@@ -51,21 +51,31 @@ void relay_say_open(struct relay *r)
 /* The list as it should be: all members, and what each may. Free with mail_acl_fini(). */
 static void list_members(struct relay *r, struct mail_acl *acl)
 {
-	struct device *peers = NULL;
-	size_t n = db_peers(r->host->db, &peers);
+	AUTO(free_ptr) struct member_info *members = NULL;
+	size_t n = db_members(r->host->db, &members);
 
 	*acl = (struct mail_acl){.mailbox = mailbox_id(r->mailbox)};
-	acl->entries = xcalloc(n + 1, sizeof(*acl->entries));
-	for (size_t i = 0; i <= n && i < MAIL_ACL_ENTRIES_MAX; i++) {
-		const struct device *d = i < n ? &peers[i] : keys_device(r->host->keys);
-		struct mail_acl_entry *e = &acl->entries[acl->count++];
+	acl->entries = xcalloc(n, sizeof(*acl->entries));
+	for (size_t i = 0; i < n && acl->count < MAIL_ACL_ENTRIES_MAX; i++) {
+		const struct device *d = &members[i].device;
+		uint8_t rights = members[i].removed ? 0 : mail_rights(members[i].role);
+		struct mail_acl_entry *e = &acl->entries[acl->count];
 
+		if (!rights)
+			continue;
 		memcpy(e->dh_pk, d->dh_pk, sizeof(e->dh_pk));
 		memcpy(e->sign_pk, d->sign_pk, sizeof(e->sign_pk));
-		e->rights = MAIL_GET_RIGHT | MAIL_PUT_RIGHT | MAIL_ADMIN_RIGHT;
+		e->rights = rights;
+		acl->count++;
 	}
-	free(peers);
 	mail_acl_sort(acl);
+}
+
+static bool may_administer(const struct relay *r)
+{
+	int role = db_own_role(r->host->db);
+
+	return role > 0 && (mail_rights((enum member_role)role) & MAIL_ADMIN_RIGHT);
 }
 
 static void say_acl(struct relay *r, enum mail_type type, uint64_t version)
@@ -91,7 +101,7 @@ void relay_check_acl(struct relay *r)
 	list_members(r, &acl);
 	struct id wanted = mail_acl_id(&acl);
 	r->acl_checked = true;
-	if (!id_eq(&wanted, &r->acl))
+	if (!id_eq(&wanted, &r->acl) && may_administer(r))
 		say_acl(r, MAIL_ACL, r->acl_version + 1);
 }
 
@@ -309,6 +319,8 @@ static int take(struct relay *r, struct slice item)
 {
 	int e = mailbox_take(r->mailbox, item);
 
+	if (e == -ENOKEY)
+		return 0; /* TAKEN does not get past it: it is read again when the key has come */
 	if (e == -EBADMSG) {
 		count_refused(r);
 		return 0;
@@ -341,8 +353,11 @@ static int on_push(struct relay *r, const struct mail *m)
 
 static int on_slot(struct relay *r, const struct mail *m)
 {
-	r->ledger.slots = m->slots;
-	return take(r, m->rest);
+	int e = take(r, m->rest);
+
+	if (!mailbox_awaits_key(r->mailbox))
+		r->ledger.slots = m->slots;
+	return e;
 }
 
 static int on_lack(struct relay *r, const struct mail *m)
@@ -386,7 +401,13 @@ static int on_pong(struct relay *r, const struct mail *m)
 
 static int on_error(struct relay *r, const struct mail *m)
 {
-	if (m->code == MAIL_ERROR_UNKNOWN && r->state == RELAY_KNOCKING) {
+	bool unknown = m->code == MAIL_ERROR_UNKNOWN && r->state == RELAY_KNOCKING;
+	if (unknown && !may_administer(r)) {
+		relay_refuse(r, "it has no mailbox of this database: a device that manages it has "
+				"to come first");
+		return -ECONNREFUSED;
+	}
+	if (unknown) {
 		say_acl(r, MAIL_CREATE, 1);
 		return 0;
 	}

@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOX_VERSION 1
-/** Slots of a mailbox, for each device of its ACL. */
-#define SLOTS_PER_DEVICE 4
+#define BOX_VERSION 2
 #define FEEDS_MAX 200000
 /** What an entry costs besides its bytes. */
 #define ENTRY_BYTES 64
@@ -185,19 +183,19 @@ static void set_feed(struct box *b, const struct id *tag, uint64_t seq)
 	b->feeds[i] = (struct box_feed){.tag = *tag, .seq = seq};
 }
 
-static struct box_slot *find_slot(const struct box *b, const struct id *tag)
+static struct box_slot *find_slot(const struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES])
 {
 	for (size_t i = 0; i < b->slot_count; i++) {
-		if (id_eq(&b->slots[i].tag, tag))
+		if (memcmp(b->slots[i].dh_pk, dh_pk, KEYS_PK_BYTES) == 0)
 			return &b->slots[i];
 	}
 	return NULL;
 }
 
 /* The new one is the last: they are sorted by number. */
-static void set_slot(struct box *b, const struct id *tag, uint64_t number)
+static void set_slot(struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES], uint64_t number)
 {
-	struct box_slot *old = find_slot(b, tag);
+	struct box_slot *old = find_slot(b, dh_pk);
 
 	if (old) {
 		size_t i = (size_t)(old - b->slots);
@@ -206,7 +204,9 @@ static void set_slot(struct box *b, const struct id *tag, uint64_t number)
 		b->slot_count--;
 	}
 	b->slots = xreallocarray(b->slots, b->slot_count + 1, sizeof(*b->slots));
-	b->slots[b->slot_count++] = (struct box_slot){.tag = *tag, .number = number};
+	struct box_slot *slot = &b->slots[b->slot_count++];
+	slot->number = number;
+	memcpy(slot->dh_pk, dh_pk, KEYS_PK_BYTES);
 }
 
 static struct box_taken *taken_of(struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES])
@@ -231,16 +231,17 @@ static bool load_entry(void *ctx, struct slice key, struct slice value)
 	uint8_t dh_pk[KEYS_PK_BYTES];
 
 	(void)id_read(&k);
-	if (kind == 'T') {
-		reader_copy(&k, dh_pk, sizeof(dh_pk));
-		taken_of(b, dh_pk)->cursor = reader_varint(&v);
+	if (kind == 'H') {
+		struct id tag = id_read(&k);
+
+		set_feed(b, &tag, reader_varint(&v));
 		return true;
 	}
-	struct id tag = id_read(&k);
-	if (kind == 'H')
-		set_feed(b, &tag, reader_varint(&v));
+	reader_copy(&k, dh_pk, sizeof(dh_pk));
+	if (kind == 'T')
+		taken_of(b, dh_pk)->cursor = reader_varint(&v);
 	else
-		set_slot(b, &tag, reader_varint(&v));
+		set_slot(b, dh_pk, reader_varint(&v));
 	return true;
 }
 
@@ -422,7 +423,7 @@ int box_append(struct box *b, const struct mailbox_item *item, struct slice byte
 
 	if (last <= have)
 		return 0;
-	if (item->seq_first > have + 1)
+	if (have > 0 && item->seq_first > have + 1)
 		return -ENOTCONN;
 	if (!has_room(b, bytes.len) || b->head - b->first >= b->boxes->limits.box_items ||
 	    (have == 0 && b->feed_count >= FEEDS_MAX))
@@ -528,15 +529,13 @@ int box_put_chunk(struct box *b, const struct id *tag, struct slice bytes, uint6
 	return r;
 }
 
-int box_put_slot(struct box *b, const struct id *tag, struct slice bytes)
+int box_put_slot(struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES], struct slice bytes)
 {
 	AUTO(batch_fini) struct batch batch = {0};
 	struct box next = *b;
 
-	if (!find_slot(b, tag) && b->slot_count >= b->acl.count * SLOTS_PER_DEVICE)
-		return -EDQUOT;
 	next.slot_last++;
-	struct buf *v = batch_put(&batch, 'S', &b->id, SLICE(tag->b, sizeof(tag->b)));
+	struct buf *v = batch_put(&batch, 'S', &b->id, SLICE(dh_pk, KEYS_PK_BYTES));
 	buf_varint(v, next.slot_last);
 	buf_slice_append(v, bytes);
 	write_basics(&batch, &next);
@@ -544,7 +543,7 @@ int box_put_slot(struct box *b, const struct id *tag, struct slice bytes)
 	if (r < 0)
 		return r;
 	*b = next;
-	set_slot(b, tag, b->slot_last);
+	set_slot(b, dh_pk, b->slot_last);
 	return 0;
 }
 
@@ -558,7 +557,7 @@ int box_next_slot(struct box *b, uint64_t *number, struct buf *ret)
 		if (b->slots[i].number <= *number)
 			continue;
 		write_key(&key, 'S', &b->id);
-		id_write(&key, &b->slots[i].tag);
+		buf_append(&key, b->slots[i].dh_pk, KEYS_PK_BYTES);
 		int r = store->ops->read(store, buf_slice(&key), &value);
 		if (r < 0)
 			return r;

@@ -2,8 +2,9 @@
  * The relay's mailboxes: what each holds, who may use it, and the rules for what comes in. No network, no thread.
  *
  * A mailbox is a log of items (envelopes and strata, each with a cursor from 1 and a chain, see net/mail.h), and beside it
- * chunks and slots, by tag. Everything is sealed: the relay sees tags, numbers and sizes. Feeds stay contiguous in the log: an
- * item whose predecessors never came is refused, one that was here is a duplicate.
+ * chunks, by tag, and a slot for each device. Everything is sealed: the relay sees tags, numbers and sizes. What has one tag stays
+ * contiguous in the log: an item that would leave a gap is refused, one that was here is a duplicate. A tag may begin with any
+ * number, as a feed goes on under another one in each key epoch.
  *
  * What is written is seen at once, and durable when boxes_durable() has reached what boxes_written() said.
  *
@@ -33,7 +34,7 @@ struct box_feed {
 };
 
 struct box_slot {
-	struct id tag;
+	uint8_t dh_pk[KEYS_PK_BYTES];
 	uint64_t number;
 };
 
@@ -97,7 +98,8 @@ bool box_has_chunk(struct box *b, const struct id *tag);
 /** -ENOENT, -EIO. */
 int box_get_chunk(struct box *b, const struct id *tag, struct buf *ret);
 
-int box_put_slot(struct box *b, const struct id *tag, struct slice bytes);
+/** Replaces the device's; the caller has found it in the ACL. */
+int box_put_slot(struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES], struct slice bytes);
 /** The first slot numbered above *number, which becomes its: 1, or 0. */
 int box_next_slot(struct box *b, uint64_t *number, struct buf *ret);
 

@@ -359,7 +359,7 @@ static int put(struct session *s, const struct mail *m, const struct mailbox_ite
 	if (item->kind == MAILBOX_SLOT)
 		return m->rest.len > SESSION_SLOT_BYTES_MAX
 			       ? -EDQUOT
-			       : box_put_slot(s->box, &item->tag, m->rest);
+			       : box_put_slot(s->box, s->dh_pk, m->rest);
 	r = box_append(s->box, item, m->rest, s->host->now_ms(), &cursor);
 	if (r > 0)
 		queue_add(&s->placed, cursor, m->request);
@@ -373,8 +373,12 @@ static int on_put(struct session *s, const struct mail *m)
 
 	if (r < 0 || s->refused)
 		return r;
-	if (!(s->rights & MAIL_PUT_RIGHT))
+	/* What a device says it has taken is heard from all who may take. */
+	uint8_t needed = item.kind == MAILBOX_SLOT ? MAIL_GET_RIGHT : MAIL_PUT_RIGHT;
+	if (!(s->rights & needed))
 		r = -EACCES;
+	else if (!id_eq(&s->log, &s->box->log))
+		r = -ESTALE; /* it follows what another log held: here would be a gap */
 	else
 		r = may_put(s) ? put(s, m, &item) : -EBUSY;
 	if (r < 0) {

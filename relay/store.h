@@ -8,7 +8,7 @@
  *   L mailbox cursor8     be64 wall clock ms, 32 bytes chain, an item of the log
  *   H mailbox tag16       varint: the last seq of the feed that was ever in the log
  *   C mailbox tag16       be64 wall clock ms, a chunk
- *   S mailbox tag16       varint number, a slot
+ *   S mailbox device32    varint number, its slot
  *   T mailbox device32    varint cursor, varint wall clock ms: what the device has taken
  *
  * Threads: write, read and scan by one; sync by another.

@@ -187,6 +187,50 @@ def test_a_removed_device_is_turned_away(apart):
     assert not b.exists('secret.json') and relays_of(b)[0]['state'] != 'synced'
 
 
+def test_a_removed_device_with_all_that_the_relay_has(pair, liar):
+    """The relay is in league with it and gives it everything: it hears that it was removed, and reads nothing of after."""
+    a, b = through(pair, liar)
+    a.write('shared.json', '{"of": "before"}\n')
+    a.write('large.bin', b'before' * 500000)
+    eventually(lambda: is_idle(b) and b.exists('large.bin') and b.exists('shared.json'))
+    before = b.tree()
+    a.run('devices', 'remove', 'device-b', a.database)
+    liar.lie('collude')
+    a.write('shared.json', '{"of": "after"}\n')
+    a.write('secret.json', '{}')
+    a.write('large.bin', b'before' * 250000 + b'after!' * 250000)
+    wait_idle(a)
+    eventually(lambda: relays_of(b)[0]['keyless'], 20)
+    assert relays_of(b)[0]['cursor'] == relays_of(a)[0]['cursor'], 'it was given all'
+    assert relays_of(b)[0]['refused'] == 0 and relays_of(b)[0]['alarm'] == ''
+    assert b.tree() == before
+    assert 'under a key that this device does not have' in b.run('relay', b.database).stdout
+
+
+def test_the_others_go_on_after_a_removal(clusters, relay):
+    """Under the new key, in the same log: who was away reads on, and large content is not put twice."""
+    a, _, c = through(clusters(3), relay)
+    content = os.urandom(3 << 20)
+    a.write('large.bin', content)
+    eventually(lambda: c.exists('large.bin') and is_idle(c), 30)
+    c.stop()
+    a.run('devices', 'remove', 'device-b', a.database)
+    sent = relays_of(a)[0]['up_bytes']
+    a.write('again.bin', content + b'!')
+    a.write('after.json', '{}')
+    wait_idle(a)
+    assert relays_of(a)[0]['up_bytes'] - sent < 2 << 20
+    a.stop()
+    c.mount()
+    eventually(lambda: c.exists('again.bin') and c.read('again.bin') == content + b'!' and c.exists('after.json'), 30)
+    c.write('mine.json', '{}')
+    wait_idle(c)
+    assert not relays_of(c)[0]['keyless']
+    c.stop()
+    a.mount()
+    eventually(lambda: a.exists('mine.json'), 20)
+
+
 # ---- a relay that lies ------------------------------------------------------------------------------
 
 WARNING = r'blaze warning: relay ws://127\.0\.0\.1:\d+.*'

@@ -6,7 +6,10 @@
  *   repeat   it is the log's first, again
  *   swap     it is what the other mailbox has at that place
  *   gap      it is not there
+ *
+ * or "collude": everybody is on the list of every mailbox, and may do all.
  */
+#include "net/mail.h"
 #include "relay/store.h"
 
 #include <stdio.h>
@@ -18,6 +21,11 @@ int __real_relay_store_open_leveldb(const char *dir, struct relay_store **ret, s
 
 #define HEAD_BYTES (8 + 32)
 #define KEY_BYTES (1 + 16 + 8)
+
+const struct mail_acl_entry *__wrap_mail_acl_find(const struct mail_acl *acl,
+						  const uint8_t dh_pk[KEYS_PK_BYTES]);
+const struct mail_acl_entry *__real_mail_acl_find(const struct mail_acl *acl,
+						  const uint8_t dh_pk[KEYS_PK_BYTES]);
 
 static struct relay_store_ops lying;
 static const struct relay_store_ops *honest;
@@ -89,4 +97,13 @@ int __wrap_relay_store_open_leveldb(const char *dir, struct relay_store **ret, s
 	lying.read = lying_read;
 	(*ret)->ops = &lying;
 	return 0;
+}
+
+const struct mail_acl_entry *__wrap_mail_acl_find(const struct mail_acl *acl,
+						  const uint8_t dh_pk[KEYS_PK_BYTES])
+{
+	static const struct mail_acl_entry all = {.rights = MAIL_GET_RIGHT | MAIL_PUT_RIGHT |
+							    MAIL_ADMIN_RIGHT};
+
+	return lie_is("collude") ? &all : __real_mail_acl_find(acl, dh_pk);
 }

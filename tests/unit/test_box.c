@@ -34,13 +34,15 @@ static void make_acl(const struct keys *keys, uint8_t mailbox, uint64_t version,
 	mail_acl_encode(&acl, keys, out);
 }
 
+static uint8_t item_tag = 7;
+
 static int append(struct box *b, uint64_t first, uint64_t count, uint64_t now_ms)
 {
 	uint8_t bytes[400] = {MAILBOX_ENVELOPE, 7};
 	struct mailbox_item item = {.kind = MAILBOX_ENVELOPE, .seq_first = first, .count = count};
 	uint64_t cursor = 0;
 
-	item.tag.b[0] = 7;
+	item.tag.b[0] = item_tag;
 	bytes[20] = (uint8_t)first;
 	int r = box_append(b, &item, SLICE(bytes, sizeof(bytes)), now_ms, &cursor);
 	assert(r <= 0 || cursor == b->head);
@@ -66,9 +68,11 @@ static void test_log(struct boxes *boxes, const struct id *id)
 	int r = 0;
 
 	assert(box_open(boxes, id, &b) == 0);
-	assert(append(b, 2, 1, NOW) == -ENOTCONN);
 	assert(append(b, 1, 3, NOW) == 1 && append(b, 1, 3, NOW) == 0 && append(b, 2, 2, NOW) == 0);
 	assert(append(b, 5, 1, NOW) == -ENOTCONN && append(b, 4, 1, NOW) == 1);
+	item_tag = 8; /* a feed goes on under another tag */
+	assert(append(b, 9, 1, NOW) == 1 && append(b, 11, 1, NOW) == -ENOTCONN);
+	item_tag = 7;
 	for (uint64_t seq = 5; (r = append(b, seq, 1, NOW)) == 1; seq++)
 		;
 	assert(r == -EDQUOT && b->head > 20);
@@ -102,6 +106,17 @@ static void test_retention(struct boxes *boxes, const struct id *id, const struc
 	assert(box_refill(b, NOW + BOX_REFILL_MS - 1) == 0);
 	assert(box_refill(b, NOW + BOX_REFILL_MS) == 1 && !id_eq(&b->log, &log) && b->head == 0);
 	assert(b->feed_count == 0 && append(b, 1, 1, NOW) == 1);
+	/* One slot a device. */
+	uint64_t number = 0;
+	AUTO(buf_fini) struct buf slot = {0};
+	const uint8_t other[KEYS_PK_BYTES] = {9};
+	assert(box_put_slot(b, keys_device(keys)->dh_pk, SLICE_STR("one")) == 0);
+	assert(box_put_slot(b, other, SLICE_STR("other")) == 0);
+	assert(box_put_slot(b, keys_device(keys)->dh_pk, SLICE_STR("two")) == 0 &&
+	       b->slot_count == 2);
+	assert(box_next_slot(b, &number, &slot) == 1 &&
+	       slice_eq(buf_slice(&slot), SLICE_STR("other")));
+	assert(box_next_slot(b, &number, &slot) == 1 && slice_eq(buf_slice(&slot), SLICE_STR("two")));
 	box_unref(b);
 }
 

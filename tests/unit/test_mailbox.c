@@ -1,6 +1,7 @@
 /* Items between databases through a place that only keeps bytes; and what is believed of a relay's log. */
 #include "tests/unit/cores.h"
 
+#include "core/db_i.h"
 #include "core/mailbox.h"
 #include "net/ledger.h"
 
@@ -78,12 +79,16 @@ static void test_items(void)
 	for (size_t i = p.count; i-- > 0;) { /* backwards: each waits for the one before */
 		for (size_t bit = 0; bit < 8 * p.items[i].len; bit += 1 + rnd(97)) {
 			p.items[i].data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			assert(mailbox_take(b, buf_slice(&p.items[i])) == -EBADMSG);
+			/* Whether another epoch's key is on its way cannot be told before all is here. */
+			int want = bit / 8 >= 1 && bit / 8 <= 8 && mailbox_is_waiting(b) ? -ENOKEY
+											 : -EBADMSG;
+			assert(mailbox_take(b, buf_slice(&p.items[i])) == want);
 			p.items[i].data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		}
 		assert(mailbox_take(b, buf_slice(&p.items[i])) == 0);
 	}
-	assert(!mailbox_is_waiting(b) && total(sides[0].db) == total(sides[1].db));
+	assert(mailbox_retry(b) == 0 && !mailbox_is_waiting(b) &&
+	       total(sides[0].db) == total(sides[1].db));
 	for (size_t i = 0; i < p.count; i++)
 		assert(mailbox_take(b, buf_slice(&p.items[i])) == 0);
 	assert(total(sides[0].db) == total(sides[1].db));
@@ -172,7 +177,7 @@ static void test_foreign_items(void)
 	assert(p.count >= 2);
 	for (size_t i = 0; i < p.count; i++)
 		assert(mailbox_take(to, buf_slice(&p.items[i])) == -EBADMSG);
-	memcpy(p.items[0].data, p.items[1].data, 1 + 16 + 1); /* at another's place in the feed */
+	memcpy(p.items[0].data, p.items[1].data, 1 + 8 + 16 + 1); /* at another's place in the feed */
 	assert(mailbox_take(from, buf_slice(&p.items[0])) == -EBADMSG);
 	assert(total(mine.db) == before && !mailbox_is_waiting(to));
 	shelf_fini(&p);
@@ -180,6 +185,151 @@ static void test_foreign_items(void)
 	mailbox_destroy(to);
 	side_destroy(&mine);
 	side_destroy(&other);
+}
+
+/* ---- KEY EPOCH ----------------------------------------------------------------------------------- */
+
+static struct mailbox_item item_at(const struct shelf *p, size_t i)
+{
+	struct mailbox_item item;
+
+	assert(i < p->count && mailbox_item_decode(buf_slice(&p->items[i]), &item) == 0);
+	return item;
+}
+
+/* Takes all from there on: those under `epoch` with 0, the others with that result. */
+static size_t take_all(struct mailbox *m, const struct shelf *p, size_t first, uint64_t epoch,
+		       int others)
+{
+	size_t count = 0;
+
+	for (size_t i = first; i < p->count; i++) {
+		bool is_other = item_at(p, i).epoch != epoch;
+
+		assert(mailbox_take(m, buf_slice(&p->items[i])) == (is_other ? others : 0));
+		count += is_other;
+	}
+	return count;
+}
+
+/* What is put after a removal, the removed device can neither open nor tell whose it is, though it has all of it. */
+static void test_removed(void)
+{
+	struct side s[3];
+	struct shelf p = {0};
+	struct why why = {""};
+
+	family(s, 3, 4);
+	(void)talk(&s[0], &s[1]);
+	(void)talk(&s[0], &s[2]);
+	struct mailbox *a = mailbox_create(s[0].db, 7);
+	struct mailbox *b = mailbox_create(s[1].db, 7);
+	struct mailbox *removed = mailbox_create(s[2].db, 7);
+	make_node(&s[0], "before");
+	assert(mailbox_start(a, SLICE("", 0)) == 0 && mailbox_start(b, SLICE("", 0)) == 0);
+	put_all(a, &p);
+	const struct mailbox_item before = item_at(&p, p.count - 1);
+	assert(take_all(b, &p, 0, before.epoch, 0) == 0);
+	assert(take_all(removed, &p, 0, before.epoch, 0) == 0);
+
+	/* b hears of the removal elsewhere: the place gets that before anything under the key, though others made it. */
+	size_t old = p.count;
+	assert(db_remove_member(s[0].db, db_actor(s[2].db), &why) == 0);
+	(void)talk(&s[0], &s[1]);
+	make_node(&s[1], "after");
+	put_all(b, &p);
+	assert(item_at(&p, old).epoch == before.epoch && p.count > old + 1);
+	assert(item_at(&p, p.count - 1).epoch != before.epoch);
+
+	/* a goes on with its feed under another tag, with the next number. */
+	make_node(&s[0], "more");
+	put_all(a, &p);
+	const struct mailbox_item after = item_at(&p, p.count - 1);
+	assert(after.epoch != before.epoch && !id_eq(&after.tag, &before.tag));
+	assert(after.seq_first == before.seq_first + before.count);
+
+	uint64_t had = total(s[2].db);
+	assert(take_all(removed, &p, old, before.epoch, -ENOKEY) >= 2);
+	assert(mailbox_awaits_key(removed) && !mailbox_key_came(removed) && db_is_removed(s[2].db));
+	assert(total(s[2].db) > had); /* it hears that it was removed */
+	/* Nor is it one of its own keys under another's name. */
+	struct buf *bytes = &p.items[p.count - 1];
+	memcpy(bytes->data + 1, p.items[0].data + 1, 8);
+	assert(mailbox_take(removed, buf_slice(bytes)) == -EBADMSG);
+	shelf_fini(&p);
+	mailbox_destroy(a);
+	mailbox_destroy(b);
+	mailbox_destroy(removed);
+	for (unsigned i = 0; i < 3; i++)
+		side_destroy(&s[i]);
+}
+
+/* Who was admitted while another removed somebody has no key of the new epoch until it is shared: it waits, and reads again. */
+static void test_key_comes_late(void)
+{
+	struct side s[4];
+	struct shelf p = {0};
+	struct why why = {""};
+
+	family(s, 3, 5);
+	(void)talk(&s[0], &s[1]);
+	side_create(&s[3], 5, 3);
+	assert(db_remove_member(s[0].db, db_actor(s[2].db), &why) == 0);
+	side_join(&s[3], &s[1]); /* s[1] has not heard of it */
+	make_node(&s[0], "secret");
+	struct mailbox *a = mailbox_create(s[0].db, 7);
+	struct mailbox *late = mailbox_create(s[3].db, 7);
+	assert(mailbox_start(a, SLICE("", 0)) == 0);
+	put_all(a, &p);
+	uint64_t first = item_at(&p, 0).epoch; /* `auth` */
+	size_t kept = take_all(late, &p, 0, first, -ENOKEY);
+	assert(kept > 0 && mailbox_is_waiting(late) && mailbox_awaits_key(late));
+	assert(mailbox_retry(late) == 0 && mailbox_awaits_key(late) && !mailbox_key_came(late));
+	(void)talk(&s[0], &s[1]);
+	(void)talk(&s[1], &s[3]);
+	assert(mailbox_key_came(late));
+	mailbox_reset(late);
+	assert(!mailbox_is_waiting(late) && take_all(late, &p, 0, first, 0) == kept);
+	expect_equal((struct side[]){s[0], s[3]}, 2, "what waited for a key");
+	/* An epoch that nobody has named is somebody's invention. */
+	p.items[p.count - 1].data[1] ^= 1;
+	assert(mailbox_take(late, buf_slice(&p.items[p.count - 1])) == -EBADMSG);
+	shelf_fini(&p);
+	mailbox_destroy(a);
+	mailbox_destroy(late);
+	for (unsigned i = 0; i < 4; i++)
+		side_destroy(&s[i]);
+}
+
+/* A device that may only read puts nothing, and says in its slot what it has. */
+static void test_reader(void)
+{
+	struct side s[2];
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(buf_fini) struct buf slot = {0};
+	AUTO(buf_fini) struct buf item = {0};
+
+	assert(mail_rights(MEMBER_RELAY) == 0 && mail_rights(MEMBER_READ) == MAIL_GET_RIGHT);
+	assert(mail_rights(MEMBER_WRITE) == (MAIL_GET_RIGHT | MAIL_PUT_RIGHT));
+	assert(mail_rights(MEMBER_MANAGE) & MAIL_ADMIN_RIGHT);
+	family(s, 2, 6);
+	make_node(&s[0], "x");
+	keys_cert(s[1].keys, &cert);
+	const struct auth_op op = {
+		.kind = AUTH_MEMBER, .cert = buf_slice(&cert), .role = MEMBER_READ};
+	struct txn *t = db_begin(s[0].db);
+	member_do(t, &op);
+	assert(db_commit(t) == 0);
+	(void)talk(&s[0], &s[1]);
+	assert(db_own_role(s[1].db) == MEMBER_READ && db_own_role(s[0].db) == MEMBER_OWNER);
+	struct mailbox *reader = mailbox_create(s[1].db, 7);
+	assert(mailbox_start(reader, SLICE("", 0)) == 0);
+	assert(mailbox_next(reader, 1, &item) == MAILBOX_NOTHING &&
+	       mailbox_due_ms(reader) == UINT64_MAX);
+	assert(mailbox_next_slot(reader, NULL, 0, &slot) == 1 && slot.len > 0);
+	mailbox_destroy(reader);
+	side_destroy(&s[0]);
+	side_destroy(&s[1]);
 }
 
 /* ---- the ledger ---------------------------------------------------------------------------------- */
@@ -262,6 +412,9 @@ int main(void)
 	test_items();
 	test_foreign_items();
 	test_spare();
+	test_removed();
+	test_key_comes_late();
+	test_reader();
 	assert(nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
 	return 0;
 }
