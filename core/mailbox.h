@@ -122,9 +122,9 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 int mailbox_take(struct mailbox *m, struct slice item);
 /** Whether something waits, so that what came cannot be said to be taken. */
 bool mailbox_is_waiting(const struct mailbox *m);
-/** Whether mailbox_take() has said -ENOKEY since mailbox_reset(). */
+/** Whether mailbox_take() has said -ENOKEY of something that is no slot since mailbox_reset(). */
 bool mailbox_awaits_key(const struct mailbox *m);
-/** And whether it would say something else now. */
+/** Whether it would say something else now of anything, slots too. */
 bool mailbox_key_came(struct mailbox *m);
 /** What waits may be possible now: the database changed. < 0 as mailbox_take(). */
 int mailbox_retry(struct mailbox *m);

@@ -50,7 +50,10 @@ struct mailbox {
 	struct id id;
 	struct mailbox_key *keys; /* as in the database's ring: the first epoch's first */
 	size_t key_count;
-	uint64_t awaited[MAILBOX_AWAITED_MAX];
+	struct awaited {
+		uint64_t epoch;
+		bool slot; /* only a slot is under it: the log is not held up */
+	} awaited[MAILBOX_AWAITED_MAX];
 	size_t awaited_count;
 
 	/* What the place holds, or was given. */
@@ -102,7 +105,7 @@ const struct mailbox_key *mailbox_current_key(struct mailbox *m, const struct id
 /** The index of the nth most likely one: the current, then the others, those that came last first. */
 size_t mailbox_nth_key(const struct mailbox *m, size_t nth);
 /** Of an item that came: -ENOKEY the epoch is known of, and its key is not here; -EBADMSG it is not known of. */
-int mailbox_await_key(struct mailbox *m, uint64_t epoch);
+int mailbox_await_key(struct mailbox *m, const struct mailbox_item *item);
 /** Nothing waits any more: epochs that nobody has named are not waited for. */
 void mailbox_await_less(struct mailbox *m);
 struct id mailbox_feed_tag(const struct mailbox_key *key, const struct id *stream, uint64_t actor);

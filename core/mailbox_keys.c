@@ -81,19 +81,28 @@ size_t mailbox_nth_key(const struct mailbox *m, size_t nth)
 
 bool mailbox_awaits_key(const struct mailbox *m)
 {
-	return m->awaited_count > 0;
+	for (size_t i = 0; i < m->awaited_count; i++) {
+		if (!m->awaited[i].slot)
+			return true;
+	}
+	return false;
 }
 
-int mailbox_await_key(struct mailbox *m, uint64_t epoch)
+int mailbox_await_key(struct mailbox *m, const struct mailbox_item *item)
 {
-	if (!mailbox_is_waiting(m) && !epoch_is_named(m->db, epoch))
+	bool slot = item->kind == MAILBOX_SLOT;
+	size_t i = 0;
+
+	/* A slot may be shown before what is in the log, where the epoch is named. */
+	if (!slot && !mailbox_is_waiting(m) && !epoch_is_named(m->db, item->epoch))
 		return -EBADMSG;
-	for (size_t i = 0; i < m->awaited_count; i++) {
-		if (m->awaited[i] == epoch)
-			return -ENOKEY;
-	}
-	if (m->awaited_count < MAILBOX_AWAITED_MAX)
-		m->awaited[m->awaited_count++] = epoch;
+	while (i < m->awaited_count && m->awaited[i].epoch != item->epoch)
+		i++;
+	if (i < m->awaited_count)
+		m->awaited[i].slot = m->awaited[i].slot && slot;
+	else if (i < MAILBOX_AWAITED_MAX)
+		m->awaited[m->awaited_count++] =
+			(struct awaited){.epoch = item->epoch, .slot = slot};
 	return -ENOKEY;
 }
 
@@ -102,7 +111,7 @@ void mailbox_await_less(struct mailbox *m)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < m->awaited_count; i++) {
-		if (epoch_is_named(m->db, m->awaited[i]))
+		if (m->awaited[i].slot || epoch_is_named(m->db, m->awaited[i].epoch))
 			m->awaited[kept++] = m->awaited[i];
 	}
 	m->awaited_count = kept;
@@ -111,7 +120,7 @@ void mailbox_await_less(struct mailbox *m)
 bool mailbox_key_came(struct mailbox *m)
 {
 	for (size_t i = 0; i < m->awaited_count; i++) {
-		if (mailbox_find_key(m, m->awaited[i]))
+		if (mailbox_find_key(m, m->awaited[i].epoch))
 			return true;
 	}
 	return false;

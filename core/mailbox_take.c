@@ -121,7 +121,7 @@ static int take_slot(struct mailbox *m, uint64_t actor, struct slice content)
 
 bool mailbox_is_waiting(const struct mailbox *m)
 {
-	return m->waiting_count > 0 || m->strata.count > 0 || m->awaited_count > 0;
+	return m->waiting_count > 0 || m->strata.count > 0 || mailbox_awaits_key(m);
 }
 
 static int apply(struct mailbox *m, const struct id *stream, uint64_t actor, struct slice envelope)
@@ -244,7 +244,7 @@ int mailbox_take(struct mailbox *m, struct slice bytes)
 		return r;
 	const struct mailbox_key *key = mailbox_find_key(m, item.epoch);
 	if (!key)
-		return mailbox_await_key(m, item.epoch);
+		return mailbox_await_key(m, &item);
 	r = envelope_open_piece(key->key, item.head, item.sealed, &plain);
 	if (r < 0)
 		return r;

@@ -47,6 +47,7 @@ struct relay {
 	uint64_t taken_due_ms;
 	size_t untaken_bytes;
 	bool acl_checked;
+	bool slot_kept; /* a slot is under a key that is not here yet */
 	uint64_t acl_version;
 	struct id acl;
 	size_t member_count;

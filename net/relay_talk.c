@@ -220,6 +220,7 @@ static int on_opened(struct relay *r, const struct mail *m)
 	r->acl = m->acl;
 	r->acl_version = m->version;
 	r->acl_checked = false;
+	r->slot_kept = false;
 	bool trimmed = m->first > 0 && m->first != r->ledger.proven;
 	if (ledger_open(&r->ledger, m) > 0) {
 		r->gap_ms = trimmed ? monotonic_ms() + RELAY_GAP_MS : 0;
@@ -315,10 +316,9 @@ static void count_refused(struct relay *r)
 			 shown);
 }
 
-static int take(struct relay *r, struct slice item)
+/* What came of an item. */
+static int taken(struct relay *r, int e)
 {
-	int e = mailbox_take(r->mailbox, item);
-
 	if (e == -ENOKEY)
 		return 0; /* TAKEN does not get past it: it is read again when the key has come */
 	if (e == -EBADMSG) {
@@ -330,6 +330,11 @@ static int take(struct relay *r, struct slice item)
 	else if (e < 0)
 		relay_refuse(r, "what it sent could not be stored here");
 	return e;
+}
+
+static int take(struct relay *r, struct slice item)
+{
+	return taken(r, mailbox_take(r->mailbox, item));
 }
 
 static int on_push(struct relay *r, const struct mail *m)
@@ -353,11 +358,13 @@ static int on_push(struct relay *r, const struct mail *m)
 
 static int on_slot(struct relay *r, const struct mail *m)
 {
-	int e = take(r, m->rest);
+	/* As TAKEN: those from there on are shown again. */
+	int e = mailbox_take(r->mailbox, m->rest);
 
-	if (!mailbox_awaits_key(r->mailbox))
+	r->slot_kept = r->slot_kept || e == -ENOKEY;
+	if (!r->slot_kept)
 		r->ledger.slots = m->slots;
-	return e;
+	return taken(r, e);
 }
 
 static int on_lack(struct relay *r, const struct mail *m)

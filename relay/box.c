@@ -554,8 +554,8 @@ int box_next_slot(struct box *b, uint64_t *number, struct buf *ret)
 	AUTO(buf_fini) struct buf value = {0};
 
 	for (size_t i = 0; i < b->slot_count; i++) {
-		if (b->slots[i].number <= *number)
-			continue;
+		if (b->slots[i].number <= *number || !mail_acl_find(&b->acl, b->slots[i].dh_pk))
+			continue; /* what a device that was removed had is of no interest */
 		write_key(&key, 'S', &b->id);
 		buf_append(&key, b->slots[i].dh_pk, KEYS_PK_BYTES);
 		int r = store->ops->read(store, buf_slice(&key), &value);

@@ -201,7 +201,7 @@ def test_a_removed_device_with_all_that_the_relay_has(pair, liar):
     a.write('large.bin', b'before' * 250000 + b'after!' * 250000)
     wait_idle(a)
     eventually(lambda: relays_of(b)[0]['keyless'], 20)
-    assert relays_of(b)[0]['cursor'] == relays_of(a)[0]['cursor'], 'it was given all'
+    eventually(lambda: relays_of(b)[0]['cursor'] == relays_of(a)[0]['cursor'], 10, 'it is given all')
     assert relays_of(b)[0]['refused'] == 0 and relays_of(b)[0]['alarm'] == ''
     assert b.tree() == before
     assert 'under a key that this device does not have' in b.run('relay', b.database).stdout

@@ -114,9 +114,8 @@ static void test_retention(struct boxes *boxes, const struct id *id, const struc
 	assert(box_put_slot(b, other, SLICE_STR("other")) == 0);
 	assert(box_put_slot(b, keys_device(keys)->dh_pk, SLICE_STR("two")) == 0 &&
 	       b->slot_count == 2);
-	assert(box_next_slot(b, &number, &slot) == 1 &&
-	       slice_eq(buf_slice(&slot), SLICE_STR("other")));
 	assert(box_next_slot(b, &number, &slot) == 1 && slice_eq(buf_slice(&slot), SLICE_STR("two")));
+	assert(box_next_slot(b, &number, &slot) == 0); /* who is not on the list is of no interest */
 	box_unref(b);
 }
 

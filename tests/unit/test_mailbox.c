@@ -219,7 +219,7 @@ static void test_removed(void)
 	struct shelf p = {0};
 	struct why why = {""};
 
-	family(s, 3, 4);
+	family(s, 3, 14);
 	(void)talk(&s[0], &s[1]);
 	(void)talk(&s[0], &s[2]);
 	struct mailbox *a = mailbox_create(s[0].db, 7);
@@ -271,9 +271,9 @@ static void test_key_comes_late(void)
 	struct shelf p = {0};
 	struct why why = {""};
 
-	family(s, 3, 5);
+	family(s, 3, 15);
 	(void)talk(&s[0], &s[1]);
-	side_create(&s[3], 5, 3);
+	side_create(&s[3], 15, 3);
 	assert(db_remove_member(s[0].db, db_actor(s[2].db), &why) == 0);
 	side_join(&s[3], &s[1]); /* s[1] has not heard of it */
 	make_node(&s[0], "secret");
@@ -312,7 +312,7 @@ static void test_reader(void)
 	assert(mail_rights(MEMBER_RELAY) == 0 && mail_rights(MEMBER_READ) == MAIL_GET_RIGHT);
 	assert(mail_rights(MEMBER_WRITE) == (MAIL_GET_RIGHT | MAIL_PUT_RIGHT));
 	assert(mail_rights(MEMBER_MANAGE) & MAIL_ADMIN_RIGHT);
-	family(s, 2, 6);
+	family(s, 2, 16);
 	make_node(&s[0], "x");
 	keys_cert(s[1].keys, &cert);
 	const struct auth_op op = {
