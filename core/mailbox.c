@@ -54,6 +54,7 @@ struct mailbox *mailbox_create(struct db *db, uint64_t place)
 
 	m->db = db;
 	m->place = place;
+	m->foreign_wait_ms = MAILBOX_FOREIGN_MS;
 	m->id = db_mailbox_id(db);
 	mailbox_refresh_keys(m);
 	return m;
@@ -137,6 +138,7 @@ void mailbox_reset(struct mailbox *m)
 struct tagged {
 	struct id tag;
 	struct feed_pos pos;
+	size_t feed; /* the same for all tags of a feed */
 };
 
 static int compare_tags(const void *a, const void *b)
@@ -162,6 +164,7 @@ static struct tagged *list_tags(const struct mailbox *m, size_t *ret_count)
 			list[count++] = (struct tagged){
 				.tag = mailbox_feed_tag(&m->keys[k], &have[i].stream, have[i].actor),
 				.pos = have[i],
+				.feed = i,
 			};
 	}
 	free(have);
@@ -195,9 +198,110 @@ int mailbox_start(struct mailbox *m, struct slice have)
 	m->started = !r.bad;
 	m->cursor = 0;
 	for (size_t i = 0; i < MAILBOX_LATER_COUNT; i++)
-		m->later[i].ripe = true;
+		m->later[i].ripe = !m->leaves;
 	m->auth_looked = UINT64_MAX;
 	return r.bad ? -EBADMSG : 0;
+}
+
+struct piece {
+	struct feed_pos at; /* seq = its last */
+	uint64_t first;
+};
+
+static int compare_pieces(const void *a, const void *b)
+{
+	const struct piece *x = a;
+	const struct piece *y = b;
+	int c = feed_pos_cmp(&x->at, &y->at);
+
+	return c ? c : (x->first > y->first) - (x->first < y->first);
+}
+
+/* The pieces of the feeds that are here, sorted. Caller frees. */
+static struct piece *find_pieces(struct mailbox *m, const struct mailbox_range *ranges,
+				 size_t count, size_t *ret_count)
+{
+	size_t tag_count = 0;
+	struct tagged *list = list_tags(m, &tag_count);
+	struct piece *pieces = xcalloc(count, sizeof(*pieces));
+	size_t n = 0;
+
+	for (size_t i = 0; i < count && tag_count > 0; i++) {
+		struct tagged key = {.tag = ranges[i].tag};
+		const struct tagged *known =
+			bsearch(&key, list, tag_count, sizeof(*list), compare_tags);
+
+		if (!known)
+			continue;
+		pieces[n] = (struct piece){.at = known->pos, .first = ranges[i].first};
+		pieces[n++].at.seq = ranges[i].last;
+	}
+	free(list);
+	if (n > 1)
+		qsort(pieces, n, sizeof(*pieces), compare_pieces);
+	*ret_count = n;
+	return pieces;
+}
+
+void mailbox_holds(struct mailbox *m, const struct mailbox_range *ranges, size_t count)
+{
+	AUTO(free_ptr) struct feed_pos *old = STEAL(m->held);
+	size_t old_count = m->held_count;
+	size_t n = 0;
+
+	mailbox_refresh_keys(m);
+	AUTO(free_ptr) struct piece *pieces = find_pieces(m, ranges, count, &n);
+	m->held_count = 0;
+	for (size_t i = 0, next; i < n; i = next) {
+		struct feed_pos held = pieces[i].at;
+
+		held.seq = 0;
+		for (next = i; next < n && feed_pos_cmp(&pieces[next].at, &held) == 0; next++) {
+			if (pieces[next].first <= held.seq + 1 && pieces[next].at.seq > held.seq)
+				held.seq = pieces[next].at.seq;
+		}
+		if (held.seq > 0)
+			mailbox_raise(m, &held);
+	}
+	for (size_t i = 0; i < old_count; i++) {
+		if (feed_pos_seq(m->held, m->held_count, &old[i].stream, old[i].actor) >= old[i].seq)
+			continue;
+		m->cursor = 0;
+		m->auth_looked = UINT64_MAX;
+	}
+}
+
+void mailbox_be_patient(struct mailbox *m, uint64_t wait_ms,
+			bool (*leaves)(void *ctx, uint64_t actor), void *ctx)
+{
+	m->foreign_wait_ms = wait_ms;
+	m->leaves = leaves;
+	m->leaves_ctx = ctx;
+}
+
+size_t mailbox_feeds(struct mailbox *m, struct mailbox_feed **ret)
+{
+	size_t count = 0;
+
+	mailbox_refresh_keys(m);
+	struct tagged *list = list_tags(m, &count);
+	struct mailbox_feed *feeds = xcalloc(count, sizeof(*feeds));
+	for (size_t i = 0; i < count; i++)
+		feeds[i] = (struct mailbox_feed){
+			.tag = list[i].tag, .feed = list[i].feed, .seq = list[i].pos.seq};
+	free(list);
+	*ret = feeds;
+	return count;
+}
+
+struct id mailbox_device_tag(const struct mailbox *m, uint64_t actor)
+{
+	return mailbox_slot_tag(&m->keys[0], actor);
+}
+
+bool mailbox_has_key(struct mailbox *m, uint64_t epoch)
+{
+	return mailbox_find_key(m, epoch);
 }
 
 bool mailbox_lags(const struct mailbox *m)
@@ -335,9 +439,9 @@ static void go_back(struct mailbox *m, uint64_t arrival)
 /* Whether to walk once more, for what has become ripe. */
 static bool turn(struct mailbox *m, uint64_t now_ms)
 {
-	static const uint64_t delays[] = {
+	const uint64_t delays[] = {
 		[MAILBOX_LATER_OWN] = MAILBOX_SPARE_MS,
-		[MAILBOX_LATER_FOREIGN] = MAILBOX_FOREIGN_MS,
+		[MAILBOX_LATER_FOREIGN] = m->foreign_wait_ms,
 	};
 	bool again = false;
 
@@ -345,7 +449,8 @@ static bool turn(struct mailbox *m, uint64_t now_ms)
 		struct later *l = &m->later[i];
 
 		if (l->ripe) {
-			*l = (struct later){0};
+			*l = (struct later){.from = l->next,
+					    .due_ms = l->next ? now_ms + delays[i] : 0};
 		} else if (l->from && l->due_ms == 0) {
 			l->due_ms = now_ms + delays[i];
 		} else if (l->from && now_ms >= l->due_ms) {
@@ -363,10 +468,15 @@ static bool is_left(struct mailbox *m, const struct feed_item *found)
 	bool own = found->pos.actor == db_actor(m->db);
 	struct later *l = &m->later[own ? MAILBOX_LATER_OWN : MAILBOX_LATER_FOREIGN];
 
-	if (l->ripe || (own && !m->spare))
+	if (own && !m->spare)
 		return false;
-	if (!l->from)
+	if (l->ripe) {
+		if (own || !m->leaves || !m->leaves(m->leaves_ctx, found->pos.actor))
+			return false;
+		l->next = l->next ? l->next : m->cursor;
+	} else if (!l->from || m->cursor < l->from) {
 		l->from = m->cursor;
+	}
 	return true;
 }
 

@@ -89,6 +89,37 @@ void mailbox_reset(struct mailbox *m);
 /** What the place holds: 16 bytes tag and varint seq, each. -EBADMSG. */
 int mailbox_start(struct mailbox *m, struct slice have);
 
+/** Changes first to last of the feed that a tag names. */
+struct mailbox_range {
+	struct id tag;
+	uint64_t first;
+	uint64_t last;
+};
+
+/** What it holds by now: in any order, with gaps. Nothing else is forgotten; what it has no more is put again. */
+void mailbox_holds(struct mailbox *m, const struct mailbox_range *ranges, size_t count);
+/**
+ * For a place where things are slow to show up: what others made is put wait_ms after it came, from the beginning on, and
+ * looked at again wait_ms later where `leaves` says that its maker will put it. (`auth` goes first all the same.) Before
+ * mailbox_start().
+ */
+void mailbox_be_patient(struct mailbox *m, uint64_t wait_ms,
+			bool (*leaves)(void *ctx, uint64_t actor), void *ctx);
+
+/** A feed by one of its tags, and up to where it is here. */
+struct mailbox_feed {
+	struct id tag;
+	size_t feed; /**< the same for all tags of one feed; less than the count */
+	uint64_t seq;
+};
+
+/** The feeds that are here under all their tags, sorted by tag. Returns the count; *ret is the caller's. */
+size_t mailbox_feeds(struct mailbox *m, struct mailbox_feed **ret);
+/** What a device is called at the place, the same for ever. */
+struct id mailbox_device_tag(const struct mailbox *m, uint64_t actor);
+/** Whether items of this epoch can be opened here. */
+bool mailbox_has_key(struct mailbox *m, uint64_t epoch);
+
 /** Whether the place said it had something that this device still lacks: asked once all that it gives was taken. */
 bool mailbox_lags(const struct mailbox *m);
 

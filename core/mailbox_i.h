@@ -42,6 +42,7 @@ struct later {
 	uint64_t from;	 /* the first arrival that was left; 0 = none */
 	uint64_t due_ms; /* when that is put; 0 = not timed yet */
 	bool ripe;	 /* this walk puts it */
+	uint64_t next;	 /* the first that this walk leaves to its maker again; 0 = none */
 };
 
 struct mailbox {
@@ -66,6 +67,10 @@ struct mailbox {
 	uint64_t gaps_filled;
 	struct later later[MAILBOX_LATER_COUNT];
 	bool spare; /* what this device made waits, too */
+	uint64_t foreign_wait_ms;
+	bool (*leaves)(void *ctx,
+		       uint64_t actor); /* what this one made it will put itself; or NULL */
+	void *leaves_ctx;
 
 	/* An item that is put when its chunks are there. */
 	struct buf item;

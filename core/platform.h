@@ -85,6 +85,15 @@ int platform_rename_new(const char *from, const char *to);
 /** The flags of a FUSE rename as RENAME_NOREPLACE and RENAME_EXCHANGE; others stay what they are. */
 unsigned platform_rename_flags(unsigned flags);
 
+/** A descriptor that poll(2) finds readable when something changed in a watched directory. -ENOTSUP: look again and again. */
+int platform_watch_create(void);
+/** Watching one twice does nothing. */
+int platform_watch_add(int fd, const char *dir);
+/** Forgets what happened so far. */
+void platform_watch_drain(int fd);
+/** Whether others can change what is in dir without this kernel hearing of it, as on NFS. */
+bool platform_is_remote(const char *dir);
+
 /* ---- mounts --------------------------------------------------------------------------------- */
 
 /** Whether a FUSE file system is what shows path. */

@@ -179,6 +179,30 @@ unsigned platform_rename_flags(unsigned flags)
 	return ret | (flags & RENAME_SWAP ? RENAME_EXCHANGE : 0);
 }
 
+/* A watch of kqueue costs an open descriptor a file: looking again and again is cheaper. */
+int platform_watch_create(void)
+{
+	return -ENOTSUP;
+}
+
+int platform_watch_add(int fd, const char *dir)
+{
+	(void)fd;
+	(void)dir;
+	return -ENOTSUP;
+}
+
+void platform_watch_drain(int fd)
+{
+	(void)fd;
+}
+
+bool platform_is_remote(const char *dir)
+{
+	(void)dir;
+	return true;
+}
+
 /* ---- mounts --------------------------------------------------------------------------------- */
 
 /* The kernel names the driver only; a subtype such as "blaze" cannot be seen. */

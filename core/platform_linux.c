@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -111,6 +112,46 @@ int platform_rename_new(const char *from, const char *to)
 unsigned platform_rename_flags(unsigned flags)
 {
 	return flags;
+}
+
+int platform_watch_create(void)
+{
+	return or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+}
+
+int platform_watch_add(int fd, const char *dir)
+{
+	const uint32_t what = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+			      IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
+	int r = or_errno(inotify_add_watch(fd, dir, what));
+
+	return r < 0 ? r : 0;
+}
+
+void platform_watch_drain(int fd)
+{
+	_Alignas(struct inotify_event) char events[4096];
+
+	while (read(fd, events, sizeof(events)) > 0)
+		;
+}
+
+bool platform_is_remote(const char *dir)
+{
+	static const unsigned long remote[] = {
+		NFS_SUPER_MAGIC,  FUSE_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
+		SMB2_SUPER_MAGIC, V9FS_MAGIC,	    AFS_SUPER_MAGIC, AFS_FS_MAGIC,
+		CODA_SUPER_MAGIC, CEPH_SUPER_MAGIC,
+	};
+	struct statfs fs;
+
+	if (statfs(dir, &fs) < 0)
+		return true;
+	for (size_t i = 0; i < countof(remote); i++) {
+		if (((unsigned long)fs.f_type & 0xffffffff) == remote[i])
+			return true;
+	}
+	return false;
 }
 
 /* ---- mounts --------------------------------------------------------------------------------- */

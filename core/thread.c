@@ -95,6 +95,11 @@ void thread_detach(const char *name, void *(*run)(void *arg), void *arg)
 	must(pthread_detach(t.t), "thread_detach");
 }
 
+void thread_exit(void)
+{
+	pthread_exit(NULL);
+}
+
 struct thread thread_self(void)
 {
 	return (struct thread){.t = pthread_self(), .running = true};

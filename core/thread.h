@@ -43,6 +43,9 @@ void thread_join(struct thread *t);
 /** As thread_start, but nobody joins it. */
 void thread_detach(const char *name, void *(*run)(void *arg), void *arg);
 
+/** Ends the calling thread, wherever it is: for one that nobody waits for any more. */
+void thread_exit(void) __attribute__((noreturn));
+
 /** The calling thread, for thread_interrupt(); not to be joined. */
 struct thread thread_self(void);
 /** Sends a signal to a thread that has not ended. */
