@@ -1,7 +1,9 @@
 /* blaze relay: which relays keep this database's changes for devices that are away. */
 #include "cli/client.h"
+#include "cli/mountpoint.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "net/folders.h"
 #include "net/relays.h"
 
 #include <inttypes.h>
@@ -36,6 +38,39 @@ static const char *state_name(const struct service *s, const struct relay_info *
 	return "away";
 }
 
+/* What stands in a directory is not yet with its provider, let alone on another device: "written" says no more. */
+static const char *folder_state(const struct service *s, const struct folder_info *i)
+{
+	bool idle = i->idle && i->generation == db_generation(s->db) &&
+		    (!s->vfs || vfs_held_count(s->vfs) == 0);
+
+	if (!i->open)
+		return i->error[0] ? "away" : "connecting";
+	return idle && !i->error[0] ? "written" : "syncing";
+}
+
+static void folders_json(const struct service *s, struct buf *text)
+{
+	AUTO(free_ptr) struct folder_info *infos = NULL;
+	size_t n = net_folder_list(s->net, &infos);
+
+	buf_printf(text, "],\"folders\":[");
+	for (size_t i = 0; i < n; i++) {
+		const struct folder_info *f = &infos[i];
+
+		buf_printf(text, "%s{", i ? "," : "");
+		show_json_text(text, "path", f->path);
+		show_json_text(text, "state", folder_state(s, f));
+		show_json_text(text, "error", f->error);
+		buf_printf(text,
+			   "\"waiting_bytes\":%" PRIu64 ",\"files\":%" PRIu64 ",\"bytes\":%" PRIu64
+			   ",\"odd\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"written_ms\":%" PRIu64
+			   ",\"up_bytes\":%" PRIu64 ",\"down_bytes\":%" PRIu64 "}",
+			   f->waiting_bytes, f->file_count, f->bytes, f->odd_count, f->lost_count,
+			   f->written_ms, f->up_bytes, f->down_bytes);
+	}
+}
+
 static void list_json(const struct service *s, struct out *out, const struct relay_info *infos,
 		      size_t count)
 {
@@ -60,8 +95,47 @@ static void list_json(const struct service *s, struct out *out, const struct rel
 			   r->cursor, r->flight, r->refused, r->receipted_ms, r->rtt_us,
 			   r->up_bytes, r->down_bytes);
 	}
+	folders_json(s, &text);
 	buf_printf(&text, "]}\n");
 	out_text(out, buf_slice(&text));
+}
+
+static void folders_text(const struct service *s, struct out *out, const struct folder_info *infos,
+			 size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct folder_info *f = &infos[i];
+		AUTO(free_ptr) char *path = show_text(f->path);
+		AUTO(buf_fini) struct buf size = {0};
+
+		out_printf(out, FOLDERS_SCHEME "%-29s %s", path, folder_state(s, f));
+		if (f->error[0])
+			out_printf(out, ": %s", f->error);
+		if (f->waiting_bytes) {
+			show_size(&size, f->waiting_bytes);
+			out_printf(out, ", %s to be written", buf_str(&size));
+		}
+		buf_clear(&size);
+		show_size(&size, f->bytes);
+		if (f->open)
+			out_printf(out, ", %" PRIu64 " file%s, %s", f->file_count,
+				   show_plural(f->file_count), buf_str(&size));
+		out_printf(out, "\n");
+		if (f->odd_count)
+			out_printf(out,
+				   "  %" PRIu64
+				   " file%s there %s not whole yet, damaged or foreign, and "
+				   "not used\n",
+				   f->odd_count, show_plural(f->odd_count),
+				   f->odd_count == 1 ? "is" : "are");
+		if (f->lost_count)
+			out_printf(out,
+				   "  %" PRIu64
+				   " file%s of this device went missing or bad there; what "
+				   "was in %s is written again\n",
+				   f->lost_count, show_plural(f->lost_count),
+				   f->lost_count == 1 ? "it" : "them");
+	}
 }
 
 static void list_text(const struct service *s, struct out *out, const struct relay_info *infos,
@@ -100,13 +174,46 @@ static void list_text(const struct service *s, struct out *out, const struct rel
 static int list(struct service *s, struct out *out, bool json)
 {
 	AUTO(free_ptr) struct relay_info *infos = NULL;
+	AUTO(free_ptr) struct folder_info *folders = NULL;
 	size_t n = net_relay_list(s->net, &infos);
+	size_t folder_count = net_folder_list(s->net, &folders);
 
-	if (json)
+	if (json) {
 		list_json(s, out, infos, n);
-	else
+		return CODE_OK;
+	}
+	if (n > 0 || folder_count == 0)
 		list_text(s, out, infos, n);
+	folders_text(s, out, folders, folder_count);
 	return CODE_OK;
+}
+
+static bool is_folder(const char *address)
+{
+	return strncmp(address, FOLDERS_SCHEME, strlen(FOLDERS_SCHEME)) == 0;
+}
+
+/* Whether path is dir or below it. */
+static bool is_inside(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return n > 0 && strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* path is absolute: relay_run() resolved it. */
+static int change_folder(struct service *s, const char *path, bool adds, struct why *why)
+{
+	if (path[0] != '/')
+		return why_set(why, -EINVAL, FOLDERS_SCHEME "PATH needs a path");
+	if (!adds)
+		return net_folder_remove(s->net, path, why);
+	if ((s->mountpoint && is_inside(path, s->mountpoint)) || is_inside(path, db_dir(s->db)))
+		return why_set(why, -EINVAL,
+			       FOLDERS_SCHEME "%s is inside this database: choose a directory that "
+					      "another program carries to the other devices",
+			       path);
+	return net_folder_add(s->net, path, why);
 }
 
 static int relay_serve(struct service *s, struct out *out, int argc, char **argv)
@@ -126,8 +233,9 @@ static int relay_serve(struct service *s, struct out *out, int argc, char **argv
 	if (!address)
 		return out_error(out, CODE_USAGE, "relay: %s which? blaze relay %s ADDRESS", word,
 				 word);
-	int r = adds ? net_relay_add(s->net, address, &why)
-		     : net_relay_remove(s->net, address, &why);
+	int r = is_folder(address) ? change_folder(s, address + strlen(FOLDERS_SCHEME), adds, &why)
+		: adds		   ? net_relay_add(s->net, address, &why)
+				   : net_relay_remove(s->net, address, &why);
 	if (r < 0)
 		return out_error(out, r == -EINVAL ? CODE_USAGE : CODE_FAILED, "relay: %s",
 				 why.text);
@@ -140,10 +248,28 @@ static bool is_word(const char *text)
 	return strcmp(text, "list") == 0 || strcmp(text, "add") == 0 || strcmp(text, "remove") == 0;
 }
 
+/* Makes the path of a folder absolute, here, where a directory that hangs makes nobody else wait. Caller frees. */
+static int resolve_folder(const char *address, bool adds, char **ret, struct why *why)
+{
+	const char *path = address + strlen(FOLDERS_SCHEME);
+	AUTO(free_ptr) char *real = NULL;
+	int r = folder_resolve(path, &real, why);
+
+	/* One that is gone can be removed, too. */
+	if (r < 0 && !adds)
+		real = path[0] == '/' ? xstrdup(path) : mountpoint_absolute(path);
+	if (!real)
+		return r;
+	*ret = xasprintf(FOLDERS_SCHEME "%s", real);
+	return 0;
+}
+
 /* What is in argv, anybody on this machine can read for as long as it stands there; "-" is read from standard input. */
 static int relay_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	char text[MAILADDR_TEXT_BYTES] = "";
+	AUTO(free_ptr) char *folder = NULL;
+	struct why why = {""};
 
 	for (int i = 1; i < argc; i++) {
 		bool piped = strcmp(argv[i], "-") == 0 && strcmp(argv[i - 1], "add") == 0;
@@ -157,6 +283,12 @@ static int relay_run(const struct command *c, struct out *out, int argc, char **
 			(void)snprintf(text, sizeof(text), "%s", argv[i]);
 			wipe(argv[i], strlen(argv[i]));
 			argv[i] = text;
+		} else if (is_folder(argv[i]) && !folder) {
+			bool adds = strcmp(argv[i - 1], "add") == 0;
+
+			if (resolve_folder(argv[i], adds, &folder, &why) < 0)
+				return out_error(out, CODE_USAGE, "relay: %s", why.text);
+			argv[i] = folder;
 		}
 	}
 	int code = client_run(c, out, argc, argv);
@@ -174,12 +306,15 @@ static int path_operand(int count, char **operands)
 
 const struct command cmd_relay = {
 	.usage = {.name = "relay",
-		  .operands = "[list|add ADDRESS|add -|remove ADDRESS] [NAME|DIR]",
+		  .operands = "[list|add ADDRESS|add folder:PATH|remove ADDRESS] [NAME|DIR]",
 		  .operands_max = 3,
 		  .summary =
 			  "Adds, removes or lists the relays that keep changes for devices that are away.",
-		  .notes = "ADDRESS is what blaze-relay setup printed (-: read it from standard input). A relay can read nothing it is given. Devices\n"
-			   "that sync with this one hear of it; on one that never does, add it, too.\n",
+		  .notes =
+			  "ADDRESS is what blaze-relay setup printed (-: read it from standard input). A relay can read nothing it is given. Devices\n"
+			  "that sync with this one hear of it; on one that never does, add it, too.\n"
+			  "folder:PATH: a directory that another program carries to the other devices (iCloud Drive, Dropbox, NFS, rclone).\n"
+			  "Add it on each device: where it is differs. Nothing readable is put into it.\n",
 		  .rows = relay_rows,
 		  .row_count = countof(relay_rows)},
 	.run = relay_run,

@@ -77,6 +77,7 @@
  *     relays.*, relay.*  relays, as a device sees them   ledger.*     what is believed of a relay's log
  *     ranking.*          which of several relays is used
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
+ *     folders.*, folder*.*   relays that are directories      segment.*  the files in them
  *     local.*            sockets of this machine     routes.*       where a member may be
  *     tls.*              certificates, with OpenSSL
  *     mux.*              streams of a connection     liveness.*     is it still there?

@@ -522,6 +522,13 @@ static void fill_heading(struct row *r)
 	}
 }
 
+static const char *path_name(const struct peer *p)
+{
+	if (is_connected(p))
+		return peer_path_name(p->s.path);
+	return p->s.in_folder ? peer_path_name(PATH_FOLDER) : "-";
+}
+
 static void fill_row(const struct facts *f, const struct peer *p, struct row *r)
 {
 	const struct peer_status *s = &p->s;
@@ -531,7 +538,7 @@ static void fill_row(const struct facts *f, const struct peer *p, struct row *r)
 	end_cell(r, COL_PEER);
 	buf_printf(t, "%s", peer_state_name(s->state));
 	end_cell(r, COL_STATE);
-	buf_printf(t, "%s", is_connected(p) ? peer_path_name(s->path) : "-");
+	buf_printf(t, "%s", path_name(p));
 	end_cell(r, COL_PATH);
 	if (!is_connected(p) || s->rtt_us < 0)
 		buf_printf(t, "-");
@@ -697,8 +704,8 @@ static void put_json_peer(struct buf *out, const struct peer *p)
 	put_json_text(out, "name", s->name);
 	put_json_text(out, "label", s->label);
 	put_json_text(out, "state", peer_state_name(s->state));
-	if (is_connected(p))
-		put_json_text(out, "path", peer_path_name(s->path));
+	if (is_connected(p) || s->in_folder)
+		put_json_text(out, "path", path_name(p));
 	else
 		buf_printf(out, "\"path\":null,");
 	put_json_text(out, "endpoint", s->endpoint);

@@ -116,6 +116,8 @@ static void put_relay_line(const struct view *v, const struct relay_status *r, s
 
 static const char *why_not(const struct view *v, const struct link *l)
 {
+	if (l->s.in_folder)
+		return peer_path_name(PATH_FOLDER);
 	if (!l->dialled)
 		return v->topology.pattern == TOPOLOGY_STAR ? "through the centre"
 							    : "through relays";
@@ -189,8 +191,8 @@ static void put_link(const struct report_source *src, const struct link *l, stru
 	put_device(src, &l->device, out);
 	buf_printf(out, ",\"connected\":%s,\"dialled\":%s,", l->connected ? "true" : "false",
 		   l->dialled ? "true" : "false");
-	if (l->connected)
-		put_text(out, "path", peer_path_name(l->s.path));
+	if (l->connected || l->s.in_folder)
+		put_text(out, "path", peer_path_name(l->connected ? l->s.path : PATH_FOLDER));
 	else
 		buf_printf(out, "\"path\":null,");
 	put_text(out, "endpoint", l->s.endpoint);

@@ -30,6 +30,7 @@ struct peer_status {
 	char label[DEVICE_LABEL_BYTES];
 	enum peer_state state;
 	enum peer_path path;		       /**< PATH_NONE while it is not connected */
+	bool in_folder;			       /**< it writes into a folder relay that is open here */
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< where it was dialled or came from; "" if never */
 	int64_t rtt_us;			       /**< -1 unknown */
 	int64_t clock_skew_ms;		       /**< peer minus us; 0 unknown */

@@ -40,8 +40,10 @@ static void format(const struct topology *t, char out[SETTING_BYTES])
 static bool has_relay(struct db *db)
 {
 	AUTO(free_ptr) char *relays = NULL;
+	AUTO(free_ptr) char *folders = NULL;
 
-	return db_get_shared(db, "relays", &relays) == 0 && relays[0];
+	return (db_get_shared(db, "relays", &relays) == 0 && relays[0]) ||
+	       (db_get_setting(db, TOPOLOGY_FOLDERS, &folders) == 0 && folders[0]);
 }
 
 void topology_read(struct db *db, struct topology *ret)

@@ -25,6 +25,9 @@ enum topology_source {
 	TOPOLOGY_HERE, /**< this device's own */
 };
 
+/** The setting of this device that lists its folder relays (net/folders.h). */
+#define TOPOLOGY_FOLDERS "folders"
+
 struct topology {
 	enum topology_pattern pattern;
 	uint64_t centre; /**< star */

@@ -6,6 +6,7 @@
 #include "core/thread.h"
 #include "net/code.h"
 #include "net/find.h"
+#include "net/folders.h"
 #include "net/invite.h"
 #include "net/join.h"
 #include "net/link.h"
@@ -43,6 +44,7 @@ struct net {
 	struct invites *invites;
 	struct peers *peers;
 	struct relays *relays;
+	struct folders *folders;   /* have their own threads */
 	_Atomic bool relays_stale; /* the list was changed: to be read again */
 	struct db_observer observer;
 	bool observing;
@@ -321,6 +323,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		return r;
 	}
 	listen_local(n);
+	n->folders = folders_start(options->db, options->keys, options->status);
 	thread_start(&n->thread, "blaze-net", run, n);
 	n->observer = (struct db_observer){.changed = db_changed, .ctx = n};
 	db_observe(options->db, &n->observer);
@@ -335,6 +338,8 @@ void net_stop(struct net *n)
 		return;
 	if (n->observing)
 		db_unobserve(n->options.db, &n->observer);
+	if (n->folders)
+		folders_stop(n->folders);
 	if (n->thread.running) {
 		atomic_store(&n->stop, true);
 		ws_wake(n->ws);
@@ -343,6 +348,7 @@ void net_stop(struct net *n)
 	ws_destroy(n->ws);
 	peers_destroy(n->peers);
 	relays_destroy(n->relays);
+	folders_destroy(n->folders);
 	invites_destroy(n->invites);
 	close_fd(&n->listen_fd);
 	close_fd(&n->local_fd);
@@ -427,6 +433,27 @@ int net_relay_remove(struct net *n, const char *address, struct why *why)
 size_t net_relay_list(struct net *n, struct relay_info **ret)
 {
 	return relays_list(n->relays, ret);
+}
+
+int net_folder_add(struct net *n, const char *path, struct why *why)
+{
+	int r = folders_add(n->folders, path, why);
+
+	net_refresh(n); /* a hub needs one */
+	return r;
+}
+
+int net_folder_remove(struct net *n, const char *path, struct why *why)
+{
+	int r = folders_remove(n->folders, path, why);
+
+	net_refresh(n);
+	return r;
+}
+
+size_t net_folder_list(struct net *n, struct folder_info **ret)
+{
+	return folders_list(n->folders, ret);
 }
 
 bool net_relays_have_all(struct net *n)

@@ -46,7 +46,13 @@ struct relay_info;
 int net_relay_add(struct net *n, const char *address, struct why *why);
 int net_relay_remove(struct net *n, const char *address, struct why *why);
 size_t net_relay_list(struct net *n, struct relay_info **ret);
-/** Whether every relay that can be reached has all that is here, safely. */
+struct folder_info;
+
+/** folder: net/folders.h. path is absolute. */
+int net_folder_add(struct net *n, const char *path, struct why *why);
+int net_folder_remove(struct net *n, const char *path, struct why *why);
+size_t net_folder_list(struct net *n, struct folder_info **ret);
+/** Whether every relay that can be reached has all that is here, safely. Folders write what they can when they end. */
 bool net_relays_have_all(struct net *n);
 
 /* ---- pairing -------------------------------------------------------------------------------- */

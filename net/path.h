@@ -1,5 +1,6 @@
 /*
- * A way to move one database's content to others that is no connection to a device: a relay, a folder. Net thread only.
+ * A way to move one database's content to others that is no connection to a device: a relay. Net thread only. (A folder relay
+ * has a thread of its own: net/folder.h.)
  */
 #ifndef BLAZE_NET_PATH_H
 #define BLAZE_NET_PATH_H
@@ -7,7 +8,7 @@
 #include "core/status.h"
 
 struct path_ops {
-	const char *kind; /**< "relay", "folder" */
+	const char *kind; /**< "relay" */
 	/** The database changed: there may be something to put. */
 	void (*changed)(void *self);
 	/** Does what is due, and returns when it wants to be called again (monotonic ms). */
