@@ -143,8 +143,10 @@ int contact_take(struct db *db, struct slice record)
 
 	free(c);
 	free(known);
-	if (!news || db_member(db, actor, &author) < 0)
+	if (!news)
 		return r < 0 ? r : 0;
+	if (db_member(db, actor, &author) < 0)
+		return -EAGAIN;
 	to_be_signed(db, body, &signed_text);
 	if (!keys_verify(author.sign_pk, buf_slice(&signed_text), body.data + body.len))
 		return -EBADMSG;

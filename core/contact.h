@@ -28,7 +28,7 @@ int contact_decode(struct slice record, struct contact *ret, struct slice *ret_b
 /** Says where this device can be reached, if that is news: 1, else 0. now_ms: wall clock. */
 int contact_set_own(struct db *db, char (*addresses)[CONTACT_ADDRESS_BYTES], size_t count,
 		    uint64_t now_ms);
-/** A record that came: 1 news, 0 not, -EBADMSG malformed or forged, -EIO, -ENOSPC. Of who is no member: 0. */
+/** A record that came: 1 news, 0 not, -EBADMSG malformed or forged, -EAGAIN of who is no member (yet), -EIO, -ENOSPC. */
 int contact_take(struct db *db, struct slice record);
 /** -ENOENT. */
 int contact_get(struct db *db, uint64_t actor, struct contact *ret);

@@ -5,6 +5,8 @@
 
 void sync_contacts_fini(struct sync_contacts *c)
 {
+	for (size_t i = 0; i < c->early_count; i++)
+		buf_fini(&c->early[i]);
 	free(c->told);
 	*c = (struct sync_contacts){0};
 }
@@ -38,29 +40,69 @@ void sync_contacts_start(struct sync_contacts *c, struct db *db, bool same)
 		(void)tell(c, actor, time_ms);
 }
 
-int sync_contacts_receive(struct sync_contacts *c, struct db *db, struct reader *r)
+/* As contact_take(). */
+static int take(struct sync_contacts *c, struct db *db, struct slice record)
 {
-	struct slice record = reader_take(r, reader_left(r));
 	struct reader in = reader_init(record);
 
 	(void)reader_u8(&in);
 	uint64_t actor = reader_be64(&in);
 	uint64_t time_ms = reader_varint(&in);
 	int err = contact_take(db, record);
-	if (err < 0)
-		return err;
 	if (err > 0)
 		(void)tell(c, actor, time_ms);
+	return err;
+}
+
+int sync_contacts_receive(struct sync_contacts *c, struct db *db, struct reader *r)
+{
+	struct slice record = reader_take(r, reader_left(r));
+	uint64_t generation = db_generation(db);
+	int err = take(c, db, record);
+
+	if (err != -EAGAIN)
+		return err < 0 ? err : 0;
+	if (c->early_count == SYNC_CONTACTS_EARLY_MAX)
+		return 0;
+	c->tried = c->early_count ? c->tried : generation;
+	c->early[c->early_count] = (struct buf){0};
+	buf_slice_append(&c->early[c->early_count++], record);
 	return 0;
+}
+
+/* What came before its device was a member. */
+static int retry(struct sync_contacts *c, struct db *db)
+{
+	uint64_t generation = c->early_count ? db_generation(db) : 0;
+	size_t kept = 0;
+	int err = 0;
+
+	if (c->early_count == 0 || generation == c->tried)
+		return 0;
+	c->tried = generation;
+	for (size_t i = 0; i < c->early_count; i++) {
+		int e = err < 0 ? -EAGAIN : take(c, db, buf_slice(&c->early[i]));
+
+		if (e == -EAGAIN) {
+			c->early[kept++] = c->early[i];
+			continue;
+		}
+		err = e < 0 ? e : err;
+		buf_fini(&c->early[i]);
+	}
+	c->early_count = kept;
+	return err;
 }
 
 int sync_contacts_next(struct sync_contacts *c, struct db *db, uint64_t peer, struct buf *out)
 {
 	AUTO(buf_fini) struct buf record = {0};
-	uint64_t revision = contact_revision(db);
 	uint64_t time_ms = 0;
-	int r = 0;
+	int r = retry(c, db);
 
+	if (r < 0)
+		return r;
+	uint64_t revision = contact_revision(db);
 	if (revision != c->revision) {
 		c->revision = revision;
 		c->looking = true;

@@ -5,6 +5,9 @@
  *
  * HELLO says which ones a device holds, by a digest. Where it differs, each side sends all it has, but not to a
  * device its own; later, what is new.
+ *
+ * A record may come before the operation that makes its device a member. It is kept and tried again, for as long as the
+ * connection lasts; with the next one the digests differ, and it is sent again.
  */
 #ifndef BLAZE_CORE_SYNC_CONTACTS_H
 #define BLAZE_CORE_SYNC_CONTACTS_H
@@ -18,6 +21,9 @@ struct sync_contacts_told {
 	uint64_t time_ms;
 };
 
+/** Records of devices that are no members yet: the first so many. */
+#define SYNC_CONTACTS_EARLY_MAX 64
+
 /** Zero-initialise. */
 struct sync_contacts {
 	uint64_t revision; /**< of what was looked through */
@@ -25,6 +31,9 @@ struct sync_contacts {
 	bool looking;
 	struct sync_contacts_told *told; /**< what the peer has, or was sent */
 	size_t told_count;
+	struct buf early[SYNC_CONTACTS_EARLY_MAX];
+	size_t early_count;
+	uint64_t tried; /**< the database's generation when these were tried last */
 };
 
 void sync_contacts_fini(struct sync_contacts *c);

@@ -1,5 +1,6 @@
 /* core/contact: what devices say of where they are, and what others might make of it. */
 #include "core/contact.h"
+#include "core/sync_contacts.h"
 #include "tests/unit/check.h"
 #include "tests/unit/cores.h"
 
@@ -105,6 +106,43 @@ static void test_passed_on_by_a_third(struct side *s)
 	CHECK(memcmp(digests[0], digests[1], 8) == 0);
 }
 
+static void take_early(struct sync_contacts *c, struct db *db, struct slice record)
+{
+	struct reader r = reader_init(record);
+
+	CHECK(sync_contacts_receive(c, db, &r) == 0);
+}
+
+/* A device's record comes before the word that it is a member: kept, and taken when that comes. */
+static void test_before_its_member(struct side *s)
+{
+	AUTO(buf_fini) struct buf record = {0};
+	AUTO(buf_fini) struct buf out = {0};
+	struct sync_contacts c = {0};
+	struct side young = {0};
+	struct contact found;
+
+	side_create(&young, 1, 9);
+	side_join(&young, &s[0]);
+	uint64_t actor = db_actor(young.db);
+	CHECK(contact_set_own(young.db, addresses, 2, 7000) == 1);
+	record_of(young.db, actor, &record);
+	CHECK(contact_take(s[1].db, buf_slice(&record)) == -EAGAIN);
+	take_early(&c, s[1].db, buf_slice(&record));
+	for (unsigned i = 0; i < 2 * SYNC_CONTACTS_EARLY_MAX; i++)
+		take_early(&c, s[1].db, buf_slice(&record)); /* who floods gains nothing */
+	CHECK(c.early_count == SYNC_CONTACTS_EARLY_MAX);
+	while (sync_contacts_next(&c, s[1].db, db_actor(s[0].db), &out) > 0)
+		buf_clear(&out);
+	CHECK(contact_get(s[1].db, actor, &found) == -ENOENT);
+	(void)talk(&s[0], &s[1]);
+	while (sync_contacts_next(&c, s[1].db, db_actor(s[0].db), &out) > 0)
+		buf_clear(&out);
+	CHECK(holds(s[1].db, actor, addresses[0], 2) && c.early_count == 0);
+	sync_contacts_fini(&c);
+	side_destroy(&young);
+}
+
 int main(void)
 {
 	char directory[] = "/tmp/test_contact.XXXXXX";
@@ -122,6 +160,8 @@ int main(void)
 	printf("ok of another database\n");
 	test_passed_on_by_a_third(s);
 	printf("ok passed on by a third\n");
+	test_before_its_member(s);
+	printf("ok before its member\n");
 	for (unsigned i = 0; i < 3; i++)
 		side_destroy(&s[i]);
 	(void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
