@@ -152,7 +152,7 @@ static void list_text(const struct service *s, struct out *out, const struct rel
 			out_printf(out, ", does not answer");
 		else if (r->state == RELAY_OPEN && !r->used)
 			out_printf(out, ", spare");
-		if (r->state != RELAY_OPEN && r->error[0])
+		if (r->error[0])
 			out_printf(out, ": %s", r->error);
 		if (r->flight)
 			out_printf(out, ", %" PRIu64 " on the way", r->flight);

@@ -132,6 +132,7 @@ void mailbox_reset(struct mailbox *m)
 	memset(m->later, 0, sizeof(m->later));
 	m->awaited_count = 0;
 	wipe(m->slot, sizeof(m->slot));
+	wipe(m->slot_places, sizeof(m->slot_places));
 	forget_item(m);
 }
 

@@ -142,8 +142,8 @@ uint64_t mailbox_due_ms(const struct mailbox *m);
 /** The answer to MAILBOX_ASK: those the place lacks. */
 void mailbox_lacks(struct mailbox *m, struct slice tags);
 
-/** The slot of this device, if what it says is news: 1, else 0. */
-int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count,
+/** The slot of this device, if what it says is news: 1, else 0. places: it is also news that a log is longer. */
+int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count, bool places,
 		      struct buf *ret);
 
 /**

@@ -84,7 +84,8 @@ struct mailbox {
 	struct chunk_id lacked[MAILBOX_ASK_MAX];
 	size_t lacked_count;
 
-	uint8_t slot[DIGEST_BYTES]; /* digest of the last one */
+	uint8_t slot[DIGEST_BYTES]; /* digests of the last one: of what is held, and of where the logs are */
+	uint8_t slot_places[DIGEST_BYTES];
 
 	/* What came. */
 	struct waiting *waiting;

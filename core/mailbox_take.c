@@ -22,7 +22,38 @@ static struct slice slot_text(struct buf *text, const struct mailbox *m, uint64_
 	return buf_slice(text);
 }
 
-int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count,
+/* That a device holds what it made itself goes without saying: or each edit would be news. */
+static void write_held(const struct mailbox *m, struct buf *body)
+{
+	struct feed_pos *durable = NULL;
+	size_t n = db_durable(m->db, &durable);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (durable[i].actor != db_actor(m->db))
+			durable[kept++] = durable[i];
+	}
+	buf_u8(body, SLOT_VERSION);
+	buf_varint(body, kept);
+	for (size_t i = 0; i < kept; i++) {
+		id_write(body, &durable[i].stream);
+		buf_be64(body, durable[i].actor);
+		buf_varint(body, durable[i].seq);
+	}
+	free(durable);
+}
+
+static void write_places(const struct mailbox_log *logs, size_t count, struct buf *body)
+{
+	buf_varint(body, count);
+	for (size_t i = 0; i < count; i++) {
+		id_write(body, &logs[i].log);
+		buf_varint(body, logs[i].cursor);
+		buf_append(body, logs[i].chain, sizeof(logs[i].chain));
+	}
+}
+
+int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count, bool places,
 		      struct buf *ret)
 {
 	AUTO(buf_fini) struct buf head = {0};
@@ -32,35 +63,21 @@ int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t 
 	const struct mailbox_key *key = mailbox_current_key(m, &self.stream);
 	struct id tag = mailbox_slot_tag(key, self.actor);
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
-	uint8_t now[DIGEST_BYTES];
-	struct feed_pos *durable = NULL;
-	size_t n = db_durable(m->db, &durable);
+	uint8_t held_now[DIGEST_BYTES];
+	uint8_t places_now[DIGEST_BYTES];
 
-	/* That a device holds what it made itself goes without saying: or each edit would be news. */
-	size_t kept = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (durable[i].actor != self.actor)
-			durable[kept++] = durable[i];
-	}
-	buf_u8(&body, SLOT_VERSION);
-	buf_varint(&body, kept);
-	for (size_t i = 0; i < kept; i++) {
-		id_write(&body, &durable[i].stream);
-		buf_be64(&body, durable[i].actor);
-		buf_varint(&body, durable[i].seq);
-	}
-	free(durable);
-	const struct slice parts[] = {SLICE(key->key, sizeof(key->key)), buf_slice(&body)};
-	digest(now, "blaze slot", parts, countof(parts));
-	if (memcmp(now, m->slot, sizeof(now)) == 0)
+	write_held(m, &body);
+	const struct slice held[] = {SLICE(key->key, sizeof(key->key)), buf_slice(&body)};
+	digest(held_now, "blaze slot", held, countof(held));
+	size_t held_len = body.len;
+	write_places(logs, count, &body);
+	const struct slice rest = SLICE(body.data + held_len, body.len - held_len);
+	digest(places_now, "blaze slot", &rest, 1);
+	if (memcmp(held_now, m->slot, sizeof(held_now)) == 0 &&
+	    (!places || memcmp(places_now, m->slot_places, sizeof(places_now)) == 0))
 		return 0;
-	memcpy(m->slot, now, sizeof(now));
-	buf_varint(&body, count);
-	for (size_t i = 0; i < count; i++) {
-		id_write(&body, &logs[i].log);
-		buf_varint(&body, logs[i].cursor);
-		buf_append(&body, logs[i].chain, sizeof(logs[i].chain));
-	}
+	memcpy(m->slot, held_now, sizeof(held_now));
+	memcpy(m->slot_places, places_now, sizeof(places_now));
 	keys_sign(m->db->keys, slot_text(&text, m, self.actor, buf_slice(&body)), signature);
 	buf_append(&body, signature, sizeof(signature));
 	mailbox_write_head(&head, MAILBOX_SLOT, key, &tag);

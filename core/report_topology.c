@@ -99,6 +99,8 @@ static void put_relay_path(const struct relay_status *r, struct buf *out)
 	put_path(r->path, r->rtt_us, out);
 	if (r->in_doubt)
 		buf_printf(out, ", does not answer");
+	else if (r->error[0])
+		buf_printf(out, ", %s", r->error);
 	else if (!r->used)
 		buf_printf(out, ", spare");
 }
@@ -211,7 +213,7 @@ static void put_relay(const struct relay_status *r, struct buf *out)
 	put_text(out, "state", peer_state_name(r->state));
 	buf_printf(out, "\"used\":%s,\"in_doubt\":%s,", r->used ? "true" : "false",
 		   r->in_doubt ? "true" : "false");
-	put_text(out, "last_error", is_open(r) ? "" : r->error);
+	put_text(out, "last_error", r->error);
 	put_text(out, "alarm", r->alarm);
 	if (is_open(r) && r->rtt_us >= 0)
 		buf_printf(out, "\"rtt_ms\":%.3f}", (double)r->rtt_us / 1000);

@@ -48,7 +48,7 @@ struct relay_status {
 	bool used;	 /**< what is made here goes there first; the others are spares */
 	bool in_doubt;	 /**< connected, but it owes an answer */
 	int64_t rtt_us;	 /**< -1 unknown */
-	char error[160]; /**< why it is not connected; "" */
+	char error[160]; /**< why it is not connected, or does not take what it is given; "" */
 	char alarm[160]; /**< what it was caught at; "" */
 };
 

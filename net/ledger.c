@@ -168,14 +168,14 @@ void ledger_compare(struct ledger *l, const struct mailbox_log *other, uint64_t 
 	}
 }
 
-void ledger_tick(struct ledger *l, uint64_t now_ms)
+void ledger_tick(struct ledger *l, uint64_t now_ms, uint64_t patience_ms)
 {
 	if (l->said.cursor == 0)
 		return;
 	if (l->said.cursor <= l->cursor) {
 		check(l, l->said.cursor, l->said.chain, "another device");
 		l->said.cursor = 0;
-	} else if (now_ms - l->said_ms >= LEDGER_PATIENCE_MS) {
+	} else if (now_ms - l->said_ms >= patience_ms) {
 		(void)snprintf(l->alarm, sizeof(l->alarm),
 			       "it keeps back what it has shown to another device: %" PRIu64
 			       " and not only %" PRIu64 " places",

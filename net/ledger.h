@@ -54,7 +54,7 @@ int ledger_next(struct ledger *l, uint64_t cursor, const uint8_t item_digest[DIG
 int ledger_receipt(struct ledger *l, const struct mail *receipt, uint64_t taken);
 /** Another device was shown this. Of another log: ignored. */
 void ledger_compare(struct ledger *l, const struct mailbox_log *other, uint64_t now_ms);
-/** Whether somebody was shown what we wait for in vain. now_ms: monotonic. */
-void ledger_tick(struct ledger *l, uint64_t now_ms);
+/** Whether somebody was shown what we wait for in vain. now_ms: monotonic; patience_ms: LEDGER_PATIENCE_MS, but in tests. */
+void ledger_tick(struct ledger *l, uint64_t now_ms, uint64_t patience_ms);
 
 #endif

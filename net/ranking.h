@@ -35,7 +35,7 @@ struct rank {
 	uint64_t taken_ms; /**< when it was taken last; 0 = never */
 };
 
-/** How it is now. */
+/** How it is now. in_doubt: it owes an answer, or does not take what it is given. */
 void ranking_note(struct rank *r, bool open, bool in_doubt, uint64_t now_ms);
 /** A round trip was measured. */
 void ranking_measured(struct rank *r, uint64_t rtt_us, uint64_t now_ms);

@@ -192,6 +192,7 @@ static void on_closed(void *user, const char *reason)
 	r->untaken_bytes = 0;
 	r->taken_due_ms = 0;
 	r->deadline_ms = 0;
+	r->held_ms = 0;
 	r->liveness = (struct liveness){0};
 	schedule_dial(r, monotonic_ms());
 	relay_enter(r, RELAY_AWAY);
@@ -260,10 +261,6 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 
 	if (e == 0 && r->taken_due_ms && now >= r->taken_due_ms)
 		e = relay_say_taken(r);
-	if (e == 0 && (!r->spare || now >= r->slot_ms)) {
-		r->slot_ms = now + RELAY_SPARE_SLOT_MS;
-		e = relay_put_slot(r);
-	}
 	if (e < 0) {
 		hang_up(r, "what it sent could not be stored here");
 		return now + RELAY_REFUSED_MS;
@@ -272,7 +269,10 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 		hang_up(r, "a key has come: what it holds is read again");
 		return now + RELAY_REFUSED_MS;
 	}
-	ledger_tick(&r->ledger, now);
+	relay_put_slot(r, now);
+	if (r->held_ms && now >= r->held_ms) /* opened anew, it says what it lacks */
+		ws_close(r->ws);
+	ledger_tick(&r->ledger, now, r->host->patience_ms);
 	relay_note_alarm(r);
 	if (!r->acl_checked)
 		relay_check_acl(r);
@@ -283,6 +283,8 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 	}
 	check_liveness(r, now);
 	uint64_t next = sooner(liveness_due(&r->liveness), now + 1000);
+	next = sooner(next, r->slot_ms > now ? r->slot_ms : UINT64_MAX);
+	next = sooner(next, r->held_ms > now ? r->held_ms : UINT64_MAX);
 	next = sooner(next, r->taken_due_ms ? r->taken_due_ms : UINT64_MAX);
 	return sooner(next, mailbox_due_ms(r->mailbox));
 }
@@ -301,7 +303,8 @@ static uint64_t tick(void *self, uint64_t now)
 	struct relay *r = self;
 	uint64_t next = r->state == RELAY_OPEN ? tick_open(r, now) : 0;
 
-	ranking_note(&r->rank, r->state == RELAY_OPEN && !r->stopping, r->liveness.in_doubt, now);
+	ranking_note(&r->rank, r->state == RELAY_OPEN && !r->stopping,
+		     r->liveness.in_doubt || r->held_ms, now);
 	if (next > 0)
 		return next;
 	if (r->state == RELAY_AWAY)

@@ -30,8 +30,13 @@
 #define RELAY_SLOWEST_BYTES_MS 64
 /** With more than that on the way, its round trip is not measured. */
 #define RELAY_MEASURE_MS 1000
-/** How often a spare is told what is held here. */
+/**
+ * What is held here is told at most at this speed, for every device is told of all others; a spare not more often than
+ * RELAY_SPARE_SLOT_MS; where logs are, if nothing else is news, not more often than RELAY_PLACES_MS.
+ */
+#define RELAY_SLOT_BYTES_S 8192
 #define RELAY_SPARE_SLOT_MS 1000
+#define RELAY_PLACES_MS 5000
 /** How long what was trimmed may still come in another way. */
 #define RELAY_GAP_MS 5000
 /** Of PUTs that have no receipt. */
@@ -66,7 +71,7 @@ struct relay_info {
 	int64_t rtt_us;	       /**< -1 unknown */
 	uint64_t up_bytes;
 	uint64_t down_bytes;
-	char error[160]; /**< why it is not open; "" */
+	char error[160]; /**< why it is not open, or takes nothing; "" */
 	char alarm[160]; /**< what it was caught at; "" */
 };
 
@@ -76,6 +81,7 @@ struct relay_host {
 	struct db *db;
 	const struct keys *keys;
 	struct ws *ws;
+	uint64_t patience_ms; /**< LEDGER_PATIENCE_MS */
 	/** Another device was shown this of some relay's log. */
 	void (*on_log)(void *ctx, uint64_t actor, const struct mailbox_log *log);
 	/** Where other relays' logs are, for the slot: fills and returns how many. */

@@ -55,7 +55,9 @@ struct relay {
 	struct liveness liveness;
 	struct rank rank;
 	bool spare;
-	uint64_t slot_ms; /* when a spare may be given a slot again */
+	uint64_t slot_ms;   /* when a slot may be put again */
+	uint64_t places_ms; /* when that a log is longer is reason enough */
+	uint64_t held_ms; /* it refused a PUT: nothing is put until then, and it is opened anew; 0 = it did not */
 	int64_t rtt_us;
 	uint64_t receipted_ms;
 	uint64_t refused_items;
@@ -82,7 +84,7 @@ void relay_say_open(struct relay *r);
 /** TAKEN, durably. */
 int relay_say_taken(struct relay *r);
 /** The slot, if it says something new. */
-int relay_put_slot(struct relay *r);
+void relay_put_slot(struct relay *r, uint64_t now_ms);
 void relay_check_acl(struct relay *r);
 /** If something is trimmed there that we lack, has it filled in again by whoever has it. */
 void relay_check_gap(struct relay *r, uint64_t now_ms);

@@ -144,15 +144,22 @@ static void fly(struct relay *r, struct slice item, bool in_log)
 	relay_say(r, &(struct mail){.type = MAIL_PUT, .request = f->request, .rest = item});
 }
 
-int relay_put_slot(struct relay *r)
+void relay_put_slot(struct relay *r, uint64_t now_ms)
 {
 	struct mailbox_log logs[LOGS_MAX];
 	AUTO(buf_fini) struct buf item = {0};
-	size_t n = r->host->logs(r->host->ctx, logs, LOGS_MAX);
+	bool places = now_ms >= r->places_ms;
 
-	if (mailbox_next_slot(r->mailbox, logs, n, &item) > 0)
-		fly(r, buf_slice(&item), false);
-	return 0;
+	if (r->held_ms || now_ms < r->slot_ms)
+		return;
+	r->slot_ms = now_ms + (r->spare ? RELAY_SPARE_SLOT_MS : 0);
+	size_t n = r->host->logs(r->host->ctx, logs, LOGS_MAX);
+	if (mailbox_next_slot(r->mailbox, logs, n, places, &item) <= 0)
+		return;
+	uint64_t pause = item.len * 1000 / RELAY_SLOT_BYTES_S;
+	r->slot_ms = now_ms + pause > r->slot_ms ? now_ms + pause : r->slot_ms;
+	r->places_ms = now_ms + RELAY_PLACES_MS;
+	fly(r, buf_slice(&item), false);
 }
 
 static int put_next(struct relay *r)
@@ -185,8 +192,8 @@ int relay_fill(struct relay *r)
 	uint64_t generation = db_generation(r->host->db);
 	int e = 1;
 
-	while (e > 0 && r->state == RELAY_OPEN && r->busy && r->flight_bytes < RELAY_FLIGHT_BYTES &&
-	       r->unsafe_count < RELAY_FLIGHT_ITEMS) {
+	while (e > 0 && r->state == RELAY_OPEN && r->busy && !r->held_ms &&
+	       r->flight_bytes < RELAY_FLIGHT_BYTES && r->unsafe_count < RELAY_FLIGHT_ITEMS) {
 		e = put_next(r);
 		r->busy = e > 0;
 		if (e == 0)
@@ -248,7 +255,10 @@ static int on_have(struct relay *r, const struct mail *m)
 	relay_enter(r, RELAY_OPEN);
 	relay_ping(r); /* how far away it is, is asked before it is chosen */
 	relay_check_acl(r);
-	return relay_put_slot(r);
+	r->slot_ms = 0;
+	r->places_ms = 0;
+	relay_put_slot(r, monotonic_ms());
+	return 0;
 }
 
 static void shift_flights(struct relay *r)
@@ -419,6 +429,12 @@ static int on_error(struct relay *r, const struct mail *m)
 		return 0;
 	}
 	AUTO(free_ptr) char *text = log_quote(m->text.data, m->text.len);
+	if (r->state == RELAY_OPEN && m->request > 0 && m->code != MAIL_ERROR_GAP) {
+		/* It has no room, or no time: what others put is taken all the same. */
+		(void)snprintf(r->error, sizeof(r->error), "%s", text);
+		r->held_ms = r->held_ms ? r->held_ms : monotonic_ms() + RELAY_REFUSED_MS;
+		return 0;
+	}
 	relay_refuse(r, text);
 	/* All that was not receipted is put again, when it is open again. */
 	if (m->code == MAIL_ERROR_GAP)

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/ledger.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,12 +219,12 @@ static size_t list_logs(void *ctx, struct mailbox_log *ret, size_t max)
 }
 
 /* Tests do not wait for half a minute. */
-static uint64_t read_return_ms(void)
+static uint64_t read_ms(const char *variable, uint64_t otherwise)
 {
-	const char *text = getenv("BLAZE_RELAY_RETURN_MS");
+	const char *text = getenv(variable);
 	unsigned long ms = text ? strtoul(text, NULL, 10) : 0;
 
-	return ms > 0 ? ms : RANKING_RETURN_MS;
+	return ms > 0 ? ms : otherwise;
 }
 
 struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws,
@@ -235,6 +236,7 @@ struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *
 		.db = db,
 		.keys = keys,
 		.ws = ws,
+		.patience_ms = read_ms("BLAZE_RELAY_PATIENCE_MS", LEDGER_PATIENCE_MS),
 		.on_log = on_log,
 		.logs = list_logs,
 		.published = publish,
@@ -242,7 +244,7 @@ struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *
 		.ctx = r,
 	};
 	r->status = status;
-	r->return_ms = read_return_ms();
+	r->return_ms = read_ms("BLAZE_RELAY_RETURN_MS", RANKING_RETURN_MS);
 	mutex_init(&r->lock);
 	return r;
 }

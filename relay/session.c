@@ -289,6 +289,10 @@ static int on_open(struct session *s, const struct mail *m)
 		return say_error(s, 0, -EACCES);
 	}
 	s->box = b;
+	/* What is too old is not given out, however long nobody had it open. */
+	r = box_trim(b, SESSION_TRIM_ITEMS, s->host->now_ms());
+	if (r < 0)
+		log_warn("cannot trim a mailbox: %s", strerror(-r));
 	return opened(s, m);
 }
 
@@ -349,7 +353,7 @@ static bool may_put(struct session *s)
 	return true;
 }
 
-static int put(struct session *s, const struct mail *m, const struct mailbox_item *item)
+static int put_once(struct session *s, const struct mail *m, const struct mailbox_item *item)
 {
 	uint64_t cursor = 0;
 	int r;
@@ -363,6 +367,16 @@ static int put(struct session *s, const struct mail *m, const struct mailbox_ite
 	r = box_append(s->box, item, m->rest, s->host->now_ms(), &cursor);
 	if (r > 0)
 		queue_add(&s->placed, cursor, m->request);
+	return r;
+}
+
+/* A full mailbox may hold what everybody has taken. */
+static int put(struct session *s, const struct mail *m, const struct mailbox_item *item)
+{
+	int r = put_once(s, m, item);
+
+	if (r == -EDQUOT && box_trim(s->box, SESSION_TRIM_ITEMS, s->host->now_ms()) > 0)
+		r = put_once(s, m, item);
 	return r;
 }
 

@@ -17,6 +17,8 @@
 /** A message is fetched whenever less than this waits to be sent. */
 #define SESSION_QUEUE_BYTES 65536
 #define SESSION_SLOT_BYTES_MAX (256u << 10)
+/** What may go is removed when a mailbox is opened, or full: so many items at most. */
+#define SESSION_TRIM_ITEMS 500
 
 struct session;
 

@@ -92,7 +92,7 @@ static void check_ledger(struct slice bytes)
 			(void)ledger_receipt(l, &m, m.first);
 		else
 			ledger_compare(l, &other, m.first);
-		ledger_tick(l, m.cursor * 1000);
+		ledger_tick(l, m.cursor * 1000, LEDGER_PATIENCE_MS);
 		if (l->proven > l->cursor)
 			abort();
 	}

@@ -8,6 +8,8 @@
  *   gap      it is not there
  *
  * or "collude": everybody is on the list of every mailbox, and may do all.
+ *
+ * $HOSTILE_CLOCK: a file with the seconds that its clock is ahead, if it exists.
  */
 #include "net/mail.h"
 #include "relay/store.h"
@@ -15,7 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
+int __real_clock_gettime(clockid_t clock, struct timespec *ret);
 int __wrap_relay_store_open_leveldb(const char *dir, struct relay_store **ret, struct why *why);
 int __real_relay_store_open_leveldb(const char *dir, struct relay_store **ret, struct why *why);
 
@@ -106,4 +111,18 @@ const struct mail_acl_entry *__wrap_mail_acl_find(const struct mail_acl *acl,
 							    MAIL_ADMIN_RIGHT};
 
 	return lie_is("collude") ? &all : __real_mail_acl_find(acl, dh_pk);
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	const char *path = getenv("HOSTILE_CLOCK");
+	int r = __real_clock_gettime(clock, ret);
+	FILE *f = path && clock == CLOCK_REALTIME ? fopen(path, "re") : NULL;
+	long ahead = 0;
+
+	if (f && fscanf(f, "%ld", &ahead) == 1)
+		ret->tv_sec += ahead;
+	if (f)
+		(void)fclose(f);
+	return r;
 }

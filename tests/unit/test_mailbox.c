@@ -326,7 +326,7 @@ static void test_reader(void)
 	assert(mailbox_start(reader, SLICE("", 0)) == 0);
 	assert(mailbox_next(reader, 1, &item) == MAILBOX_NOTHING &&
 	       mailbox_due_ms(reader) == UINT64_MAX);
-	assert(mailbox_next_slot(reader, NULL, 0, &slot) == 1 && slot.len > 0);
+	assert(mailbox_next_slot(reader, NULL, 0, false, &slot) == 1 && slot.len > 0);
 	mailbox_destroy(reader);
 	side_destroy(&s[0]);
 	side_destroy(&s[1]);
@@ -392,9 +392,9 @@ static void test_ledger(void)
 	other.cursor = 15;
 	b->alarm[0] = 0;
 	ledger_compare(b, &other, 1000);
-	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS - 1);
+	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS - 1, LEDGER_PATIENCE_MS);
 	assert(!b->alarm[0]);
-	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS);
+	ledger_tick(b, 1000 + LEDGER_PATIENCE_MS, LEDGER_PATIENCE_MS);
 	assert(strstr(b->alarm, "keeps back"));
 	free(a);
 	free(b);
