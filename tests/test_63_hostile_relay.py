@@ -27,14 +27,19 @@ def relays(directory):
         relay.kill9()
 
 
-def clone(relays, relay, *options):
+LIAR = BUILD / 'tests' / 'hostile' / 'relay'
+
+
+def clone(relays, relay, lie):
     """A second relay with the same keys and the same store, at another port: together they are one that has two faces."""
     relay.stop()
-    twin = relays('twin').kill9()
+    twin = relays('twin', program=LIAR).kill9()
     shutil.rmtree(twin.home)
     shutil.copytree(relay.home, twin.home)
     relay.start()
-    return twin.start(*options)
+    twin.env['HOSTILE'] = str(twin.directory / 'lie')
+    (twin.directory / 'lie').write_text(lie)
+    return twin.start()
 
 
 def port(relay):
@@ -69,9 +74,9 @@ def three(clusters, relays):
             node.run('relay', 'add', relay.address, node.database)
     wait_idle(*cluster.nodes, count=2)
 
-    def show(*options):
+    def show(lie=''):
         c = cluster.nodes[2].stop()
-        redirect(c, two_faced, clone(relays, two_faced, *options))
+        redirect(c, two_faced, clone(relays, two_faced, lie))
         c.mount()
         wait_idle(*cluster.nodes, count=2)
         return *cluster.nodes, two_faced, honest
@@ -80,7 +85,7 @@ def three(clusters, relays):
 
 def test_withholding_is_seen_through_the_other_relay(three):
     """What c is not shown there, and cannot put there, b was shown, and says so at the other relay."""
-    a, b, c, two_faced, honest = three('--rate', '0', '--burst', '0')
+    a, b, c, two_faced, honest = three('full')
     a.write('r.json', '{"n": 1}\n')
     eventually(lambda: b.exists('r.json') and c.exists('r.json'), 20, 'one relay that tells the truth is enough')
     eventually(lambda: 'keeps back' in alarm(c, two_faced), 20)
@@ -103,7 +108,7 @@ def test_fork_is_seen_through_the_other_relay(three):
 def test_what_went_with_age_is_filled_in_again(pair, directory, relays):
     """REFILL: a device that was away for longer than the relay keeps things."""
     clock = directory / 'clock'
-    relay = relays('relay', program=BUILD / 'tests' / 'hostile' / 'relay').kill9()
+    relay = relays('relay', program=LIAR).kill9()
     relay.env['HOSTILE_CLOCK'] = str(clock)
     relay.start()
     pair.cut()

@@ -6,6 +6,7 @@
  *   repeat   it is the log's first, again
  *   swap     it is what the other mailbox has at that place
  *   gap      it is not there
+ *   full     and nothing is added to a log
  *
  * or "collude": everybody is on the list of every mailbox, and may do all.
  *
@@ -14,6 +15,7 @@
 #include "net/mail.h"
 #include "relay/store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +93,15 @@ static int lying_read(struct relay_store *s, struct slice key, struct buf *ret)
 	return r;
 }
 
+static int lying_write(struct relay_store *s, const struct relay_write *writes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (writes[i].key.data[0] == 'L' && lie_is("full"))
+			return -ENOSPC;
+	}
+	return honest->write(s, writes, count);
+}
+
 int __wrap_relay_store_open_leveldb(const char *dir, struct relay_store **ret, struct why *why)
 {
 	int r = __real_relay_store_open_leveldb(dir, ret, why);
@@ -100,6 +111,7 @@ int __wrap_relay_store_open_leveldb(const char *dir, struct relay_store **ret, s
 	honest = (*ret)->ops;
 	lying = *honest;
 	lying.read = lying_read;
+	lying.write = lying_write;
 	(*ret)->ops = &lying;
 	return 0;
 }
