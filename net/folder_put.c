@@ -262,7 +262,7 @@ static void put_ack(struct folder *f)
 	if (f->unsynced && db_sync(f->o.db) < 0)
 		return;
 	f->unsynced = false;
-	if (mailbox_next_slot(f->mailbox, NULL, 0, &newer) > 0) {
+	if (mailbox_next_slot(f->mailbox, NULL, 0, false, &newer) > 0) {
 		buf_clear(&f->ack);
 		buf_slice_append(&f->ack, buf_slice(&newer));
 	}
