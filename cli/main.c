@@ -79,7 +79,8 @@
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     folders.*, folder*.*   relays that are directories      segment.*  the files in them
  *     local.*            sockets of this machine     routes.*       where a member may be
- *     tls.*              certificates, with OpenSSL
+ *     tls.*              certificates, with OpenSSL      dnssd.*, beacon.*  services on the local network
+ *     nearby.*           who of the members is there
  *     mux.*              streams of a connection     liveness.*     is it still there?
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
@@ -104,6 +105,7 @@
 #include "cli/command.h"
 #include "core/digest.h"
 #include "core/log.h"
+#include "net/dnssd.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -163,6 +165,7 @@ int main(int argc, char **argv)
 	(void)signal(SIGXFSZ, SIG_IGN);
 	set_log_level();
 	digest_init();
+	dnssd_prepare();
 	if (strcmp(self, "mount.blaze") == 0 || strcmp(self, "mount.fuse.blaze") == 0)
 		return mount_helper_main(argc, argv);
 	out_init(&out);

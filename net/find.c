@@ -1,10 +1,11 @@
-/* The machine's own directory of codes that wait. */
+/* Codes that wait: the machine's own directory, and the local network. */
 #include "net/find.h"
 
 #include "core/digest.h"
 #include "core/platform.h"
 #include "net/hello.h"
 #include "net/local.h"
+#include "net/nearby.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+struct find_ad {
+	struct nearby *nearby;
+	uint32_t nameplate;
+	char *path; /* NULL: there is no such directory */
+};
 
 #define ATTEMPTS 64
 #define FILE_BYTES_MAX 4096
@@ -53,12 +60,13 @@ static bool write_file(const char *path, char (*addresses)[ENDPOINT_TEXT_BYTES],
 	return ok;
 }
 
-uint32_t find_publish(char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count, char **ret_path)
+uint32_t find_publish(struct nearby *nearby, char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count,
+		      struct find_ad **ret_ad)
 {
+	struct find_ad *ad = xcalloc(1, sizeof(*ad));
 	AUTO(free_ptr) char *dir = local_directory("pair");
 	uint32_t nameplate = 0;
 
-	*ret_path = NULL;
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
 		uint32_t max = i < ATTEMPTS / 2 ? NAMEPLATE_FIRST_MAX : HELLO_NAMEPLATE_MAX;
 
@@ -68,21 +76,29 @@ uint32_t find_publish(char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count, char
 		if (!path)
 			break;
 		if (write_file(path, addresses, count)) {
-			*ret_path = STEAL(path);
+			ad->path = STEAL(path);
 			break;
 		}
 	}
+	ad->nearby = nearby;
+	ad->nameplate = nameplate;
+	nearby_invite(nearby, nameplate, addresses, count);
+	*ret_ad = ad;
 	return nameplate;
 }
 
-void find_withdraw(char *path)
+void find_withdraw(struct find_ad *ad)
 {
-	if (path)
-		(void)unlink(path);
-	free(path);
+	if (!ad)
+		return;
+	if (ad->path)
+		(void)unlink(ad->path);
+	nearby_withdraw(ad->nearby, ad->nameplate);
+	free(ad->path);
+	free(ad);
 }
 
-size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
+static size_t lookup_here(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
 {
 	AUTO(free_ptr) char *dir = local_directory("pair");
 	char text[FILE_BYTES_MAX] = "";
@@ -102,4 +118,11 @@ size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t 
 			(void)snprintf(out[n++], ENDPOINT_TEXT_BYTES, "%s", word);
 	}
 	return n;
+}
+
+size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
+{
+	size_t n = lookup_here(nameplate, out, max);
+
+	return n > 0 ? n : nearby_lookup(nameplate, FIND_NEARBY_MS, out, max);
 }

@@ -28,8 +28,8 @@ void invites_destroy(struct invites *v);
 struct invite_secrets {
 	uint8_t link[32];
 	uint32_t nameplate;
-	uint8_t code[32]; /**< code_make() */
-	char *published;  /**< for find_withdraw(), when it is over; or NULL. Taken over */
+	uint8_t code[32];	   /**< code_make() */
+	struct find_ad *published; /**< for find_withdraw(), when it is over. Taken over */
 };
 
 /**

@@ -468,8 +468,8 @@ static int target_code(struct join *j, const char *text, const char *at)
 	if (j->link.address_count == 0)
 		return why_set(
 			&j->why, -EKEYREJECTED,
-			"that code is not known here. Is the other device waiting? If it is not on "
-			"this machine, add --at with an address of it");
+			"that code is not known on this machine, nor on the local network. Is the "
+			"other device waiting? If it is, add --at with an address of it");
 	return 0;
 }
 

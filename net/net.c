@@ -11,6 +11,7 @@
 #include "net/join.h"
 #include "net/link.h"
 #include "net/local.h"
+#include "net/nearby.h"
 #include "net/peer.h"
 #include "net/relays.h"
 
@@ -44,7 +45,8 @@ struct net {
 	struct invites *invites;
 	struct peers *peers;
 	struct relays *relays;
-	struct folders *folders;   /* have their own threads */
+	struct folders *folders; /* have their own threads */
+	struct nearby *nearby;
 	_Atomic bool relays_stale; /* the list was changed: to be read again */
 	struct db_observer observer;
 	bool observing;
@@ -90,6 +92,7 @@ static void say_where(struct net *n)
 	net_endpoint(n, text);
 	if (text[0] && endpoint_parse(text, &e) == 0)
 		count = endpoint_reachable(&e, addresses, CONTACT_ADDRESSES_MAX);
+	nearby_say(n->nearby, addresses, count);
 	int r = contact_set_own(n->options.db, addresses, count, wall_ms());
 	if (r < 0)
 		log_warn("cannot say where this device is: %s, ignoring", strerror(-r));
@@ -214,6 +217,7 @@ static void on_woken(void *ctx)
 	if (atomic_exchange(&n->relays_stale, false) && !n->stopping)
 		relays_refresh(n->relays);
 	take_listener(n);
+	nearby_woken(n->nearby);
 	send_pings(n);
 	if (atomic_load(&n->stop) && !n->stopping) {
 		n->stopping = true;
@@ -267,6 +271,20 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void wake(void *ctx)
+{
+	struct net *n = ctx;
+
+	ws_wake(n->ws);
+}
+
+static void on_nearby(void *ctx, uint64_t actor)
+{
+	struct net *n = ctx;
+
+	peers_look(n->peers, actor);
+}
+
 /* Any thread, without the database's lock. Many changes make one wake-up. */
 static void db_changed(void *ctx)
 {
@@ -306,7 +324,16 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		net_stop(n);
 		return why_set(why, -EIO, "cannot use the network: too many open files?");
 	}
+	const struct nearby_options nearby_options = {
+		.db = options->db,
+		.keys = options->keys,
+		.wake = wake,
+		.found = on_nearby,
+		.ctx = n,
+	};
+	n->nearby = nearby_create(&nearby_options);
 	const struct peers_options peers_options = {
+		.nearby = n->nearby,
 		.db = options->db,
 		.keys = options->keys,
 		.status = options->status,
@@ -345,11 +372,13 @@ void net_stop(struct net *n)
 		ws_wake(n->ws);
 		thread_join(&n->thread);
 	}
+	nearby_stop(n->nearby);
 	ws_destroy(n->ws);
 	peers_destroy(n->peers);
 	relays_destroy(n->relays);
 	folders_destroy(n->folders);
 	invites_destroy(n->invites);
+	nearby_destroy(n->nearby);
 	close_fd(&n->listen_fd);
 	close_fd(&n->local_fd);
 	if (n->local.host[0])
@@ -505,7 +534,8 @@ int net_invite(struct net *n, const struct invite_options *options, struct invit
 	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX);
 	random_bytes(l.secret, sizeof(l.secret));
 	memcpy(secrets.link, l.secret, sizeof(secrets.link));
-	secrets.nameplate = find_publish(l.addresses, l.address_count, &secrets.published);
+	secrets.nameplate =
+		find_publish(n->nearby, l.addresses, l.address_count, &secrets.published);
 	code_make(secrets.nameplate, ret->code, secrets.code);
 	r = invites_add(n->invites, options->ttl_ms, options->ask, &secrets, ret_id);
 	if (r < 0)

@@ -289,7 +289,7 @@ static void dial(struct peers *p, struct peer *m, uint64_t now)
 
 static void start_attempt(struct peers *p, struct peer *m, uint64_t now)
 {
-	routes_find(p->options.db, m->device.actor, &m->routes);
+	routes_find(p->options.db, m->device.actor, p->options.nearby, &m->routes);
 	m->route = 0;
 	m->lookup_wanted = m->routes.count == 0;
 	if (m->lookup_wanted)
@@ -462,6 +462,18 @@ int peers_ping(struct peers *p, uint64_t actor)
 		return 0;
 	}
 	return -ENOTCONN;
+}
+
+void peers_look(struct peers *p, uint64_t actor)
+{
+	peers_refresh(p);
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct peer *m = p->members[i];
+
+		if (m->device.actor == actor && !m->conn)
+			m->next_dial_ms = 0;
+	}
+	peers_tick(p);
 }
 
 static void on_admitted(void *ctx, const struct device *d, const char *endpoint)

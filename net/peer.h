@@ -50,6 +50,7 @@ struct peers_options {
 	const struct keys *keys;
 	struct status *status;
 	struct invites *invites;
+	const struct nearby *nearby;
 	struct ws *ws;
 	/** The answer to peers_ping(); -1: the connection ended. */
 	void (*ponged)(void *ctx, uint64_t actor, int64_t rtt_us);
@@ -70,6 +71,8 @@ void peers_woken(struct peers *p);
 void peers_tick(struct peers *p);
 /** An incoming connection, for ws_handler.accepted(). */
 void *peers_accept(struct peers *p, struct ws_conn *ws);
+/** This member may be found at another address now: it is dialled at once, if it is not connected. */
+void peers_look(struct peers *p, uint64_t actor);
 /** Sends a PING: ponged() follows. -ENOTCONN. */
 int peers_ping(struct peers *p, uint64_t actor);
 /** Says BYE to all and dials no more. */

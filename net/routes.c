@@ -3,6 +3,7 @@
 
 #include "core/contact.h"
 #include "net/local.h"
+#include "net/nearby.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@ static bool is_same(const struct endpoint *a, const struct endpoint *b)
 	return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
-static void add(struct routes *r, const struct endpoint *e)
+void routes_add(struct routes *r, const struct endpoint *e)
 {
 	for (size_t i = 0; i < r->count; i++) {
 		if (is_same(&r->at[i], e))
@@ -27,7 +28,7 @@ static void add_text(struct routes *r, const char *text)
 	struct endpoint e;
 
 	if (endpoint_parse(text, &e) == 0 && e.port > 0)
-		add(r, &e);
+		routes_add(r, &e);
 }
 
 /* The lower, the sooner it is tried. */
@@ -58,13 +59,13 @@ static void add_told(struct routes *r, struct db *db, uint64_t actor)
 		for (size_t i = 0; i < c->count; i++) {
 			if (endpoint_parse(c->addresses[i], &e) == 0 && endpoint_is_numeric(&e) &&
 			    !endpoint_is_any(&e) && e.port > 0 && distance(&e) == d)
-				add(r, &e);
+				routes_add(r, &e);
 		}
 	}
 	free(c);
 }
 
-void routes_find(struct db *db, uint64_t actor, struct routes *ret)
+void routes_find(struct db *db, uint64_t actor, const struct nearby *nearby, struct routes *ret)
 {
 	char known[ENDPOINT_TEXT_BYTES] = "";
 	struct id id = db_id(db);
@@ -72,7 +73,9 @@ void routes_find(struct db *db, uint64_t actor, struct routes *ret)
 
 	*ret = (struct routes){0};
 	if (local_endpoint(actor, &id, &local) && local_is_there(&local))
-		add(ret, &local);
+		routes_add(ret, &local);
+	if (nearby)
+		nearby_add_routes(nearby, actor, ret);
 	db_peer_endpoint(db, actor, known);
 	add_text(ret, known);
 	add_told(ret, db, actor);

@@ -30,7 +30,7 @@ class Node:
         self.process = None
         self.allowed = []         # regular expressions of whole lines that may look suspicious
         self.env = dict(os.environ, BLAZE_HOME=str(self.home), HOME=str(self.directory),
-                        LC_ALL='C.UTF-8', BLAZE_LOG='info', BLAZE_LOCAL='0',
+                        LC_ALL='C.UTF-8', BLAZE_LOG='info', BLAZE_LOCAL='0', BLAZE_DNSSD='0',
                         **report.sanitizer_environment(self.directory))
         self.env.pop('XDG_DATA_HOME', None)
         self.preload = []         # fault libraries of tests/faults, for the program under test only
