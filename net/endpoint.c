@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 64
+#define TLS_SCHEME "wss://"
 
-static_assert(sizeof(((struct endpoint *)NULL)->host) + strlen("[]:65535") <= ENDPOINT_TEXT_BYTES,
+static_assert(sizeof(((struct endpoint *)NULL)->host) + strlen(TLS_SCHEME "[]:65535") <=
+		      ENDPOINT_TEXT_BYTES,
 	      "every endpoint can be formatted");
 
 static bool host_is_valid(const char *host, size_t len)
@@ -74,6 +76,16 @@ int endpoint_parse(const char *text, struct endpoint *ret)
 	return 0;
 }
 
+int endpoint_parse_dialled(const char *text, struct endpoint *ret)
+{
+	bool tls = strncmp(text, TLS_SCHEME, strlen(TLS_SCHEME)) == 0;
+	int r = endpoint_parse(tls ? text + strlen(TLS_SCHEME) : text, ret);
+
+	if (r == 0)
+		ret->tls = tls;
+	return r;
+}
+
 bool endpoint_is_local(const struct endpoint *e)
 {
 	return e->host[0] == '/';
@@ -87,7 +99,8 @@ void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES])
 		(void)snprintf(out, ENDPOINT_TEXT_BYTES, "unix:%s", e->host);
 		return;
 	}
-	(void)snprintf(out, ENDPOINT_TEXT_BYTES, v6 ? "[%s]:%u" : "%s:%u", e->host, e->port);
+	(void)snprintf(out, ENDPOINT_TEXT_BYTES, v6 ? "%s[%s]:%u" : "%s%s:%u",
+		       e->tls ? TLS_SCHEME : "", e->host, e->port);
 }
 
 int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoint *ret)

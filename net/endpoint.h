@@ -14,15 +14,18 @@
 #define ENDPOINT_TEXT_BYTES (ENDPOINT_BYTES_MAX + 1)
 
 struct endpoint {
-	char host[ENDPOINT_BYTES_MAX + 1 - 8]; /**< without brackets; or the path of a Unix socket */
+	char host[ENDPOINT_BYTES_MAX + 1 - 14]; /**< without brackets; or the path of a Unix socket */
 	uint16_t port;
+	bool tls; /**< dialled inside TLS */
 };
 
 /** Checks the form only. -EINVAL. */
 int endpoint_parse(const char *text, struct endpoint *ret);
+/** The same of what a person says, or this device remembers: "wss://host:443" as well, for a device behind a proxy. */
+int endpoint_parse_dialled(const char *text, struct endpoint *ret);
 /** A Unix socket (net/local.h). Never what endpoint_parse() made: nobody else says which path to open. */
 bool endpoint_is_local(const struct endpoint *e);
-/** Brackets a host that has a colon; "unix:PATH" for a Unix socket. */
+/** Brackets a host that has a colon; "unix:PATH" for a Unix socket, "wss://…" inside TLS. */
 void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES]);
 /** An IPv4 address mapped into IPv6 becomes a plain one. -EINVAL when it is neither. */
 int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoint *ret);

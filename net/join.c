@@ -390,7 +390,7 @@ static int connect_all(struct join *j, uint64_t timeout_ms)
 
 		a->join = j;
 		a->address = j->link.addresses[i];
-		int r = endpoint_parse(a->address, &e);
+		int r = endpoint_parse_dialled(a->address, &e);
 		assert(r >= 0);
 		a->conn = ws_dial(j->ws, &e, timeout_ms < JOIN_DIAL_MS ? timeout_ms : JOIN_DIAL_MS,
 				  a);
@@ -437,7 +437,7 @@ static int target_address(struct join *j, const char *at)
 {
 	struct endpoint e;
 
-	if (endpoint_parse(at, &e) < 0 || e.port == 0)
+	if (endpoint_parse_dialled(at, &e) < 0 || e.port == 0)
 		return why_set(&j->why, -EINVAL,
 			       "'%s' is no address; one looks like 192.168.1.5:7700", at);
 	(void)snprintf(j->link.addresses[0], ENDPOINT_TEXT_BYTES, "%s", at);

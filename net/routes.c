@@ -10,7 +10,7 @@
 
 static bool is_same(const struct endpoint *a, const struct endpoint *b)
 {
-	return a->port == b->port && strcmp(a->host, b->host) == 0;
+	return a->port == b->port && a->tls == b->tls && strcmp(a->host, b->host) == 0;
 }
 
 void routes_add(struct routes *r, const struct endpoint *e)
@@ -27,7 +27,7 @@ static void add_text(struct routes *r, const char *text)
 {
 	struct endpoint e;
 
-	if (endpoint_parse(text, &e) == 0 && e.port > 0)
+	if (endpoint_parse_dialled(text, &e) == 0 && e.port > 0)
 		routes_add(r, &e);
 }
 

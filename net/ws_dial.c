@@ -26,7 +26,9 @@ static void tell_failed(lws_sorted_usec_list_t *timer)
 
 struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadline_ms, void *user)
 {
-	return ws_dial_with(w, e, NULL, deadline_ms, &w->handler, user);
+	const struct ws_tls unpinned = {0};
+
+	return ws_dial_with(w, e, e->tls ? &unpinned : NULL, deadline_ms, &w->handler, user);
 }
 
 struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struct ws_tls *tls,

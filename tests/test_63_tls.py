@@ -10,8 +10,11 @@ import subprocess
 
 import pytest
 
+from blazetest import Node
+from blazetest.cluster import Invitation
 from blazetest.proxy import Proxy
 from blazetest.relay import Relay, is_idle, relays_of, wait_idle
+from blazetest.tlsproxy import TlsProxy
 from blazetest.wait import SCALE, eventually
 
 
@@ -74,6 +77,25 @@ def relays(directory):
             relay.stop()
         finally:
             relay.kill9()
+
+
+@pytest.fixture
+def keep(request):
+    """Ends nodes that a test makes itself."""
+    nodes = []
+
+    def later(node):
+        nodes.append(node)
+        return node
+
+    try:
+        yield later
+        if not getattr(request.node, 'blaze_failed', False):
+            for node in nodes:
+                node.close()
+    finally:
+        for node in nodes:
+            node.discard()
 
 
 def add(relay, *nodes):
@@ -148,6 +170,27 @@ def test_certificate_from_files(pair, relays, authority, key):
     add(relay, pair.nodes[0])
     wait_idle(*pair.nodes)
     assert shown_by(relay) == pem_of(chain)
+
+
+def test_device_behind_a_tls_proxy(authority, directory, keep):
+    """Devices speak no TLS themselves; who pairs with wss:// comes back that way."""
+    a, b = (keep(Node(directory, name)) for name in 'ab')
+    a.init().mount(listen='127.0.0.1:0')
+    with TlsProxy(a.listen, *authority.issue('proxy')) as proxy:
+        with Invitation(a) as invitation:
+            said = b.run('pair', '--name', 'device-b', '--at', f'wss://{proxy.address}', invitation.code).stdout
+            invitation.accepted()
+        assert f'wss://{proxy.address}' in said
+        a.remount(listen=a.listen)
+        b.mount()
+        a.write('r.json', '{}')
+        eventually(lambda: b.exists('r.json'), 20)
+        b.stop()
+
+
+def test_tls_is_no_address_to_listen_on(device):
+    said = device.init().run('mount', device.database, device.mnt, '-f', '--listen', 'wss://127.0.0.1:0', code=None)
+    assert said.returncode != 0 and 'is not an address to listen on' in said.stderr
 
 
 # ---- it is refused ----------------------------------------------------------------------------------
