@@ -162,6 +162,16 @@ static void seal(const struct envelope_place *at, const struct feed_keys *k, str
 	out->len += plain.len + MAC_BYTES;
 }
 
+/* What stands before the commitment; clears *out. */
+static void begin(const struct feed_keys *k, uint64_t seq_first, uint64_t count, struct buf *out)
+{
+	buf_clear(out);
+	buf_u8(out, VERSION);
+	buf_append(out, k->tag, TAG_BYTES);
+	buf_varint(out, seq_first);
+	buf_varint(out, count);
+}
+
 /* All but the signature. */
 static void seal_changes(const struct envelope_place *at, uint64_t seq_first, struct slice changes,
 			 size_t count, struct buf *out)
@@ -174,11 +184,7 @@ static void seal_changes(const struct envelope_place *at, uint64_t seq_first, st
 	batch_encode(at->actor, changes, count, &coded);
 	pad(buf_slice(&coded), &plain);
 	feed_keys_init(&k, at);
-	buf_clear(out);
-	buf_u8(out, VERSION);
-	buf_append(out, k.tag, TAG_BYTES);
-	buf_varint(out, seq_first);
-	buf_varint(out, count);
+	begin(&k, seq_first, count, out);
 	seal(at, &k, buf_slice(&plain), out);
 	wipe(&k, sizeof(k));
 }
@@ -219,18 +225,23 @@ struct parsed {
 	const uint8_t *signature;
 };
 
+static void parse_range(struct reader *r, struct parsed *p)
+{
+	p->range.seq_first = reader_varint_max(r, UINT64_MAX >> 2);
+	p->range.count = reader_varint_max(r, ENVELOPE_CHANGES_MAX);
+	p->commit = reader_take(r, COMMIT_BYTES).data;
+	if (p->range.seq_first == 0 || p->range.count == 0)
+		r->bad = true;
+}
+
 /* All before the nonce. */
 static void parse_head(struct reader *r, struct slice e, struct parsed *p)
 {
 	if (reader_u8(r) != VERSION)
 		r->bad = true;
 	p->tag = reader_take(r, TAG_BYTES).data;
-	p->range.seq_first = reader_varint_max(r, UINT64_MAX >> 2);
-	p->range.count = reader_varint_max(r, ENVELOPE_CHANGES_MAX);
-	p->commit = reader_take(r, COMMIT_BYTES).data;
+	parse_range(r, p);
 	p->unsealed = SLICE(e.data, e.len - reader_left(r));
-	if (p->range.seq_first == 0 || p->range.count == 0)
-		r->bad = true;
 }
 
 static int parse(struct slice e, struct parsed *p)
@@ -356,10 +367,24 @@ bool envelope_is_signed(const uint8_t hash[DIGEST_BYTES],
 
 #define THIN_ZIP_LEVEL 3
 
+/* What is smaller is not made smaller any more. */
+#define THIN_ZIP_BYTES_MIN 512
+
+static void put_packed(struct slice coded, struct buf *out)
+{
+	AUTO(buf_fini) struct buf packed = {0};
+
+	if (coded.len >= THIN_ZIP_BYTES_MIN)
+		zip_pack(coded, THIN_ZIP_LEVEL, &packed);
+	bool smaller = packed.len && packed.len < coded.len;
+	struct slice part = smaller ? buf_slice(&packed) : coded;
+	buf_varint(out, part.len * 2 + (smaller ? 1 : 0));
+	buf_slice_append(out, part);
+}
+
 int envelope_thin(const struct envelope_place *at, struct slice envelope, struct buf *out)
 {
 	AUTO(buf_fini) struct buf coded = {0};
-	AUTO(buf_fini) struct buf packed = {0};
 	struct parsed p = {0};
 	struct feed_keys k;
 	int r = parse(envelope, &p);
@@ -372,31 +397,39 @@ int envelope_thin(const struct envelope_place *at, struct slice envelope, struct
 	wipe(&k, sizeof(k));
 	if (r < 0)
 		return r;
-	zip_pack(buf_slice(&coded), THIN_ZIP_LEVEL, &packed);
-	buf_slice_append(out, p.unsealed);
-	buf_bytes(out, buf_slice(&packed));
+	buf_varint(out, p.range.seq_first);
+	buf_varint(out, p.range.count);
+	buf_append(out, p.commit, COMMIT_BYTES);
+	put_packed(buf_slice(&coded), out);
 	buf_append(out, p.signature, KEYS_SIGNATURE_BYTES);
 	return 0;
 }
 
-static int parse_thin(struct slice thin, struct parsed *p, struct slice *ret_packed)
+struct thin {
+	struct parsed head; /* range, commit and signature */
+	struct slice changes;
+	bool is_packed;
+};
+
+static int parse_thin(struct slice thin, struct thin *ret)
 {
 	struct reader r = reader_init(thin);
 
-	parse_head(&r, thin, p);
-	*ret_packed = reader_bytes(&r, PLAIN_BYTES_MAX);
-	p->signature = reader_take(&r, KEYS_SIGNATURE_BYTES).data;
+	parse_range(&r, &ret->head);
+	uint64_t length = reader_varint_max(&r, 2 * (uint64_t)PLAIN_BYTES_MAX + 1);
+	ret->is_packed = length & 1;
+	ret->changes = reader_take(&r, (size_t)(length / 2));
+	ret->head.signature = reader_take(&r, KEYS_SIGNATURE_BYTES).data;
 	return reader_finish(&r);
 }
 
 int envelope_thin_range(struct slice thin, struct envelope_range *ret)
 {
-	struct parsed p = {0};
-	struct slice packed;
-	int r = parse_thin(thin, &p, &packed);
+	struct thin t = {0};
+	int r = parse_thin(thin, &t);
 
 	if (r == 0)
-		*ret = p.range;
+		*ret = t.head.range;
 	return r;
 }
 
@@ -404,22 +437,20 @@ int envelope_thicken(const struct envelope_place *at, struct slice thin, struct 
 {
 	AUTO(buf_fini) struct buf coded = {0};
 	AUTO(buf_fini) struct buf plain = {0};
-	struct parsed p = {0};
-	struct slice packed;
+	struct thin t = {0};
 	struct feed_keys k;
-	int r = parse_thin(thin, &p, &packed);
+	int r = parse_thin(thin, &t);
 
-	if (r == 0)
-		r = zip_unpack(packed, PLAIN_BYTES_MAX, &coded);
+	if (r == 0 && t.is_packed)
+		r = zip_unpack(t.changes, PLAIN_BYTES_MAX, &coded);
 	if (r < 0)
 		return r;
-	pad(buf_slice(&coded), &plain);
-	if (!find_keys(at, p.commit, false, &k))
+	pad(t.is_packed ? buf_slice(&coded) : t.changes, &plain);
+	if (!find_keys(at, t.head.commit, false, &k))
 		return -ENOKEY;
-	buf_clear(ret);
-	buf_append(ret, p.unsealed.data, p.unsealed.len - COMMIT_BYTES);
+	begin(&k, t.head.range.seq_first, t.head.range.count, ret);
 	seal(at, &k, buf_slice(&plain), ret);
-	buf_append(ret, p.signature, KEYS_SIGNATURE_BYTES);
+	buf_append(ret, t.head.signature, KEYS_SIGNATURE_BYTES);
 	wipe(&k, sizeof(k));
 	return 0;
 }

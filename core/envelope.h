@@ -62,8 +62,12 @@ int envelope_range(struct slice envelope, struct envelope_range *ret);
 int envelope_open(const struct envelope_place *at, const uint8_t sign_pk[KEYS_PK_BYTES],
 		  struct slice envelope, struct buf *ret);
 /**
- * The same for who has the keys and the place, over a connection that is sealed itself: all before the nonce, the
- * changes compressed (core/zip.h) as bytes, and the signature. Appends. -EBADMSG: cannot be opened here.
+ * The same for who has the keys and the place, over a connection that is sealed itself, without what follows from them:
+ *
+ *   varint seq_first, varint count, 16 bytes commitment, varint (length * 2 + 1 if compressed), so many bytes of
+ *   changes (compressed: core/zip.h), 64 bytes signature
+ *
+ * Appends. -EBADMSG: cannot be opened here.
  */
 int envelope_thin(const struct envelope_place *at, struct slice envelope, struct buf *out);
 /** The range a thin one says. -EBADMSG. */

@@ -10,6 +10,7 @@
 #include "core/compact.h"
 #include "core/sync_chunks.h"
 #include "core/sync_contacts.h"
+#include "core/sync_feeds.h"
 #include "core/sync_snapshot.h"
 #include "core/sync_strata.h"
 
@@ -25,9 +26,6 @@ enum message {
 	MESSAGE_THIN = 15,
 	MESSAGE_STRATUM = 20,
 };
-
-/** Shorter envelopes are hardly made smaller. */
-#define THIN_BYTES_MIN 1024
 
 #define VV_ENTRIES_MAX 1000000
 #define ENDPOINT_MAX 255
@@ -68,6 +66,7 @@ struct sync {
 	struct told *told;
 	size_t told_count;
 	struct sync_contacts contacts;
+	struct sync_feeds feeds;
 	struct sync_chunks *chunks;
 	struct sync_snapshot *snapshot;
 };
@@ -115,6 +114,15 @@ static void vv_write(struct buf *out, const struct feed_pos *pos, size_t count)
 	}
 }
 
+static int vv_finish(struct reader *r, struct vv *ret)
+{
+	if (reader_finish(r) < 0)
+		return -EBADMSG;
+	if (ret->count)
+		qsort(ret->pos, ret->count, sizeof(*ret->pos), pos_cmp);
+	return 0;
+}
+
 static int vv_read(struct reader *r, struct vv *ret)
 {
 	uint64_t count = reader_varint_max(r, VV_ENTRIES_MAX);
@@ -129,11 +137,24 @@ static int vv_read(struct reader *r, struct vv *ret)
 		p->actor = reader_be64(r);
 		p->seq = reader_varint(r);
 	}
-	if (reader_finish(r) < 0)
+	return vv_finish(r, ret);
+}
+
+/* As it is in ACK. */
+static int vv_read_short(struct sync *s, struct reader *r, struct vv *ret)
+{
+	uint64_t count = reader_varint_max(r, VV_ENTRIES_MAX);
+
+	if (r->bad || count > reader_left(r) / 2)
 		return -EBADMSG;
-	if (ret->count)
-		qsort(ret->pos, ret->count, sizeof(*ret->pos), pos_cmp);
-	return 0;
+	ret->pos = xcalloc((size_t)count, sizeof(*ret->pos));
+	for (uint64_t i = 0; i < count && !r->bad; i++) {
+		struct feed_pos *p = &ret->pos[ret->count++];
+
+		*p = sync_feeds_read(&s->feeds, r);
+		p->seq = reader_varint(r);
+	}
+	return vv_finish(r, ret);
 }
 
 struct sync *sync_create(const struct sync_options *options)
@@ -156,6 +177,7 @@ void sync_destroy(struct sync *s)
 	vv_fini(&s->vv);
 	sync_strata_fini(&s->strata);
 	sync_contacts_fini(&s->contacts);
+	sync_feeds_fini(&s->feeds);
 	for (size_t i = 0; i < s->told_count; i++)
 		vv_fini(&s->told[i].vv);
 	free(s->told);
@@ -257,7 +279,7 @@ static int receive_have(struct sync *s, struct reader *r)
 
 static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 {
-	struct feed_pos pos = {.stream = id_read(r), .actor = reader_be64(r)};
+	struct feed_pos pos = sync_feeds_read(&s->feeds, r);
 	struct slice envelope = reader_take(r, reader_left(r));
 	if (r->bad)
 		return -EBADMSG;
@@ -278,7 +300,7 @@ static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 
 static int receive_stratum(struct sync *s, struct reader *r)
 {
-	struct feed_pos pos = {.stream = id_read(r), .actor = reader_be64(r)};
+	struct feed_pos pos = sync_feeds_read(&s->feeds, r);
 	struct slice packed = reader_take(r, reader_left(r));
 
 	if (r->bad)
@@ -299,7 +321,7 @@ static int receive_ack(struct sync *s, struct reader *r)
 {
 	uint64_t device = reader_be64(r);
 	struct vv vv = {0};
-	int err = vv_read(r, &vv);
+	int err = vv_read_short(s, r, &vv);
 
 	if (err == 0)
 		err = db_set_acked(s->db, device, vv.pos, vv.count);
@@ -404,14 +426,11 @@ static int sync_own(struct sync *s, const struct feed_pos *pos)
 static void put_envelope(struct sync *s, const struct feed_item *item, struct slice envelope,
 			 struct buf *out)
 {
-	bool thin = !item->packed && envelope.len >= THIN_BYTES_MIN;
-
-	buf_u8(out, item->packed ? MESSAGE_STRATUM : thin ? MESSAGE_THIN : MESSAGE_ENVELOPE);
-	id_write(out, &item->pos.stream);
-	buf_be64(out, item->pos.actor);
-	if (thin && db_thin_envelope(s->db, s->peer, item, envelope, out) == 0)
+	buf_u8(out, item->packed ? MESSAGE_STRATUM : MESSAGE_THIN);
+	sync_feeds_write(&s->feeds, &item->pos, out);
+	if (!item->packed && db_thin_envelope(s->db, s->peer, item, envelope, out) == 0)
 		return;
-	if (thin)
+	if (!item->packed)
 		out->data[0] = MESSAGE_ENVELOPE;
 	buf_slice_append(out, envelope);
 }
@@ -468,8 +487,7 @@ static bool next_ack_of(struct sync *s, uint64_t device, struct vv *now, struct 
 
 		if (p->seq == 0 || p->actor == device || (before && before->seq >= p->seq))
 			continue; /* that an author holds its own feed goes without saying */
-		id_write(&entries, &p->stream);
-		buf_be64(&entries, p->actor);
+		sync_feeds_write(&s->feeds, p, &entries);
 		buf_varint(&entries, p->seq);
 		n++;
 	}

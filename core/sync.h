@@ -9,13 +9,14 @@
  *   DIGEST 2    32 bytes: digest of the sender's sorted vv. Equal digests: in sync, nothing more to say.
  *   HAVE 3      vv: everything the sender has applied, whether or not the chunks of it are there. Answers a DIGEST that differs; also sent when
  *               an envelope could not be applied, to be sent the missing ones again.
- *   ENVELOPE 4  16 bytes stream, 8 bytes actor, the sealed envelope (core/envelope.h)
- *   THIN 15     16 bytes stream, 8 bytes actor, the envelope as envelope_thin() writes it: a larger one, compressed
- *   ACK 5       8 bytes device, vv: what that device holds durably. Passed on to other peers.
+ *   ENVELOPE 4  feed (core/sync_feeds.h), the sealed envelope (core/envelope.h): to who may not have the keys
+ *   THIN 15     feed, the envelope as envelope_thin() writes it
+ *   ACK 5       8 bytes device, varint count, then count of: feed, varint seq: what that device holds durably. Passed on to
+ *               other peers.
  *   8 to 11     chunks: core/sync_chunks.h
  *   ENDPOINT 12 core/sync_contacts.h
  *   21 to 25    snapshots: core/sync_snapshot.h
- *   STRATUM 20  16 bytes stream, 8 bytes actor, a stratum (core/stratum.h)
+ *   STRATUM 20  feed, a stratum (core/stratum.h)
  *
  * Envelopes go out in the order they were applied here, which is a causal order. A stratum goes where its
  * first envelope would; the receiver keeps it until all of it could be applied.
@@ -28,7 +29,7 @@
 struct db;
 struct sync;
 
-#define SYNC_VERSION 4
+#define SYNC_VERSION 5
 /** Largest message; net refuses more before it allocates. */
 #define SYNC_MESSAGE_BYTES_MAX (80u << 20)
 

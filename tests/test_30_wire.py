@@ -120,3 +120,19 @@ def test_reconnecting_in_sync_costs_little(pair):
     pair.synced()
     total = len(pair.proxy().up) + len(pair.proxy().down)
     assert total < 4000, f'{total} bytes to find that nothing is missing'
+
+
+def test_an_edit_of_one_field_is_small(pair):
+    """Both ways, acknowledged, with all framing; also in a large record."""
+    a, b = pair.nodes
+    small = {'field': 0, 'text': 'x' * 250}
+    large = {'field': 0, 'rows': [{'id': n, 'text': 'x' * 60} for n in range(1000)]}
+    for name, record in (('small.json', small), ('large.json', large)):
+        a.write(name, json.dumps(record))
+        pair.synced()
+        eventually(lambda: a.status()['state'] == b.status()['state'] == 'synced')
+        before, edits = pair.proxy().passed, 10
+        for k in range(edits):
+            a.write(name, json.dumps(record | {'field': 1000 + k}))
+            a.wait()
+        assert pair.proxy().passed - before <= edits * 280
