@@ -185,6 +185,13 @@ int db_put_node(struct txn *t, const struct id *node, enum node_kind kind, const
  */
 int db_keep_node(struct txn *t, const struct id *node, enum node_kind kind, const struct id *parent,
 		 const char *name);
+/** To another directory, under the name the node has of its own. */
+int db_move_into(struct txn *t, const struct id *node, const struct id *parent);
+/**
+ * Deletes a directory; what lives in it, shown or not, goes to another one, or stays if that is in another stream. So
+ * nothing is deleted that nobody has seen.
+ */
+int db_merge_dir(struct txn *t, const struct id *from, const struct id *to);
 /** Whether a node below parent belongs to the stream that node belongs to. */
 bool db_same_stream(struct txn *t, const struct id *node, const struct id *new_parent);
 /**

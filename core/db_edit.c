@@ -150,6 +150,19 @@ int db_keep_node(struct txn *t, const struct id *node, enum node_kind kind, cons
 	return put_node(t, node, kind, parent, here ? buf_slice(&own) : SLICE_STR(name));
 }
 
+int db_move_into(struct txn *t, const struct id *node, const struct id *parent)
+{
+	AUTO(buf_fini) struct buf name = {0};
+	const struct txn_node *tn = txn_node(t, node);
+
+	if (!tn)
+		return -EIO;
+	if (!tn->known)
+		return -ENOENT;
+	buf_slice_append(&name, buf_slice(&tn->n.name));
+	return put_node(t, node, tn->n.kind, parent, buf_slice(&name));
+}
+
 static bool is_json_name(const struct node *n)
 {
 	return n->name.len > 5 &&
@@ -373,6 +386,25 @@ int db_delete(struct txn *t, const struct id *node)
 		r = delete_one(t, &w.ids[i - 1]);
 	free(w.ids);
 	return r;
+}
+
+int db_merge_dir(struct txn *t, const struct id *from, const struct id *to)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	struct walk w = {0};
+	int r = store_scan(t->store, key_node(&prefix, 'd', from), SLICE("", 0), walk_add, &w);
+
+	for (size_t i = 0; r == 0 && i < w.count; i++) {
+		const struct txn_node *tn = txn_node(t, &w.ids[i]);
+
+		if (!tn)
+			r = -EIO;
+		else if (node_is_alive(&tn->n) && id_eq(&tn->n.parent, from) &&
+			 db_same_stream(t, &w.ids[i], to))
+			r = db_move_into(t, &w.ids[i], to);
+	}
+	free(w.ids);
+	return r == 0 ? delete_one(t, from) : r;
 }
 
 int db_read(struct txn *t, const struct id *node, struct buf *ret)

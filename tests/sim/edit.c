@@ -471,6 +471,36 @@ static void move(struct side *d, struct rng *r)
 		fail_with(d, &lost, "a move took away content");
 }
 
+/* One directory goes, and what is in it is in another one from then on. */
+static void merge_dirs(struct side *d, struct rng *r)
+{
+	AUTO(node_info_fini) struct node_info n = {0};
+	struct id root = db_root(d->db);
+	struct tokens before = {0};
+	struct tokens after = {0};
+	struct tokens lost;
+	struct txn *t = db_begin(d->db);
+	bool found = pick_node(t, d, r, NODE_DIR, &n);
+	struct id to = pick_dir(t, d, r);
+
+	db_abort(t);
+	if (!found || id_eq(&n.id, &to))
+		return;
+	tree_tokens(d, &root, &before);
+	t = db_begin(d->db);
+	int merged = db_merge_dir(t, &n.id, &to);
+	tell(d->sim, "%s: merge %s: %d", d->dir, n.name, merged);
+	if (merged < 0) {
+		db_abort(t);
+		assert(merged == -ELOOP);
+		return;
+	}
+	assert(db_commit(t) == 0);
+	tree_tokens(d, &root, &after);
+	if (tokens_minus(&before, &after, &lost))
+		fail_with(d, &lost, "a merge of directories took away content");
+}
+
 static void put_exec(struct side *d, struct rng *r)
 {
 	AUTO(node_info_fini) struct node_info n = {0};
@@ -507,6 +537,9 @@ void edit(struct side *d, const struct step *step, struct rng *r)
 		break;
 	case STEP_MOVE:
 		move(d, r);
+		break;
+	case STEP_MERGE:
+		merge_dirs(d, r);
 		break;
 	case STEP_EXEC:
 		put_exec(d, r);

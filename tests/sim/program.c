@@ -19,6 +19,7 @@ static const struct {
 	{STEP_EXEC, 8, false},	  {STEP_CUT_OFF, 8, false}, {STEP_RESTART, 3, false},
 	{STEP_KILL, 3, false},	  {STEP_POWER, 4, false},   {STEP_SKEW, 4, false},
 	{STEP_COMPACT, 6, false}, {STEP_MONTHS, 3, false},  {STEP_FOLLOW, 8, false},
+	{STEP_MERGE, 4, false},
 };
 
 void program_from_seed(struct program *p, uint64_t seed)
@@ -125,6 +126,7 @@ static void run_step(struct sim *s, const struct step *step)
 	case STEP_STALE:
 	case STEP_DELETE:
 	case STEP_MOVE:
+	case STEP_MERGE:
 	case STEP_EXEC:
 		edit(d, step, &r);
 		break;

@@ -64,7 +64,8 @@ enum step_kind {
 	STEP_READ = 'r',  /**< a program reads a record and keeps what it read */
 	STEP_STALE = 't', /**< and saves it later */
 	STEP_DELETE = 'd',
-	STEP_MOVE = 'm', /**< within a collection, or, of a record, to another one */
+	STEP_MOVE = 'm',  /**< within a collection, or, of a record, to another one */
+	STEP_MERGE = 'g', /**< of two directories, as when one takes another's place */
 	STEP_EXEC = 'x',
 	STEP_TALK = 'T',
 	STEP_CUT_OFF = 'P', /**< talk, until the connection breaks */
