@@ -21,7 +21,7 @@ struct touch {
 	bool changes; /**< else it only settles */
 };
 
-/** Events next to each other: where their bytes are, or, len 0, where those were that they deleted. */
+/** Events of one operation next to each other: where their bytes are, or, len 0, where those were that they deleted. */
 struct spot {
 	struct span events;
 	uint64_t pos;
@@ -96,35 +96,21 @@ static void add_touch(struct looking *x, uint64_t line, uint64_t event, bool cha
 	};
 }
 
-/* One touch for each operation that the events are of. */
-static void add_touches(struct looking *x, uint64_t line, struct span events, bool changes)
-{
-	for (uint64_t lv = events.first; lv <= events.last;) {
-		const struct chain *c = graph_chain(x->g, lv);
-
-		add_touch(x, line, lv, changes);
-		lv = c->lv + ((lv - c->lv) / c->per_op + 1) * c->per_op;
-	}
-}
-
 /* The lines in the middle are its own: whatever else were in them would have cut it in two. */
 static void touch_inserted(struct looking *x, const struct spot *s)
 {
 	uint64_t stop = s->pos + s->len < x->end ? s->pos + s->len : x->end;
-	struct span events = {s->events.first, s->events.first + (stop - s->pos) - 1};
 	bool changes = false;
 
 	for (uint64_t i = s->pos; i < stop; i++)
 		changes = changes || !is_line_end(x->text.data[i]);
-	add_touches(x, x->start, events, changes);
+	add_touch(x, x->start, s->events.first, changes);
 	if (x->text.data[stop - 1] != '\n')
 		return;
 	/* What comes after its last line feed begins a line now. */
 	uint64_t last = line_start(x->text, s->pos + s->len, stop);
 	bool within = last < s->pos + s->len;
-	events = (struct span){s->events.first + (within ? last - s->pos : s->len - 1),
-			       s->events.last};
-	add_touches(x, last, events, within);
+	add_touch(x, last, s->events.first, within);
 }
 
 /* Whether this deletion took away nothing but one byte at its place. */
@@ -142,18 +128,32 @@ static void touch_deleted(struct looking *x, const struct spot *s)
 	/* Whole lines stood where the next one begins; a single byte at its end may have been a carriage return. */
 	bool changes = s->pos > x->start && !(at_end && is_single(x->g, s->events.first));
 
-	add_touches(x, x->start, s->events, changes);
+	add_touch(x, x->start, s->events.first, changes);
 }
 
-static void add_spot(void *ctx, struct span events, uint64_t pos, uint64_t len)
+static void add_one_spot(struct looking *x, struct span events, uint64_t pos, uint64_t len)
 {
-	struct looking *x = ctx;
-
 	if (x->spot_count == x->spot_cap) {
 		x->spot_cap = x->spot_cap ? x->spot_cap * 2 : 64;
 		x->spots = xreallocarray(x->spots, x->spot_cap, sizeof(*x->spots));
 	}
 	x->spots[x->spot_count++] = (struct spot){events, pos, len};
+}
+
+/* What one operation did says nothing of the next, and which of them are numbered in a row differs by device. */
+static void add_spot(void *ctx, struct span events, uint64_t pos, uint64_t len)
+{
+	struct looking *x = ctx;
+
+	for (uint64_t lv = events.first; lv <= events.last;) {
+		const struct chain *c = graph_chain(x->g, lv);
+		uint64_t next = c->lv + ((lv - c->lv) / c->per_op + 1) * c->per_op;
+		uint64_t end = next <= events.last ? next : events.last + 1;
+
+		add_one_spot(x, (struct span){lv, end - 1}, pos, len ? end - lv : 0);
+		pos += len ? end - lv : 0;
+		lv = end;
+	}
 }
 
 static int by_pos(const void *a, const void *b)

@@ -25,6 +25,9 @@ FAILED = [
     '3.3 c1.a73a2671 k0.b5c899f0 k2.e1a7616c s1.67c17144 k0.f0c285e1 T1.d93bd492 T2.d1ef638 x1.89d8aabf s1.6e6c39f6 '
     's2.8d8fe173 s2.49790d07 r2.df71b18b T2.526b7fb1 s2.87e7cd76 t2.43e8de7e',
     '2.2 c0.5f5d21b3 c1.3f44e4c4 s0.abb67939 s1.f1ebea1c T1.887543d8 r1.3aff96c1 c1.13a10ad9 s1.a40bd70 t1.14fa3682',
+    # A line that clashes gets another line end, and the event of that has the number after those of the line.
+    '3.3 k2.99172d69 k1.2d24d81a T2.9fefcd3b c1.262c608d g1.f76b07e8 c0.183d020e s0.d50d7af0 T1.9638b339 s0.e38525d3 '
+    'c0.32c1f7e5 d0.fbceada4 d1.50ba2fe7 k1.7403978f s0.aa833895 s1.eec538b2 s1.e9a5b26',
 ]
 
 
@@ -42,7 +45,8 @@ def test_histories_hold(directory):
     assert out.startswith(f'{HISTORIES} histories from seed {SEED}, '), out
 
 
-@pytest.mark.parametrize('program', FAILED, ids=['clock-2', 'clock-3', 'clock-array', 'cover-2', 'cover-3', 'cover-edit'])
+@pytest.mark.parametrize('program', FAILED, ids=['clock-2', 'clock-3', 'clock-array', 'cover-2', 'cover-3',
+                                                 'cover-edit', 'clash-line-end'])
 def test_what_failed_once_holds(directory, program):
     simulate(directory, 'sim', '--program', program)
 
