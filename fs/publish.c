@@ -554,13 +554,19 @@ static int renamed_record(struct vfs *v, struct txn *t, struct inode *i, struct 
 	return publish_file(v, t, i, true);
 }
 
-static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, struct inode *parent)
+static int renamed_directory(struct vfs *v, struct txn *t, struct inode *dir, struct inode *parent,
+			     const struct rename_from *from)
 {
 	bool wanted = publish_wants(parent, dir->name);
-	int r = 0;
+	bool was_record = dir->bound;
 
 	if (wanted)
 		graves_bury_now(v, t, parent->ino, dir->name);
+	int r = wanted ? swap_in(v, t, dir, parent, from->caller->pid) : 0;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (was_record)
+		swap_left(v, from->parent, from->name, dir);
 	if (dir->bound && wanted && db_same_stream(t, &dir->node, &parent->node))
 		return db_put_node(t, &dir->node, NODE_DIR, &parent->node, dir->name);
 	if (dir->bound)
@@ -581,7 +587,7 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 	if (!parent)
 		return -EIO;
 	if (S_ISDIR(i->mode))
-		return renamed_directory(v, t, i, parent);
+		return renamed_directory(v, t, i, parent, from);
 	bool wanted = publish_wants(parent, i->name);
 	if (from->over && wanted && S_ISREG(i->mode)) {
 		if (i->bound) {

@@ -178,6 +178,18 @@ struct program {
 	char name[CHANGE_PROGRAM_BYTES_MAX + 1];
 };
 
+/** A directory that left (parent, name) for what looks like a backup's: swap.c. */
+struct left {
+	uint64_t parent;
+	uint64_t ino;
+	uint64_t due_ms; /**< until when another one may take its place */
+	char name[256];
+};
+
+#define LEFT_MAX 16
+/** Files and directories in both that a swap may have: they change in one transaction. */
+#define SWAP_ENTRIES_MAX 8192
+
 /** Inodes with something unpublished, the next one due on top. */
 struct due_queue {
 	struct inode **heap;
@@ -215,6 +227,8 @@ struct vfs {
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
 	uint64_t grave_serial;
+	struct left left[LEFT_MAX]; /**< a ring; next_left is the oldest */
+	size_t next_left;
 	struct due_queue due;
 	struct inode *waiting; /**< written, not stored, and not to be published: the oldest first */
 	struct inode *waiting_last;
@@ -243,6 +257,8 @@ struct vfs {
 	uint64_t wake_at; /**< when the publisher looks for work by itself */
 	struct vfs_notice *notices;
 	size_t notice_count;
+	uint64_t notices_queued; /**< ever, */
+	uint64_t notices_told;	 /**< and of these the kernel has been told, or there was none */
 	struct doomed *removals; /**< files that no batch names any more; a crash leaves them to bytes_sweep() */
 	bool delivering;
 	void (*notify)(void *ctx, struct vfs_notice *n);
@@ -428,6 +444,15 @@ bool links_differ(struct txn *t, const struct inode *i, const struct id *node);
 int links_publish(struct vfs *v, struct txn *t, struct inode *i, bool force);
 /** The inode was linked at (dir, name): publishes that name, now or after its hold. */
 int links_made(struct vfs *v, struct txn *t, struct inode *i, struct inode *dir, const char *name);
+
+/* swap.c: directories that take each other's place */
+/** The directory, which was a record, is somewhere else now than at (parent, name). */
+void swap_left(struct vfs *v, const struct inode *parent, const char *name, const struct inode *dir);
+/**
+ * A directory has come to parent. 1 = it is now the directory that left its name for a backup's a moment ago, and all in it
+ * is what was there; 0 = there was none. pid: who renamed it.
+ */
+int swap_in(struct vfs *v, struct txn *t, struct inode *fresh, struct inode *parent, pid_t pid);
 
 /* graves.c: records gone from their names, which may yet come back */
 /** 0 and what is buried there, or -ENOENT. */

@@ -50,7 +50,7 @@ def test_three_devices_end_with_the_same_files(trio, seed):
             trio.cut()
         for _ in range(OPERATIONS):
             try:
-                change(r.choice(trio.nodes).mnt, r, NAMES, 'wwwwwmmmmudrlhhhxxc')
+                change(r.choice(trio.nodes).mnt, r, NAMES, 'wwwwwmmmmudrlhhhxxcsss')
             except OSError as e:
                 assert e.errno not in (errno.EIO, errno.ENOTCONN), f'{e}'
         if r.random() < 0.3:

@@ -21,6 +21,20 @@ def write(path, r, large):
             f.write('x' * r.randrange(60000) if large else str(r.random()))
 
 
+def swap(path, r, large):
+    """A new version of a directory takes its place, as programs do that install themselves."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return
+    if os.path.isdir(path + '.old'):
+        shutil.rmtree(path + '.old')
+    shutil.copytree(path, path + '.new', symlinks=True, dirs_exist_ok=True)
+    write(os.path.join(path + '.new', r.choice(os.listdir(path) or ['a'])), r, large)
+    os.rename(path, path + '.old')
+    os.rename(path + '.new', path)
+    if r.random() < 0.7:
+        shutil.rmtree(path + '.old')
+
+
 def change(root, r, names, kinds, large=False):
     """One change, its kind a letter of `kinds`, somewhere at most three levels deep. Raises OSError as it comes."""
     one, other = (os.path.join(root, *(r.choice(names) for _ in range(r.randint(1, 3)))) for _ in range(2))
@@ -41,6 +55,8 @@ def change(root, r, names, kinds, large=False):
             os.link(one, other, follow_symlinks=False)
         case 'x':
             renameat2(one, other, EXCHANGE)
+        case 's':
+            swap(one, r, large)
         case 'c':
             os.chmod(one, r.choice([0o644, 0o755]))
 
