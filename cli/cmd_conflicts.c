@@ -330,6 +330,7 @@ static int settle(struct service *s, struct out *out, bool use, const char *whic
 	if (r <= 0)
 		return out_error(out, CODE_FAILED, "conflicts: %s",
 				 r ? strerror(-r) : "somebody settled it just now");
+	service_told(s);
 	AUTO(buf_fini) struct buf said = {0};
 	if (use && !l->whole) {
 		buf_printf(&said, "%s ", l->path.len ? (const char *)l->path.data : ".");

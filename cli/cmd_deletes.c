@@ -85,6 +85,7 @@ static int deletes_serve(struct service *s, struct out *out, int argc, char **ar
 		return list(s, out, path, o.json);
 	service_settle(s);
 	int r = hold_end(s->db, *path ? path : NULL, o.accept, &count);
+	service_told(s);
 	if (r == -ENOENT) {
 		AUTO(free_ptr) char *shown = show_text(*path ? path : s->name);
 

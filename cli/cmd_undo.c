@@ -99,6 +99,7 @@ static int undo_serve(struct service *s, struct out *out, int argc, char **argv)
 	if (r == 0)
 		r = o.rev ? undo_rev(s, &node, o.rev, &did)
 			  : restore_undo(s->db, &node, (size_t)o.count, &did);
+	service_told(s);
 	if (r < 0)
 		return failed(s, out, path, r, o.rev);
 	if (o.json)

@@ -320,3 +320,9 @@ void service_settle(struct service *s)
 	if (s->vfs)
 		(void)vfs_settle_gone(s->vfs, monotonic_ms() + SETTLE_MS);
 }
+
+void service_told(struct service *s)
+{
+	if (s->vfs)
+		(void)vfs_settle_told(s->vfs, monotonic_ms() + SETTLE_MS);
+}

@@ -53,6 +53,8 @@ void service_close(struct service *s);
 
 /** Waits for what a program has just removed to become a change: a second or so. */
 void service_settle(struct service *s);
+/** After a command: the programs of this computer see what it did. */
+void service_told(struct service *s);
 
 /** The facts for core/report.h. Borrows from s. */
 struct report_source service_report(const struct service *s);

@@ -67,6 +67,7 @@ static void queue(struct vfs *v, struct txn *t, const struct vfs_notice *like)
 		v->notices = xreallocarray(v->notices, v->notice_count ? v->notice_count * 2 : 1,
 					   sizeof(*v->notices));
 	v->notices[v->notice_count++] = n;
+	v->notices_queued++;
 	if (v->notice_count == 1)
 		cond_broadcast(&v->queue_changed);
 	mutex_unlock(&v->queue_lock);

@@ -230,6 +230,7 @@ static void deliver_locked(struct vfs *v)
 	call_waiters(v);
 	mutex_lock(&v->queue_lock);
 	v->delivering = false;
+	v->notices_told += count;
 	cond_broadcast(&v->queue_changed);
 }
 
@@ -431,6 +432,17 @@ bool vfs_settle(struct vfs *v, uint64_t deadline_ms)
 bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms)
 {
 	return settle(v, gone_count, deadline_ms);
+}
+
+bool vfs_settle_told(struct vfs *v, uint64_t deadline_ms)
+{
+	mutex_lock(&v->queue_lock);
+	uint64_t queued = v->notices_queued;
+	while (v->notices_told < queued && !v->stop && monotonic_ms() < deadline_ms)
+		(void)cond_wait_until(&v->queue_changed, &v->queue_lock, deadline_ms);
+	bool told = v->notices_told >= queued;
+	mutex_unlock(&v->queue_lock);
+	return told;
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */

@@ -85,6 +85,8 @@ bool vfs_settle(struct vfs *v, uint64_t deadline_ms);
 
 /** The same for names that are gone only. */
 bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms);
+/** Waits until the kernel has been told of all that has changed here up to now. */
+bool vfs_settle_told(struct vfs *v, uint64_t deadline_ms);
 
 /* ---- names. Every success that fills *ret adds one to the inode's lookup count. ---------------- */
 

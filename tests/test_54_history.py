@@ -1,9 +1,11 @@
 """The history: who changed what, when and with which program; the same on every device."""
 import json
+import threading
 import time
 
 import pytest
 
+from blazetest.faults import Gate
 from blazetest.wait import eventually
 
 RECORD = '{\n  "title": "Crash",\n  "status": "open",\n  "priority": 2,\n  "tags": ["a", "b"]\n}\n'
@@ -249,6 +251,24 @@ def test_restore_of_what_moved_away_is_a_copy(node):
     assert node.text('d/old.txt') == 'one\n' and node.text('d/moved.txt') == 'two\n'
     node.run('restore', node.path('d/moved.txt'), '--at', then)
     assert node.text('d/moved.txt') == 'one\n'
+
+
+def test_restore_ends_when_programs_see_what_it_did(device):
+    gate = Gate(device)
+    node = device.init().mount()
+    node.write('t.txt', 'one\n')
+    then = instant()
+    node.write('t.txt', 'two\n')
+    assert node.text('t.txt') == 'two\n'
+    with gate.held('notify 0'):
+        restore = threading.Thread(target=node.run, args=('restore', node.path('t.txt'), '--at', then))
+        restore.start()
+        gate.waits()
+        for _ in range(5):  # commands that have nothing to wait for
+            node.status()
+        assert restore.is_alive()
+    restore.join()
+    assert node.text('t.txt') == 'one\n'
 
 
 def test_restore_to_a_revision(node):
