@@ -6,6 +6,7 @@
 #include "core/history.h"
 #include "core/manifest.h"
 #include "core/past.h"
+#include "core/snapshot.h"
 #include "core/when.h"
 
 #include <stdlib.h>
@@ -507,6 +508,14 @@ static int diff_serve(struct service *s, struct out *out, int argc, char **argv)
 	else if (r == 0)
 		r = diff_file(&p, s->db, &node, path, points, (size_t)n);
 	buf_fini(&p.fields);
+	uint64_t missing = db_history_missing(s->db);
+	if (missing)
+		out_warn(out,
+			 "history from before this device joined is still being fetched (%llu change%s "
+			 "missing): what was there is not known, or may be another than it seems",
+			 (unsigned long long)missing, missing == 1 ? " is" : "s are");
+	if (missing && r == -ENOENT)
+		return CODE_FAILED;
 	return r < 0 ? failed(s, out, path, r) : CODE_OK;
 }
 

@@ -245,19 +245,6 @@ static bool is_dir(struct db *db, const struct id *node)
 	return dir;
 }
 
-/* Changes from before this device joined that have not arrived yet. */
-static uint64_t on_the_way(struct db *db)
-{
-	struct snapshot_gap *gaps = NULL;
-	size_t count = db_snapshot_gaps(db, &gaps);
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < count; i++)
-		n += gaps[i].snap - gaps[i].filled;
-	free(gaps);
-	return n;
-}
-
 static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct log_options o = {.count = INT64_MAX};
@@ -277,7 +264,7 @@ static int log_serve(struct service *s, struct out *out, int argc, char **argv)
 
 	if (r >= 0)
 		r = gather(s, &node, &o, &e);
-	uint64_t older = on_the_way(s->db);
+	uint64_t older = db_history_missing(s->db);
 	if (older && (r == -ENOENT || (r == 0 && e.count == 0 && *path && !o.since)))
 		return out_error(out, CODE_FAILED,
 				 "log: nothing is known of %s yet: history from before this device "

@@ -3,6 +3,7 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/restore.h"
+#include "core/snapshot.h"
 #include "core/when.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 struct restore_options {
 	bool json;
+	bool incomplete;
 	const char *at;
 	const char *rev;
 };
@@ -19,6 +21,9 @@ static const struct option_row restore_rows[] = {
 	 offsetof(struct restore_options, at), 0},
 	{"rev", 'r', OPTION_TEXT, "REV", "a file as that change left it; see blaze log",
 	 offsetof(struct restore_options, rev), 0},
+	{"incomplete", 'i', OPTION_FLAG, NULL,
+	 "also while history from before this device joined is fetched",
+	 offsetof(struct restore_options, incomplete), 0},
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
 	 offsetof(struct restore_options, json), 0},
 };
@@ -81,6 +86,17 @@ static int restore_renamed(struct service *s, const char *path, uint64_t ms, str
 		r = restore_when(s->db, &node, h, ms, ret);
 	history_close(h);
 	return r;
+}
+
+/* What was there is worked out from the changes before, and some of them are not known here. */
+static int refuse(struct out *out, uint64_t missing)
+{
+	return out_error(
+		out, CODE_FAILED,
+		"restore: history from before this device joined is still being fetched (%llu "
+		"change%s), so what was there may be another than it seems: try again when it is "
+		"here, see blaze compact --dry-run, or say --incomplete",
+		(unsigned long long)missing, show_plural(missing));
 }
 
 static int at_time(struct service *s, struct out *out, const char *path, const char *at,
@@ -155,8 +171,12 @@ static int restore_serve(struct service *s, struct out *out, int argc, char **ar
 	if (!o.at == !o.rev)
 		return out_error(out, CODE_USAGE,
 				 "restore: to when? Say --at TIME, or --rev REV from blaze log");
+	uint64_t missing = o.incomplete ? 0 : db_history_missing(s->db);
+	if (missing)
+		return refuse(out, missing);
 	service_settle(s);
 	code = o.at ? at_time(s, out, path, o.at, &did) : of_rev(s, out, path, o.rev, &did);
+	service_told(s);
 	if (code != CODE_OK)
 		return code;
 	if (o.json)

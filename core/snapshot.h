@@ -83,6 +83,8 @@ struct snapshot_gap {
 
 /** Feeds of whose log something is missing. Returns the count; *ret is the caller's. */
 size_t db_snapshot_gaps(struct db *db, struct snapshot_gap **ret);
+/** Changes from before this device joined that have not come yet: what is said of the past may be wrong until then. */
+uint64_t db_history_missing(struct db *db);
 /**
  * How many feeds' logs became whole since the start. Their envelopes stand before what arrived since: who walks
  * through the arrivals has to begin again.

@@ -31,6 +31,18 @@ size_t db_snapshot_gaps(struct db *db, struct snapshot_gap **ret)
 	return n;
 }
 
+uint64_t db_history_missing(struct db *db)
+{
+	struct snapshot_gap *gaps = NULL;
+	size_t count = db_snapshot_gaps(db, &gaps);
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += gaps[i].snap - gaps[i].filled;
+	free(gaps);
+	return n;
+}
+
 uint64_t db_snapshot_gaps_filled(struct db *db)
 {
 	db_lock(db);

@@ -6,6 +6,7 @@
 #include "core/history.h"
 #include "core/past.h"
 #include "core/restore.h"
+#include "core/snapshot.h"
 #include "core/thread.h"
 #include "core/when.h"
 
@@ -471,7 +472,7 @@ static int list_versions(struct special_past *p, const struct thing *dir, struct
 {
 	AUTO(free_ptr) char *name = name_of(p, &dir->node);
 	struct history *h = NULL;
-	int r = open_history(p, &dir->node, &h);
+	int r = db_history_missing(p->db) ? -EAGAIN : open_history(p, &dir->node, &h);
 
 	for (size_t i = 0; r == 0 && i < history_count(h); i++) {
 		AUTO(buf_fini) struct buf shown = {0};
@@ -658,6 +659,8 @@ static int find(struct special_past *p, const struct thing *dir, const char *nam
 	if (dir->kind == AT) {
 		*ret = (struct thing){.kind = AT_NODE, .node = db_root(p->db)};
 		int r = parse_time(p, name, &ret->ms);
+		if (r == 0 && db_history_missing(p->db))
+			r = -EAGAIN;
 		return r < 0 ? r : info_of(p, ret, info);
 	}
 	if (dir->kind == AT_NODE) {

@@ -9,6 +9,9 @@
  *   history/PATH/       every version of a file: NNNN-TIME-DEVICE.EXT, the oldest first, as its author left it;
  *                       directories are directories
  *
+ * While history from before this device joined is still being fetched, neither a time of at/ nor the versions of a file
+ * are known yet: -EAGAIN, for what could be shown would be wrong and would not say so.
+ *
  * Everything is worked out where it is looked at (core/past.h); what was looked at last is kept. A thing has a
  * number, below 1 << SPECIAL_PAST_BITS, as long as the kernel knows of it: special_past_forget(). Chunks
  * that are not on this device make a read fail with EIO; nothing waits for the network.

@@ -122,6 +122,29 @@ def test_a_new_device_starts_from_a_snapshot_and_has_the_history_in_the_end(clus
     assert len(b.log('people/7.json')) == 168  # also of what was deleted before it came
 
 
+def test_a_new_device_says_that_it_lacks_history(clusters, directory):
+    cluster = clusters(2)
+    a, b = cluster.nodes[0], Node(directory, 'late')
+    small_history(a)
+    rewrite(a, 'r.txt', 60)
+    a.wait()
+    compact(a)
+    cluster.nodes.append(b)
+    cluster.join(b, delay=0.1)
+    eventually(lambda: b.exists('r.txt') and b.text('r.txt') == a.text('r.txt'), 20, 'the state has come')
+    cluster.proxy(b).cut()
+    assert not history_is_whole(b)
+    assert 'still being fetched' in b.run('diff', b.path('r.txt'), '--at', '1s-ago', code=1).stderr
+    assert 'still being fetched' in b.run('restore', b.path('r.txt'), '--at', '1s-ago', code=1).stderr
+    for path in ('.blaze/at/1s-ago', '.blaze/history/r.txt'):
+        with pytest.raises(BlockingIOError):
+            b.names(path)
+    cluster.proxy(b).delay = 0
+    cluster.proxy(b).restore()
+    eventually(lambda: history_is_whole(b), 20, 'the history has come')
+    assert len(b.names('.blaze/history/r.txt')) == 60 and b.names('.blaze/at/1s-ago') == ['people', 'r.txt']
+
+
 def test_a_new_device_that_is_killed_again_and_again_has_all_in_the_end(clusters, directory):
     cluster = clusters(2)
     a, b = cluster.nodes[0], Node(directory, 'late')

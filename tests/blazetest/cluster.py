@@ -30,10 +30,11 @@ class Cluster:
         self.nodes.append(node)
         return node
 
-    def join(self, node):
-        """Pairs a node with the hub through a new proxy, and mounts it."""
+    def join(self, node, delay=0.0):
+        """Pairs a node with the hub through a new proxy, which passes 64 KiB on in `delay` seconds, and mounts it."""
         hub = self.nodes[0]
         self.proxies[node.name] = Proxy(hub.listen)
+        self.proxies[node.name].delay = delay
         node.preload.append('redirect')
         node.env['REDIRECT_RULE'] = str(node.directory / 'redirect')
         self.retarget()
