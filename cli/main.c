@@ -89,6 +89,7 @@
  *       publish.c        when bytes become a change  project.c      changes coming down
  *       publish_tree.c   whole directories, and records under another id
  *       swap.c           directories that take each other's place
+ *       collector.c      chunks that nobody needs, in the background
  *       graves.c         records gone from their names   links.c   files with several names
  *       bytes.*          what is in the files        backing.*      large content, beside the store
  *       bulk.*           large content into chunks and back

@@ -4,6 +4,7 @@
 #include "core/chunk_set.h"
 #include "core/compact.h"
 #include "core/db_i.h"
+#include "core/snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -377,22 +378,10 @@ static int copy_packs(const struct marking *m)
 	return r;
 }
 
-static int count_files(struct db *db, uint64_t *ret)
-{
-	AUTO(free_ptr) struct packs_use *uses = NULL;
-	size_t count = 0;
-	int r = packs_uses(db->packs, &uses, &count);
-
-	*ret = 0;
-	for (size_t i = 0; r == 0 && i < count; i++)
-		*ret += uses[i].file_bytes;
-	return r;
-}
-
 static int collect(struct marking *m, struct collect_stats *stats)
 {
 	uint64_t before = 0;
-	int r = count_files(m->db, &before);
+	int r = packs_file_bytes(m->db->packs, &before);
 
 	if (r < 0 || before == 0) { /* most databases */
 		*stats = (struct collect_stats){0};
@@ -405,9 +394,61 @@ static int collect(struct marking *m, struct collect_stats *stats)
 	if (r == 0 && !m->o->dry_run)
 		r = copy_packs(m);
 	if (r == 0)
-		r = count_files(m->db, &stats->file_bytes);
+		r = packs_file_bytes(m->db->packs, &stats->file_bytes);
 	stats->freed_bytes = before > stats->file_bytes ? before - stats->file_bytes : 0;
 	return r;
+}
+
+/* ---- when ---------------------------------------------------------------------------------------- */
+
+static struct slice last_key(void)
+{
+	return SLICE_STR("m collect");
+}
+
+/* For db_collect_is_due(): how much there was afterwards, and when. */
+static int note_last(struct db *db, uint64_t file_bytes)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	struct txn *t = db_begin(db);
+
+	buf_varint(&value, file_bytes);
+	buf_varint(&value, t->now_ms);
+	store_put(t->store, last_key(), buf_slice(&value));
+	return db_commit_quiet(t);
+}
+
+bool db_collect_is_due(struct db *db)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	uint64_t bytes = 0;
+	uint64_t last = 0;
+	uint64_t last_ms = 0;
+	uint64_t changes = 0;
+
+	if (packs_file_bytes(db->packs, &bytes) < 0 || bytes == 0 ||
+	    bytes > COLLECT_UNASKED_BYTES_MAX || db_history_missing(db))
+		return false;
+	struct txn *t = db_begin(db);
+	if (store_get(t->store, last_key(), &value) == 0) {
+		struct reader r = reader_init(buf_slice(&value));
+
+		last = reader_varint(&r);
+		last_ms = reader_varint(&r);
+	}
+	for (size_t i = 0; i < db->feed_count; i++)
+		changes += db->feeds[i].seq;
+	uint64_t now = t->now_ms;
+	db_abort(t);
+	uint64_t grown = bytes > last ? bytes - last : 0;
+	bool much = grown >= COLLECT_GROWTH_BYTES && grown >= last / 4 &&
+		    grown / COLLECT_CHANGE_BYTES >= changes;
+	return much || (last_ms && now > last_ms && now - last_ms > COLLECT_AGE_MS);
+}
+
+bool db_collect_is_awaited(struct db *db)
+{
+	return __atomic_load_n(&db->collects, __ATOMIC_RELAXED) > 1;
 }
 
 int db_collect(struct db *db, const struct collect_options *o, struct collect_stats *ret)
@@ -415,6 +456,7 @@ int db_collect(struct db *db, const struct collect_options *o, struct collect_st
 	struct marking m = {.db = db, .o = o};
 	struct collect_stats stats = {0};
 
+	(void)__atomic_add_fetch(&db->collects, 1, __ATOMIC_RELAXED);
 	mutex_lock(&db->collect_lock);
 	int r = db_chunks_flush(db);
 	packs_watch_begin(db->packs);
@@ -424,7 +466,10 @@ int db_collect(struct db *db, const struct collect_options *o, struct collect_st
 	if (r == 0)
 		r = collect(&m, &stats);
 	packs_watch_end(db->packs);
+	if (r == 0 && !o->dry_run && stats.file_bytes)
+		r = note_last(db, stats.file_bytes);
 	mutex_unlock(&db->collect_lock);
+	(void)__atomic_sub_fetch(&db->collects, 1, __ATOMIC_RELAXED);
 	chunk_set_fini(&m.needed);
 	for (size_t i = 0; i < m.old_count; i++)
 		buf_fini(&m.olds[i].manifest);

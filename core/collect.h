@@ -44,6 +44,20 @@ struct collect_stats {
 	uint64_t freed_bytes;	/**< of files removed or copied smaller */
 };
 
+/**
+ * Whether a collection is worth what it costs, for who does it unasked: so much has come into the packs since the last one
+ * (COLLECT_GROWTH_BYTES, a quarter of what there was, COLLECT_CHANGE_BYTES for each change that will be read), or it is
+ * COLLECT_AGE_MS ago. Not above COLLECT_UNASKED_BYTES_MAX, which would take 50 MB of memory, and not while history
+ * from before this device joined is on its way, which may name what is here.
+ */
+bool db_collect_is_due(struct db *db);
+#define COLLECT_GROWTH_BYTES (UINT64_C(16) << 20)
+#define COLLECT_CHANGE_BYTES 64
+#define COLLECT_AGE_MS (UINT64_C(7) * 24 * 3600 * 1000)
+#define COLLECT_UNASKED_BYTES_MAX (UINT64_C(64) << 30)
+/** Whether somebody waits in db_collect() for another one to end, which may then cancel itself. */
+bool db_collect_is_awaited(struct db *db);
+
 /** -EAGAIN: files are being imported, try later. -ECANCELED, -EIO, -ENOSPC: nothing was lost, and some was done. */
 int db_collect(struct db *db, const struct collect_options *o, struct collect_stats *ret);
 

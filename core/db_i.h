@@ -72,6 +72,7 @@ struct db {
 	struct id pack_next; /**< where packing of logs goes on (txn_side.c); protected by lock */
 	uint64_t pack_again_ms;	   /**< when it begins anew */
 	struct mutex collect_lock; /**< one collection at a time; taken before flush_lock */
+	unsigned collects;	   /**< under way or waiting for that; atomic */
 	uint64_t contact_revision; /**< atomic: core/contact.c */
 	size_t imports; /**< atomic: those under way, which count on chunks that no change names yet */
 	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */

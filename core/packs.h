@@ -84,6 +84,8 @@ struct packs_use {
 
 /** All packs that are there, ascending; what is not in the index yet counts as live. Caller frees. */
 int packs_uses(struct packs *p, struct packs_use **ret, size_t *ret_count);
+/** Bytes of all packs, without reading the index. */
+int packs_file_bytes(const struct packs *p, uint64_t *ret);
 /** Appends go to a new pack from here on, if this one is appended to. */
 int packs_leave(struct packs *p, uint64_t pack);
 /**

@@ -128,6 +128,18 @@ static int list_packs(const struct packs *p, struct uses *u)
 	return 0;
 }
 
+int packs_file_bytes(const struct packs *p, uint64_t *ret)
+{
+	struct uses u = {0};
+	int r = list_packs(p, &u);
+
+	*ret = 0;
+	for (size_t i = 0; i < u.count; i++)
+		*ret += u.items[i].file_bytes;
+	free(u.items);
+	return r;
+}
+
 static bool add_use(void *ctx, struct slice key, struct slice value)
 {
 	struct packs_place at;

@@ -328,11 +328,18 @@ static void *syncer_run(void *arg)
 static void *importer_run(void *arg)
 {
 	struct vfs *v = arg;
+	uint64_t every = collector_look_ms();
+	uint64_t look_at = monotonic_ms() + every;
 
 	mutex_lock(&v->queue_lock);
 	while (!v->stop) {
 		if (!v->import_soon) {
-			cond_wait(&v->import_changed, &v->queue_lock);
+			if (cond_wait_until(&v->import_changed, &v->queue_lock, look_at))
+				continue;
+			mutex_unlock(&v->queue_lock);
+			collector_look(v);
+			look_at = monotonic_ms() + every;
+			mutex_lock(&v->queue_lock);
 			continue;
 		}
 		v->import_soon = false;

@@ -454,6 +454,12 @@ void swap_left(struct vfs *v, const struct inode *parent, const char *name, cons
  */
 int swap_in(struct vfs *v, struct txn *t, struct inode *fresh, struct inode *parent, pid_t pid);
 
+/* collector.c: chunks that nobody needs; by the importer only */
+/** How often collector_look() is to be called, ms. */
+uint64_t collector_look_ms(void);
+/** Collects if it is time. Takes long, in small steps, and ends early when there is something to import. No lock is held. */
+void collector_look(struct vfs *v);
+
 /* graves.c: records gone from their names, which may yet come back */
 /** 0 and what is buried there, or -ENOENT. */
 int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,

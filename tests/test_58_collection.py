@@ -50,6 +50,44 @@ def test_history_of_large_files_stays(node):
     assert node.read('f.bin') == last
 
 
+def leave_pieces(node):
+    """Saves that are overtaken while they are imported: more than 16 MiB that no version names."""
+    for k in range(10):
+        before = packed(node)
+        node.write('big.bin', pattern(96 * MIB, k))
+        eventually(lambda b=before: packed(node) > b + 20 * MIB, 30, 'some of it is imported')
+        node.write('big.bin', b'overtaken')
+        settle(node)
+        if compact(node, '--dry-run')['unused_bytes'] > 17 * MIB:
+            return
+    raise AssertionError('imports are quicker than saves')
+
+
+def test_a_mount_collects_by_itself_and_keeps_history(node):
+    last = versions(node, 'f.bin', 3, 2 * MIB)
+    leave_pieces(node)
+    node.env['BLAZE_COLLECT_MS'] = '20'
+    node.remount()
+    eventually(lambda: compact(node, '--dry-run')['unused_pieces'] == 0, 60, 'what nobody needs is gone')
+    for k, entry in enumerate(node.log('f.bin')):
+        node.run('restore', node.path('f.bin'), '--rev', entry['rev'])
+        assert node.read('f.bin') == pattern(2 * MIB, k)
+    assert node.read('f.bin') == last
+
+
+def test_files_saved_while_a_mount_collects_are_whole(pair):
+    a, b = pair.nodes
+    a.env['BLAZE_COLLECT_MS'] = b.env['BLAZE_COLLECT_MS'] = '1'
+    a.remount(), b.remount()
+    for k in range(8):  # some are overtaken, some are imported, and what was before them is looked through meanwhile
+        a.write(f'{k % 2}.bin', pattern(17 * MIB, k))
+        if k % 3 == 0:
+            settle(a)
+    pair.synced(deadline=60)
+    for node in pair.nodes:
+        assert [node.read(f'{k}.bin') for k in range(2)] == [pattern(17 * MIB, 6), pattern(17 * MIB, 7)]
+
+
 def test_files_that_stay_here_leave_nothing_behind(node):
     versions(node, 'f.bin', 1, 2 * MIB)
     node.path('x.tmp').write_bytes(pattern(4 * MIB, 7))
