@@ -11,18 +11,28 @@ struct arena_block {
 	_Alignas(16) uint8_t data[];
 };
 
+#define ROOM (4096 - sizeof(struct arena_block))
+
+static void add_block(struct arena *a, size_t size)
+{
+	size_t room = size > 2048 ? size : ROOM;
+	struct arena_block *b = room == ROOM ? a->spare : NULL;
+
+	if (b)
+		a->spare = b->next;
+	else
+		b = xmalloc(sizeof(*b) + room);
+	b->next = a->head;
+	b->used = 0;
+	b->size = room;
+	a->head = b;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
 	size = (size + 15) & ~(size_t)15;
-	if (!a->head || a->head->size - a->head->used < size) {
-		size_t room = size > 2048 ? size : 4096 - sizeof(struct arena_block);
-		struct arena_block *b = xmalloc(sizeof(*b) + room);
-
-		b->next = a->head;
-		b->used = 0;
-		b->size = room;
-		a->head = b;
-	}
+	if (!a->head || a->head->size - a->head->used < size)
+		add_block(a, size);
 	void *p = a->head->data + a->head->used;
 	a->head->used += size;
 	memset(p, 0, size);
@@ -38,12 +48,33 @@ struct slice arena_copy(struct arena *a, struct slice s)
 	return SLICE(p, s.len);
 }
 
-void arena_fini(struct arena *a)
+void arena_clear(struct arena *a)
 {
 	while (a->head) {
 		struct arena_block *b = a->head;
 
 		a->head = b->next;
-		free(b);
+		if (b->size != ROOM) {
+			free(b);
+			continue;
+		}
+		b->next = a->spare;
+		a->spare = b;
 	}
+}
+
+static void free_all(struct arena_block *b)
+{
+	while (b) {
+		struct arena_block *next = b->next;
+
+		free(b);
+		b = next;
+	}
+}
+
+void arena_fini(struct arena *a)
+{
+	free_all(STEAL(a->head));
+	free_all(STEAL(a->spare));
 }

@@ -608,6 +608,16 @@ void db_close(struct db *db)
 	db_free(db);
 }
 
+void db_tend(struct db *db)
+{
+	store_tend(db->store);
+}
+
+void db_tend_stop(struct db *db)
+{
+	store_tend_stop(db->store);
+}
+
 int db_sync(struct db *db)
 {
 	int r = db_chunks_flush(db);

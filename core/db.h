@@ -230,6 +230,9 @@ int db_saved_by(struct txn *t, const struct id *node, char out[CHANGE_PROGRAM_BY
 uint32_t db_synced_count(struct txn *t, const struct id *node);
 /** fsync: everything committed before this call survives a power cut. Not within a transaction. */
 int db_sync(struct db *db);
+/** For a thread of the owner's, until db_tend_stop(): see store_tend(). */
+void db_tend(struct db *db);
+void db_tend_stop(struct db *db);
 
 /* ---- members and peers ---------------------------------------------------------------------- */
 

@@ -55,6 +55,16 @@ void digest_keyed(uint8_t *out, size_t out_len, const uint8_t key[DIGEST_BYTES],
 	(void)crypto_generichash(out, out_len, bytes.data, bytes.len, key, DIGEST_BYTES);
 }
 
+static_assert(DIGEST_SUM_BYTES == crypto_shorthash_BYTES &&
+		      DIGEST_SUM_KEY_BYTES == crypto_shorthash_KEYBYTES,
+	      "SipHash-2-4");
+
+void digest_sum(uint8_t out[DIGEST_SUM_BYTES], const uint8_t key[DIGEST_SUM_KEY_BYTES],
+		struct slice bytes)
+{
+	(void)crypto_shorthash(out, bytes.data, bytes.len, key);
+}
+
 void random_bytes(void *out, size_t len)
 {
 	randombytes_buf(out, len);

@@ -14,6 +14,11 @@ void digest(uint8_t out[DIGEST_BYTES], const char *domain, const struct slice *p
 struct id digest_id(const char *domain, const struct slice *parts, size_t count);
 /** BLAKE2b with a key, of 16 to 64 bytes. */
 void digest_keyed(uint8_t *out, size_t out_len, const uint8_t key[DIGEST_BYTES], struct slice bytes);
+#define DIGEST_SUM_BYTES 8
+#define DIGEST_SUM_KEY_BYTES 16
+/** SipHash-2-4: tells damage and leftovers, not forgeries. */
+void digest_sum(uint8_t out[DIGEST_SUM_BYTES], const uint8_t key[DIGEST_SUM_KEY_BYTES],
+		struct slice bytes);
 /** From the system's generator. */
 void random_bytes(void *out, size_t len);
 /** Overwrites a secret; never optimised away. */

@@ -6,12 +6,14 @@
  *     is acknowledged again; whatever was written since the last successful sync is written again too.
  *     A store that cannot be healed refuses writes, and goes on reading.
  *   - A batch that failed does not come back: LevelDB's log may hold it all the same, and shows it when it is read
- *     again. What was there before is written over it (undo_locked() in store.c).
+ *     again. What was there before is written over it (store_undo() in store_heal.c).
  *   - store_sync() is a barrier for everything written before it, also across a log rotation: every
  *     live log file is flushed, not just the current one.
  *   - Opening never creates; a missing CURRENT is an error, not an empty database. All checksums are
  *     verified.
  *   - Small transactions that need not survive a crash yet can wait and go into the next batch.
+ *   - Commits go through a journal while somebody tends it: LevelDB gets many of them as one batch, later
+ *     (store_tend.c). What is committed is readable, and survives kill -9, at once.
  *   - A ballast file is kept beside the store and given up when the disk is full, so that a full disk
  *     can still be opened and cleaned.
  *
@@ -38,6 +40,7 @@
  *   Y node16                    core/second: values of this device's that are not shown
  *   C stream16 actor8 seq8      core/strata: strata, by their last change
  *   Z ...                       core/snapshot: one that is coming in
+ *   J                           the store's own
  *
  * Threads: any. Batches are atomic; the caller orders them.
  */
@@ -57,6 +60,13 @@ void store_close(struct store *s);
 int store_sync(struct store *s);
 /** Gives back the room of what was deleted or written over. Takes long; reading and writing go on meanwhile. */
 int store_compact(struct store *s);
+/**
+ * For a thread of the owner's: commits are cheap while it is in here, which is until store_tend_stop(). What they
+ * left in the journal it brings to LevelDB.
+ */
+void store_tend(struct store *s);
+/** store_tend() returns soon. Once for each call of that. */
+void store_tend_stop(struct store *s);
 /** 0, or the error that makes the store refuse writes, after an attempt to heal it. */
 int store_health(struct store *s);
 

@@ -2,9 +2,15 @@
 #include "core/store_txn.h"
 
 #include "core/arena.h"
+#include "core/thread.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/** Transactions whose memory is kept, and how much of it. */
+#define KEPT_MAX 8
+#define KEPT_WRITES_MAX 64
+#define KEPT_BYTES_MAX (16u << 10)
 
 struct store_txn {
 	struct store *store;
@@ -13,16 +19,42 @@ struct store_txn {
 	struct pending *items;
 	size_t count;
 	size_t cap;
-	uint32_t *slots; /**< index + 1 into items, 0 = empty; power of two */
+	size_t bytes;
+	uint64_t firsts[4]; /**< a bit for each first byte of a key */
+	uint32_t *slots;    /**< index + 1 into items, 0 = empty; power of two */
 	size_t slot_count;
 };
 
+/* An operation begins and ends several transactions, nearly all of them small: some are kept for the next. */
+static struct {
+	struct mutex lock;
+	struct store_txn *kept[KEPT_MAX];
+	size_t count;
+} pool = {.lock = MUTEX_STATIC};
+
 struct store_txn *store_begin(struct store *s)
 {
-	struct store_txn *t = xcalloc(1, sizeof(*t));
+	struct store_txn *t = NULL;
 
+	mutex_lock(&pool.lock);
+	if (pool.count)
+		t = pool.kept[--pool.count];
+	mutex_unlock(&pool.lock);
+	if (!t)
+		t = xcalloc(1, sizeof(*t));
 	t->store = s;
 	return t;
+}
+
+void store_txn_clear(struct store_txn *t)
+{
+	arena_clear(&t->arena);
+	if (t->slots)
+		memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
+	memset(t->firsts, 0, sizeof(t->firsts));
+	t->count = 0;
+	t->bytes = 0;
+	t->frees = false;
 }
 
 uint64_t store_hash(struct slice key)
@@ -71,12 +103,16 @@ static struct pending *set(struct store_txn *t, struct slice key, struct slice v
 	uint32_t *slot = slot_of(t, key);
 	if (!*slot) {
 		t->items[t->count] = (struct pending){.key = arena_copy(&t->arena, key)};
+		t->bytes += key.len;
+		if (key.len)
+			t->firsts[key.data[0] / 64] |= UINT64_C(1) << key.data[0] % 64;
 		*slot = (uint32_t)++t->count;
 	}
 	assert(t->items && *slot);
 	struct pending *p = &t->items[*slot - 1];
 	p->value = arena_copy(&t->arena, value);
 	p->deleted = deleted;
+	t->bytes += value.len;
 	return p;
 }
 
@@ -177,37 +213,36 @@ static int by_key(const void *a, const void *b)
 	return slice_cmp(((const struct pending *)a)->key, ((const struct pending *)b)->key);
 }
 
-/** A range of keys. */
-struct range {
-	struct slice prefix;
-	struct slice from;
-};
-
-/* Adds the pending writes in range to the list, but those that `over` writes again. */
-static void add_in(const struct store_txn *t, const struct store_txn *over,
-		   const struct range *range, struct pending **list, size_t *count)
+bool store_range_has(const struct store_range *range, struct slice key)
 {
-	for (size_t i = 0; t && i < t->count; i++) {
-		struct slice key = t->items[i].key;
+	return has_prefix(key, range->prefix) &&
+	       (range->from.len == 0 || slice_cmp(key, range->from) >= 0);
+}
 
-		if (!has_prefix(key, range->prefix) ||
-		    (range->from.len && slice_cmp(key, range->from) < 0) ||
-		    (over && store_txn_find(over, key)))
-			continue;
-		*list = xreallocarray(*list, *count + 1, sizeof(**list));
-		(*list)[(*count)++] = t->items[i];
-	}
+bool store_txn_may_have(const struct store_txn *t, struct slice prefix)
+{
+	uint8_t first = prefix.len ? prefix.data[0] : 0;
+
+	return t->count && (prefix.len == 0 || (t->firsts[first / 64] >> first % 64 & 1));
+}
+
+size_t store_txn_bytes(const struct store_txn *t)
+{
+	return t->bytes;
 }
 
 /* Copies of the pending writes in range, sorted; the scan's callback may add more meanwhile. */
-static struct pending *pending_in(const struct store_txn *t, const struct store_txn *deferred,
-				  const struct range *range, size_t *ret_count)
+static struct pending *pending_in(const struct store_txn *t, const struct store_range *range,
+				  struct arena *copies, size_t *ret_count)
 {
-	struct pending *list = NULL;
+	struct pending *list = store_pending_in(t->store, t, range, copies, ret_count);
 
-	*ret_count = 0;
-	add_in(deferred, t, range, &list, ret_count);
-	add_in(t, NULL, range, &list, ret_count);
+	for (size_t i = 0; store_txn_may_have(t, range->prefix) && i < t->count; i++) {
+		if (!store_range_has(range, t->items[i].key))
+			continue;
+		list = xreallocarray(list, *ret_count + 1, sizeof(*list));
+		list[(*ret_count)++] = t->items[i];
+	}
 	if (*ret_count)
 		qsort(list, *ret_count, sizeof(*list), by_key);
 	return list;
@@ -218,19 +253,17 @@ int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
 {
 	size_t n = 0;
 	size_t i = 0;
-	const struct range range = {prefix, from};
+	const struct store_range range = {prefix, from};
+	AUTO(arena_fini) struct arena copies = {0};
 	/* Before the iterator: what is written in between is seen twice rather than not at all. */
-	struct store_txn *deferred = store_deferred_copy(t->store);
-	AUTO(free_ptr) struct pending *own = pending_in(t, deferred, &range, &n);
+	AUTO(free_ptr) struct pending *own = pending_in(t, &range, &copies, &n);
 	struct store_iter *it = store_iter_create(t->store, from.len ? from : prefix);
 	struct slice key;
 	struct slice value;
 	bool more = true;
 
-	if (!it) {
-		store_abort(deferred);
+	if (!it)
 		return -EIO;
-	}
 	while (more) {
 		bool stored = store_iter_get(it, &key, &value) && has_prefix(key, prefix);
 		int order = !stored ? 1 : i < n ? slice_cmp(key, own[i].key) : -1;
@@ -247,12 +280,29 @@ int store_scan(struct store_txn *t, struct slice prefix, struct slice from,
 		if (order <= 0)
 			store_iter_next(it);
 	}
-	store_abort(deferred);
 	return store_iter_destroy(it);
+}
+
+static bool keep(struct store_txn *t)
+{
+	bool kept = false;
+
+	if (t->cap > KEPT_WRITES_MAX || t->bytes > KEPT_BYTES_MAX)
+		return false;
+	store_txn_clear(t);
+	mutex_lock(&pool.lock);
+	if (pool.count < KEPT_MAX) {
+		pool.kept[pool.count++] = t;
+		kept = true;
+	}
+	mutex_unlock(&pool.lock);
+	return kept;
 }
 
 static void txn_free(struct store_txn *t)
 {
+	if (keep(t))
+		return;
 	arena_fini(&t->arena);
 	free(t->items);
 	free(t->slots);

@@ -7,6 +7,8 @@
 /** Of a key: keys here are our own ids, not an attacker's choice. */
 uint64_t store_hash(struct slice key);
 
+struct arena;
+
 struct pending {
 	struct slice key;
 	struct slice value;
@@ -18,6 +20,8 @@ struct pending {
 const struct pending *store_txn_pending(const struct store_txn *t, size_t i);
 /** The pending write of this key, or NULL. */
 const struct pending *store_txn_find(const struct store_txn *t, struct slice key);
+/** It holds nothing any more, but keeps its memory. */
+void store_txn_clear(struct store_txn *t);
 /** Adds copies of the pending writes of `from`. */
 void store_txn_merge(struct store_txn *into, const struct store_txn *from);
 /** None of them is fresh any more. */
@@ -28,8 +32,25 @@ int store_write_pending(struct store *s, const struct store_txn *t);
 /** Keeps them for the next batch; -EAGAIN: they have to be written now. */
 int store_defer_pending(struct store *s, const struct store_txn *t);
 int store_write_deferred(struct store *s);
-/** A transaction that holds a copy of what is deferred, or NULL. */
-struct store_txn *store_deferred_copy(struct store *s);
+
+/** A range of keys. */
+struct store_range {
+	struct slice prefix;
+	struct slice from;
+};
+
+bool store_range_has(const struct store_range *range, struct slice key);
+/** False: no pending write is of a key with this prefix. */
+bool store_txn_may_have(const struct store_txn *t, struct slice prefix);
+/** Roughly what the pending writes take. */
+size_t store_txn_bytes(const struct store_txn *t);
+/**
+ * What is committed or deferred in the range and not in LevelDB, but for what `own` writes again: copies, in no
+ * order. The caller frees the list, and the arena.
+ */
+struct pending *store_pending_in(struct store *s, const struct store_txn *own,
+				 const struct store_range *range, struct arena *copies,
+				 size_t *ret_count);
 
 struct store_iter;
 

@@ -525,6 +525,12 @@ static void free_memory(struct vfs *v)
 	free(v);
 }
 
+static void *tender_run(void *arg)
+{
+	db_tend(arg);
+	return NULL;
+}
+
 int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *why)
 {
 	struct vfs *v = xcalloc(1, sizeof(*v));
@@ -549,6 +555,7 @@ int vfs_create(const struct vfs_options *options, struct vfs **ret, struct why *
 	thread_start(&v->publisher, "publisher", publisher_run, v);
 	thread_start(&v->syncer, "syncer", syncer_run, v);
 	thread_start(&v->importer, "importer", importer_run, v);
+	thread_start(&v->tender, "tender", tender_run, v->db);
 	*ret = v;
 	return 0;
 }
@@ -576,6 +583,8 @@ void vfs_destroy(struct vfs *v)
 	thread_join(&v->importer);
 	db_unobserve(v->db, &v->observer);
 	publish_all(v);
+	db_tend_stop(v->db);
+	thread_join(&v->tender);
 	db_set_view(v->db, NULL);
 	free_memory(v);
 }

@@ -270,6 +270,7 @@ struct vfs {
 	struct db_observer observer;
 	struct thread publisher;
 	struct thread syncer;
+	struct thread tender; /**< of the store */
 	struct thread importer;
 };
 

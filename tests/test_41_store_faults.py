@@ -230,6 +230,49 @@ def test_acknowledged_after_a_failed_write_is_not_lost(faulty):
     assert {path: node.text(path) for path in acknowledged} == acknowledged
 
 
+def save_many(node, count, first=0):
+    """{path: content} of what was acknowledged; more than goes to LevelDB at once."""
+    files = {f'{n}.json': f'{{"n":{n},"text":"{"x" * 400}"}}' for n in range(first, first + count)}
+    return {path: data for path, data in files.items() if try_write(node, path, data) is None}
+
+
+def test_saves_go_on_while_leveldb_waits_for_the_disk(faulty):
+    """The journal has them, also those that LevelDB is about to write when the daemon is killed."""
+    node, switch = faulty
+    switch('write 0 /store/0')
+    saved = save_many(node, 1000)
+    assert len(saved) == 1000
+    assert {path: node.text(path) for path in saved} == saved
+    node.kill9()
+    switch(None)
+    node.mount()
+    assert {path: node.text(path) for path in saved} == saved
+
+
+@pytest.mark.parametrize('healed', [True, False])
+def test_what_the_journal_took_outlives_a_leveldb_that_fails(faulty, healed):
+    node, switch = faulty
+    switch(f'write {errno.EIO} /store/0')
+    saved = {}
+    while len(saved) < 10_000:
+        more = save_many(node, 100, len(saved))
+        saved |= more
+        if len(more) < 100:
+            break
+    assert len(saved) < 10_000, 'nobody was told'
+    assert try_write(node, 'more.txt', 'more') == errno.EIO
+    assert {path: node.text(path) for path in saved} == saved
+    if not healed:
+        node.kill9()
+        switch(None)
+        node.mount()
+    else:
+        switch(None)
+        eventually(lambda: try_write(node, 'after.json', '{}') is None, 5, 'writes resume')
+        node.kill9().mount()
+    assert {path: node.text(path) for path in saved} == saved
+
+
 @pytest.mark.parametrize('call', ['fsync', 'fdatasync'])
 def test_failed_fsync_is_never_reported_as_done(faulty, call):
     node, switch = faulty

@@ -233,15 +233,35 @@ int store_write_deferred(struct store *s)
 	return 0;
 }
 
-struct store_txn *store_deferred_copy(struct store *s)
+struct pending *store_pending_in(struct store *s, const struct store_txn *own,
+				 const struct store_range *range, struct arena *copies,
+				 size_t *ret_count)
 {
-	struct store_txn *copy = NULL;
+	struct pending *list = NULL;
+	const struct pending *p = NULL;
 
-	if (s->deferred) {
-		copy = store_begin(s);
-		store_txn_merge(copy, s->deferred);
+	*ret_count = 0;
+	for (size_t i = 0; s->deferred && (p = store_txn_pending(s->deferred, i)); i++) {
+		if (!store_range_has(range, p->key) || store_txn_find(own, p->key))
+			continue;
+		list = xreallocarray(list, *ret_count + 1, sizeof(*list));
+		list[(*ret_count)++] = (struct pending){
+			.key = arena_copy(copies, p->key),
+			.value = arena_copy(copies, p->value),
+			.deleted = p->deleted,
+		};
 	}
-	return copy;
+	return list;
+}
+
+void store_tend(struct store *s)
+{
+	(void)s;
+}
+
+void store_tend_stop(struct store *s)
+{
+	(void)s;
 }
 
 struct store_iter {

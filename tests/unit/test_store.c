@@ -54,7 +54,7 @@ static struct store *after_crash(void)
 {
 	struct store *s = NULL;
 
-	CHECK(system("rm -rf crash && mkdir crash && cp -r db/store crash/ && rm -f crash/store/LOCK") ==
+	CHECK(system("rm -rf crash && mkdir crash && cp -r db/. crash/ && rm -f crash/store/LOCK") ==
 	      0);
 	CHECK(store_open("crash", &s, NULL) == 0);
 	return s;

@@ -1,0 +1,298 @@
+/*
+ * The journal before LevelDB: a store that is killed at any moment holds what the first N commits made, where N is at
+ * least what was acknowledged, and nothing of a later one. Prints "ok NAME" for each test.
+ */
+#include "core/journal.h"
+#include "core/store.h"
+#include "core/thread.h"
+#include "tests/unit/check.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static uint32_t random_below(uint32_t n)
+{
+	static uint64_t state = 1;
+
+	state = state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(state >> 33) % n;
+}
+
+#define KEYS 60u
+#define KILLS 25u
+
+/* ---- what the store holds after commit n: a function of n ------------------------------------------- */
+
+/* The last commit up to n that touched this key, or 0. */
+static uint32_t toucher(uint32_t key, uint32_t n)
+{
+	return n < key + 1 ? 0 : n - (n - key - 1) % KEYS;
+}
+
+static bool deletes(uint32_t n)
+{
+	return n / KEYS % 5 == 3 || n % 11 == 0;
+}
+
+static void value_at(uint32_t n, struct buf *ret)
+{
+	/* Mostly small; some are too large for the journal. */
+	size_t len = n % 1501 == 5 ? 300000 : n % 31 == 0 ? 20000 : 100 + n % 400;
+
+	buf_clear(ret);
+	buf_printf(ret, "%u:", n);
+	size_t from = ret->len;
+	buf_resize(ret, from + len);
+	memset(ret->data + from, 'a' + (int)(n % 26), len);
+}
+
+static struct slice key_of(uint32_t key, char room[16])
+{
+	return SLICE(room, (size_t)snprintf(room, 16, "k%02u", key));
+}
+
+static uint32_t count_of(struct store *s)
+{
+	AUTO(buf_fini) struct buf b = {0};
+	int r = store_read(s, SLICE_STR("count"), &b);
+
+	CHECK(r == 0 || r == -ENOENT);
+	return r == 0 ? (uint32_t)strtoul(buf_str(&b), NULL, 10) : 0;
+}
+
+static void check_key(struct store *s, uint32_t key, uint32_t n)
+{
+	AUTO(buf_fini) struct buf got = {0};
+	AUTO(buf_fini) struct buf want = {0};
+	char room[16];
+	uint32_t by = toucher(key, n);
+	int r = store_read(s, key_of(key, room), &got);
+
+	if (by == 0 || deletes(by)) {
+		CHECK(r == -ENOENT);
+		return;
+	}
+	value_at(by, &want);
+	CHECK(r == 0 && slice_eq(buf_slice(&got), buf_slice(&want)));
+}
+
+static bool count_key(void *ctx, struct slice key, struct slice value)
+{
+	(void)key;
+	(void)value;
+	++*(uint32_t *)ctx;
+	return true;
+}
+
+/* Reads, a scan, and a view agree with the function. */
+static void check_all(struct store *s, uint32_t n, bool view)
+{
+	uint32_t want = 0;
+	uint32_t got = 0;
+
+	for (uint32_t key = 0; key < KEYS; key++) {
+		uint32_t by = toucher(key, n);
+
+		check_key(s, key, n);
+		want += by && !deletes(by);
+	}
+	struct store_txn *t = store_begin(s);
+	CHECK(store_scan(t, SLICE_STR("k"), SLICE("", 0), count_key, &got) == 0 && got == want);
+	store_abort(t);
+	if (!view)
+		return;
+	struct store_view *v = store_view_create(s);
+	got = 0;
+	CHECK(v && store_view_scan(v, SLICE_STR("k"), SLICE("", 0), count_key, &got) == 0);
+	CHECK(got == want);
+	store_view_destroy(v);
+}
+
+static void commit(struct store *s, uint32_t n)
+{
+	AUTO(buf_fini) struct buf value = {0};
+	char room[16];
+	char number[16];
+	struct store_txn *t = store_begin(s);
+
+	if (deletes(n)) {
+		store_delete(t, key_of((n - 1) % KEYS, room));
+	} else {
+		value_at(n, &value);
+		store_put(t, key_of((n - 1) % KEYS, room), buf_slice(&value));
+	}
+	if (n % 4 == 1) { /* belongs to this commit, but in two steps */
+		CHECK(store_defer(t) == 0);
+		t = store_begin(s);
+	}
+	store_put(t, SLICE_STR("count"),
+		  SLICE(number, (size_t)snprintf(number, sizeof(number), "%u", n)));
+	CHECK(store_commit(t) == 0);
+}
+
+/* ---- killing --------------------------------------------------------------------------------------- */
+
+static void *tend(void *s)
+{
+	store_tend(s);
+	return NULL;
+}
+
+static struct thread start_tending(struct store *s)
+{
+	struct thread thread;
+
+	thread_start(&thread, "tender", tend, s);
+	return thread;
+}
+
+/* Commits and says so, until it is killed. */
+static void work(int to)
+{
+	struct store *s = NULL;
+
+	CHECK(store_open("journal", &s, NULL) == 0);
+	(void)start_tending(s);
+	for (uint32_t n = count_of(s) + 1;; n++) {
+		commit(s, n);
+		check_key(s, n * 37 % KEYS, n);
+		if (n % 501 == 0)
+			check_all(s, n, n % 5 == 0);
+		if (n % 2777 == 0)
+			CHECK(store_sync(s) == 0);
+		CHECK(write(to, &n, sizeof(n)) == sizeof(n));
+	}
+}
+
+/* Kills a worker after so many commits; the last one that it acknowledged. */
+static uint32_t work_and_kill(uint32_t commits)
+{
+	int fd[2];
+	uint32_t n = 0;
+
+	CHECK(pipe(fd) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		(void)close(fd[0]);
+		work(fd[1]);
+	}
+	(void)close(fd[1]);
+	for (uint32_t i = 0; i < commits; i++)
+		CHECK(read(fd[0], &n, sizeof(n)) == sizeof(n));
+	CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+	while (read(fd[0], &n, sizeof(n)) == sizeof(n))
+		;
+	(void)close(fd[0]);
+	return n;
+}
+
+static void test_kill(void)
+{
+	CHECK(system("rm -rf journal && mkdir journal") == 0);
+	CHECK(store_create("journal", NULL) == 0);
+	for (uint32_t i = 0; i < KILLS; i++) {
+		struct store *s = NULL;
+		uint32_t acknowledged = work_and_kill(1 + random_below(4000));
+
+		CHECK(store_open("journal", &s, NULL) == 0);
+		uint32_t n = count_of(s);
+		CHECK(n == acknowledged || n == acknowledged + 1);
+		check_all(s, n, true);
+		store_close(s);
+		CHECK(store_open("journal", &s, NULL) == 0 && count_of(s) == n);
+		store_close(s);
+	}
+	(void)puts("ok kill");
+}
+
+/* A byte in the middle of what LevelDB lacks is wrong: what was before it is there, and nothing that came later. */
+static void test_damage(void)
+{
+	uint32_t cut = 0;
+
+	for (uint32_t i = 0; i < KILLS; i++) {
+		struct store *s = NULL;
+		uint32_t acknowledged = work_and_kill(1 + random_below(2500));
+		char path[] = "journal/journal-0.log";
+		uint8_t byte = 0;
+
+		path[16] = (char)('0' + random_below(2));
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+		off_t at = (off_t)random_below(300000);
+		CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+		byte ^= 0x40;
+		CHECK(pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
+		CHECK(store_open("journal", &s, NULL) == 0);
+		uint32_t n = count_of(s);
+		CHECK(n <= acknowledged + 1);
+		cut += n < acknowledged;
+		check_all(s, n, true);
+		store_close(s);
+	}
+	CHECK(cut > 0);
+	(void)puts("ok damage");
+}
+
+/* Without the journal's files a store that was killed is what LevelDB has; with those of another time too. */
+static void test_other_journal(void)
+{
+	struct store *s = NULL;
+
+	CHECK(system("rm -rf other third && cp -r journal other") == 0);
+	(void)work_and_kill(700);
+	CHECK(system("cp -r journal third && cp other/journal-*.log third/") == 0);
+	CHECK(store_open("third", &s, NULL) == 0);
+	check_all(s, count_of(s), true);
+	store_close(s);
+	CHECK(system("rm -rf third && cp -r journal third && rm third/journal-*.log") == 0);
+	CHECK(store_open("third", &s, NULL) == 0);
+	check_all(s, count_of(s), true);
+	store_close(s);
+	(void)puts("ok other_journal");
+}
+
+/* Ended in good order there is nothing to apply, and who does not tend writes to LevelDB itself. */
+static void test_end(void)
+{
+	struct store *s = NULL;
+	struct stat before;
+	struct stat after;
+
+	CHECK(store_open("journal", &s, NULL) == 0);
+	uint32_t n = count_of(s);
+	for (int round = 0; round < 3; round++) {
+		struct thread thread = start_tending(s);
+		for (uint32_t i = 0; i < 400; i++)
+			commit(s, ++n);
+		store_tend_stop(s);
+		thread_join(&thread);
+		CHECK(stat("journal/journal-0.log", &before) == 0);
+		for (uint32_t i = 0; i < 70; i++)
+			commit(s, ++n);
+		CHECK(stat("journal/journal-0.log", &after) == 0);
+		CHECK(before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
+		      before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+		check_all(s, n, true);
+	}
+	store_close(s);
+	CHECK(store_open("journal", &s, NULL) == 0);
+	check_all(s, n, true);
+	store_close(s);
+	(void)puts("ok end");
+}
+
+int main(void)
+{
+	test_kill();
+	test_damage();
+	test_other_journal();
+	test_end();
+	return 0;
+}
