@@ -124,6 +124,8 @@ static int set_size(struct vfs *v, struct txn *t, struct inode *i, const struct 
 {
 	if (S_ISREG(i->mode))
 		quiet_wrote(v, i, c->pid);
+	if (size < i->size)
+		store_frees_space(db_store(t));
 	bool closed = !h && i->writers == 0;
 
 	if (closed || v->no_open)

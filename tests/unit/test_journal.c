@@ -24,6 +24,8 @@ static uint32_t random_below(uint32_t n)
 	return (uint32_t)(state >> 33) % n;
 }
 
+static const char *program;
+
 #define KEYS 60u
 #define KILLS 25u
 
@@ -152,8 +154,8 @@ static struct thread start_tending(struct store *s)
 	return thread;
 }
 
-/* Commits and says so, until it is killed. */
-static void work(int to)
+/* Commits and says so, until it is killed: a program of its own, because it has threads. */
+static int work(int to)
 {
 	struct store *s = NULL;
 
@@ -180,8 +182,12 @@ static uint32_t work_and_kill(uint32_t commits)
 	pid_t pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
+		char number[16];
+
 		(void)close(fd[0]);
-		work(fd[1]);
+		(void)snprintf(number, sizeof(number), "%d", fd[1]);
+		(void)execl(program, program, number, (char *)NULL);
+		_exit(1);
 	}
 	(void)close(fd[1]);
 	for (uint32_t i = 0; i < commits; i++)
@@ -288,8 +294,11 @@ static void test_end(void)
 	(void)puts("ok end");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	program = argv[0];
+	if (argc == 2)
+		return work(atoi(argv[1]));
 	test_kill();
 	test_damage();
 	test_other_journal();
