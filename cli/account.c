@@ -1,15 +1,19 @@
 /* What a device keeps of its person's account. */
 #include "cli/account.h"
 
+#include "cli/command.h"
 #include "core/platform.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define TEXT_BYTES_MAX 512
 #define WORDS_A_LINE 7
+#define LINE_BYTES_MAX 1024
 
 /* Whole or not at all, durable, and never over another. */
 static int write_new(const char *home, const char *name, struct slice text)
@@ -114,4 +118,49 @@ void account_show_words(struct out *out, struct buf *words)
 	}
 	out_printf(out, "\nWith them, blaze recover lets a new device into your databases.\n\n");
 	out_flush(out);
+}
+
+bool account_has_terminal(void)
+{
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* Not shown while they are typed: whoever is fast may type before the question is there. */
+static bool read_words(struct out *out, char line[LINE_BYTES_MAX])
+{
+	struct termios before;
+	struct termios silent;
+	bool has_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
+
+	silent = before;
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	if (has_terminal)
+		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+	out_printf(out, "The %d recovery words, with blanks between them: ", ACCOUNT_WORDS);
+	out_flush(out);
+	bool ok = fgets(line, LINE_BYTES_MAX, stdin) != NULL;
+	if (has_terminal)
+		(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
+	return ok;
+}
+
+int account_ask_words(struct out *out, const char *command, struct account *ret)
+{
+	char line[LINE_BYTES_MAX] = "";
+
+	bool ok = read_words(out, line);
+	int r = ok ? account_from_words(SLICE_STR(line), ret) : -EINVAL;
+	wipe(line, sizeof(line));
+	out_printf(out, "\n");
+	if (r == -ENOENT)
+		return out_error(out, CODE_PAIRING, "%s: there is a word that is none of the list",
+				 command);
+	if (r == -EBADMSG)
+		return out_error(out, CODE_PAIRING,
+				 "%s: these words do not belong together: one of them is wrong",
+				 command);
+	if (r < 0)
+		return out_error(out, CODE_PAIRING, "%s: that is not %d words", command,
+				 ACCOUNT_WORDS);
+	return CODE_OK;
 }

@@ -23,5 +23,9 @@ int account_waiting_words(const char *home, struct buf *ret);
 int account_forget_words(const char *home);
 /** Only on a terminal: where they go is where somebody reads them. */
 void account_show_words(struct out *out, struct buf *words);
+/** Whether there is one, to read and to write. */
+bool account_has_terminal(void);
+/** Asks for the words there, unseen: 0, or an exit code, the error being said in the name of `command`. Wipe *ret. */
+int account_ask_words(struct out *out, const char *command, struct account *ret);
 
 #endif

@@ -1,5 +1,7 @@
 /* blaze devices: who is a member; blaze devices remove: who is not any more. */
 #include "cli/client.h"
+#include "cli/peer.h"
+#include "cli/petition.h"
 #include "cli/service.h"
 #include "cli/show.h"
 
@@ -9,6 +11,9 @@
 
 struct devices_options {
 	const char *remove;
+	const char *role;
+	const char *to;
+	bool words;
 	bool yes;
 	bool json;
 };
@@ -17,21 +22,18 @@ static const struct option_row devices_rows[] = {
 	{"remove", 'r', OPTION_TEXT, "DEVICE",
 	 "what it writes from now on is not accepted, and what others write it cannot read",
 	 offsetof(struct devices_options, remove), 0},
+	{"words", 'w', OPTION_FLAG, NULL,
+	 "remove: by the recovery words, whatever this device may, and whatever that one did",
+	 offsetof(struct devices_options, words), 0},
+	{"role", 'o', OPTION_TEXT, "DEVICE", "give it the role that --to says",
+	 offsetof(struct devices_options, role), 0},
+	{"to", 't', OPTION_TEXT, "ROLE", "read, write, manage or owner",
+	 offsetof(struct devices_options, to), 0},
 	{"yes", 'y', OPTION_FLAG, NULL, "do not ask, on a terminal",
 	 offsetof(struct devices_options, yes), 0},
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
 	 offsetof(struct devices_options, json), 0},
 };
-
-static const char *role_name(enum member_role role)
-{
-	static const char *const names[] = {
-		[MEMBER_RELAY] = "relay",   [MEMBER_READ] = "read",   [MEMBER_WRITE] = "write",
-		[MEMBER_MANAGE] = "manage", [MEMBER_OWNER] = "owner",
-	};
-
-	return role < countof(names) && names[role] ? names[role] : "none";
-}
 
 static const char *name_of(const struct member_info *list, size_t n, uint64_t actor)
 {
@@ -55,7 +57,7 @@ static void print_json(struct out *out, const struct member_info *list, size_t n
 		buf_printf(&text, "%s{", i ? "," : "");
 		show_json_text(&text, "name", m->device.name);
 		show_json_text(&text, "label", label);
-		show_json_text(&text, "role", role_name(m->role));
+		show_json_text(&text, "role", show_role(m->role));
 		show_json_text(&text, "admitted_by", name_of(list, n, m->admitted_by));
 		if (m->removed)
 			show_json_text(&text, "removed_by", name_of(list, n, m->removed_by));
@@ -84,44 +86,13 @@ static void print_list(struct out *out, const struct member_info *list, size_t n
 		device_label(&m->device, label);
 		AUTO(free_ptr) char *shown = show_text(label);
 		AUTO(free_ptr) char *by = show_text(name_of(list, n, m->removed_by));
-		out_printf(out, "%-*s  %-6s  ", width, shown, role_name(m->role));
+		out_printf(out, "%-*s  %-6s  ", width, shown, show_role(m->role));
 		if (m->removed)
 			out_printf(out, "removed%s%s%s\n", *by ? " by " : "", by,
 				   m->own ? " (this device)" : "");
 		else
 			out_printf(out, "%s\n", m->own ? "this device" : "member");
 	}
-}
-
-/* By label, or by a name that only one member has. */
-static int find_device(const struct member_info *list, size_t n, const char *text,
-		       const struct member_info **ret, struct out *out)
-{
-	AUTO(free_ptr) char *shown = show_text(text);
-	size_t found = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		char label[DEVICE_LABEL_BYTES];
-
-		device_label(&list[i].device, label);
-		bool exact = strcmp(label, text) == 0;
-		if (!exact && (list[i].removed || strcmp(list[i].device.name, text) != 0))
-			continue;
-		*ret = &list[i];
-		found++;
-		if (exact) {
-			found = 1;
-			break;
-		}
-	}
-	if (found > 1)
-		return out_error(out, CODE_USAGE,
-				 "devices: %zu devices are called %s: use a label of blaze devices",
-				 found, shown);
-	if (found == 0)
-		return out_error(out, CODE_FAILED,
-				 "devices: there is no member %s: see blaze devices", shown);
-	return CODE_OK;
 }
 
 static int remove_device(struct service *s, struct out *out, const struct member_info *m, bool yes)
@@ -149,20 +120,41 @@ static int remove_device(struct service *s, struct out *out, const struct member
 	return CODE_OK;
 }
 
+static int give_role(struct service *s, struct out *out, const struct member_info *m, const char *to)
+{
+	enum member_role role = to ? show_parse_role(to) : 0;
+	struct why why = {""};
+	char label[DEVICE_LABEL_BYTES];
+
+	if (!role)
+		return out_error(out, CODE_USAGE,
+				 "devices: a role is one of read, write, manage and owner");
+	device_label(&m->device, label);
+	AUTO(free_ptr) char *shown = show_text(label);
+	if (db_set_role(s->db, m->device.actor, role, &why) < 0)
+		return out_error(out, CODE_FAILED, "devices: %s", why.text);
+	out_printf(out, "%s has the role %s now; other devices follow when they hear of it.\n",
+		   shown, show_role(role));
+	return CODE_OK;
+}
+
 static int devices_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	AUTO(free_ptr) struct member_info *list = NULL;
-	const struct member_info *found = NULL;
+	struct member_info found;
 	struct devices_options o = {0};
 	int code = CODE_OK;
 
 	if (!options_parse(&cmd_devices.usage, &o, argc, argv, out, &code))
 		return code;
-	size_t n = db_members(s->db, &list);
-	if (o.remove) {
-		code = find_device(list, n, o.remove, &found, out);
-		return code == CODE_OK ? remove_device(s, out, found, o.yes) : code;
+	if (o.remove || o.role) {
+		code = peer_find_member(s, o.remove ? o.remove : o.role, &found, out);
+		if (code != CODE_OK)
+			return code;
+		return o.remove ? remove_device(s, out, &found, o.yes)
+				: give_role(s, out, &found, o.to);
 	}
+	size_t n = db_members(s->db, &list);
 	if (o.json)
 		print_json(out, list, n);
 	else
@@ -170,7 +162,27 @@ static int devices_serve(struct service *s, struct out *out, int argc, char **ar
 	return db_is_removed(s->db) ? CODE_ATTENTION : CODE_OK;
 }
 
-/* "devices remove X" is "devices --remove=X". */
+/* What stands for operands: "devices remove X" is "devices --remove=X". */
+static const struct verb {
+	const char *name;
+	const char *options[2];
+	const char *missing;
+} verbs[] = {
+	{"remove", {"remove"}, "devices: remove which? See blaze devices"},
+	{"role",
+	 {"role", "to"},
+	 "devices: which role for which? Such as: blaze devices role desk read"},
+};
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < countof(verbs); i++) {
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	}
+	return NULL;
+}
+
 static int devices_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	struct devices_options o = {0};
@@ -179,21 +191,34 @@ static int devices_run(const struct command *c, struct out *out, int argc, char 
 
 	if (!first)
 		return code;
-	if (first >= argc || strcmp(argv[first], "remove") != 0) {
+	const struct verb *v = first < argc ? find_verb(argv[first]) : NULL;
+	if (!v) {
 		if (argc - first > 1)
 			return out_error(out, CODE_USAGE,
 					 "devices: one database only: see blaze devices --help");
-		return client_run(c, out, argc, argv);
+		if (o.words && !o.remove)
+			return out_error(out, CODE_USAGE, "devices: --words goes with remove");
+		return o.words ? petition_run_removal(out, o.remove, argv[first])
+			       : client_run(c, out, argc, argv);
 	}
-	if (argc - first < 2)
-		return out_error(out, CODE_USAGE, "devices: remove which? See blaze devices");
-	AUTO(free_ptr) char *option = xasprintf("--remove=%s", argv[first + 1]);
+	int operands = v->options[1] ? 2 : 1;
+	if (argc - first < 1 + operands)
+		return out_error(out, CODE_USAGE, "%s", v->missing);
+	if (o.words && v != &verbs[0])
+		return out_error(out, CODE_USAGE, "devices: --words goes with remove");
+	if (o.words)
+		return petition_run_removal(out, argv[first + 1], argv[first + 2]);
+	AUTO(free_ptr) char *option = xasprintf("--%s=%s", v->options[0], argv[first + 1]);
+	AUTO(free_ptr)
+	char *second = operands > 1 ? xasprintf("--%s=%s", v->options[1], argv[first + 2]) : NULL;
 	AUTO(free_ptr) char **list = xcalloc((size_t)argc + 1, sizeof(*list));
 	int n = 0;
 	list[n++] = argv[0];
 	list[n++] = option;
+	if (second)
+		list[n++] = second;
 	for (int i = 1; i < argc; i++) {
-		if (i != first && i != first + 1)
+		if (i < first || i > first + operands)
 			list[n++] = argv[i];
 	}
 	return client_run(c, out, n, list);
@@ -201,10 +226,13 @@ static int devices_run(const struct command *c, struct out *out, int argc, char 
 
 const struct command cmd_devices = {
 	.usage = {.name = "devices",
-		  .operands = "[remove DEVICE] [NAME|DIR]",
-		  .operands_max = 3,
-		  .summary = "Lists the devices that share the database; removes one.",
-		  .notes = "A removed device keeps what it has. Nobody who hears of it accepts what it writes "
+		  .operands = "[remove DEVICE | role DEVICE ROLE] [NAME|DIR]",
+		  .operands_max = 4,
+		  .summary =
+			  "Lists the devices that share the database; removes one, gives it a role.",
+		  .notes = "Roles: read sees all and changes nothing; write changes files; manage also admits and removes\n"
+			   "devices up to its own role; owner is what one's own devices are.\n"
+			   "A removed device keeps what it has. Nobody who hears of it accepts what it writes "
 			   "afterwards,\nhowever it is dated, and what is written from then on is sealed "
 			   "under keys it does not get.\nExit code 3: this device was removed.\n",
 		  .rows = devices_rows,

@@ -23,6 +23,7 @@ struct pair_options {
 	const char *name;
 	const char *at;
 	const char *listen;
+	const char *role;
 	int64_t timeout_ms;
 };
 
@@ -35,6 +36,9 @@ static const struct option_row pair_rows[] = {
 	{"name", 'n', OPTION_TEXT, "DEVICE",
 	 "with CODE or LINK: what other devices call this one (default: the host's name)",
 	 offsetof(struct pair_options, name), 0},
+	{"role", 'r', OPTION_TEXT, "ROLE",
+	 "what the other device may do: read, write, manage or owner (default: owner)",
+	 offsetof(struct pair_options, role), 0},
 	{"at", 'a', OPTION_TEXT, "A:P", "with CODE: where the other device is, if it is not found",
 	 offsetof(struct pair_options, at), 0},
 };
@@ -77,9 +81,14 @@ static int invite(struct service *s, struct out *out, const struct pair_options 
 	AUTO(invite_text_fini) struct invite_text text = {0};
 	const struct invite_options options = {
 		.ttl_ms = (uint64_t)(o->timeout_ms < TTL_MS ? o->timeout_ms : TTL_MS),
+		.role = o->role ? show_parse_role(o->role) : MEMBER_OWNER,
 		.ask = out->tty,
 	};
 	struct why why = {""};
+
+	if (!options.role)
+		return out_error(out, CODE_USAGE,
+				 "pair: --role is one of read, write, manage and owner");
 
 	if (o->listen && net_listen(s->net, o->listen, &why) < 0)
 		return out_error(out, CODE_FAILED, "pair: %s", why.text);
@@ -97,28 +106,29 @@ static void print_words(struct out *out, const char *words)
 
 /* The other device knows the secret; the person here looks at the words and decides. */
 static void ask(struct service *s, struct out *out, uint64_t id, const struct device *device,
-		const char *words)
+		const char *words, const char *role)
 {
 	AUTO(free_ptr) char *name = show_text(device->name);
+	bool own = !role || strcmp(role, show_role(MEMBER_OWNER)) == 0;
 	AUTO(free_ptr)
-	char *question =
-		xasprintf("Trust %s as your own device, and give it \"%s\"? [y/N] ", name, s->name);
+	char *question = own ? xasprintf("Trust %s as your own device, and give it \"%s\"? [y/N] ",
+					 name, s->name)
+			     : xasprintf("Let %s in, with the role %s, and give it \"%s\"? [y/N] ",
+					 name, role, s->name);
 
 	print_words(out, words);
 	net_invite_answer(s->net, id, out_ask(out, question) > 0);
 }
 
 static enum invite_state await(struct service *s, struct out *out, uint64_t id,
-			       struct device *device, char words[NET_WORDS_BYTES], bool *ret_asked)
+			       struct device *device, char words[NET_WORDS_BYTES], const char *role)
 {
 	enum invite_state state = INVITE_WAITING;
 
-	*ret_asked = false;
 	while ((state == INVITE_WAITING || state == INVITE_ASKING) && !out_is_cancelled(out)) {
 		state = net_invite_wait(s->net, id, monotonic_ms() + LOOK_MS, device, words);
 		if (state == INVITE_ASKING) {
-			ask(s, out, id, device, words);
-			*ret_asked = true;
+			ask(s, out, id, device, words, role);
 		}
 	}
 	if (state == INVITE_WAITING || state == INVITE_ASKING)
@@ -174,7 +184,6 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	struct pair_options o = {.timeout_ms = TTL_MS};
 	char label[DEVICE_LABEL_BYTES];
 	char words[NET_WORDS_BYTES] = "";
-	bool asked = false;
 	struct device device;
 	uint64_t id = 0;
 	int code = CODE_OK;
@@ -184,7 +193,7 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	code = invite(s, out, &o, &id);
 	if (code != CODE_OK)
 		return code;
-	switch (await(s, out, id, &device, words, &asked)) {
+	switch (await(s, out, id, &device, words, o.role)) {
 	case INVITE_DONE:
 		break;
 	case INVITE_WRONG:
@@ -208,7 +217,7 @@ static int pair_serve(struct service *s, struct out *out, int argc, char **argv)
 	AUTO(free_ptr) char *name = show_text(device.name);
 	device_label(&device, label);
 	AUTO(free_ptr) char *shown = show_text(label);
-	if (!asked)
+	if (!out->tty) /* there, it was asked */
 		print_words(out, words);
 	out_printf(out, "Paired with %s (%s).\n", name, shown);
 	if (!s->mountpoint)
@@ -238,6 +247,12 @@ static int pair_run(const struct command *c, struct out *out, int argc, char **a
 
 	if (!first)
 		return code;
+	bool joins =
+		first < argc && (strcmp(argv[first], "-") == 0 || join_is_invitation(argv[first]));
+	if (joins && o.role)
+		return out_error(
+			out, CODE_USAGE,
+			"pair: --role is for the device that invites: see blaze pair --help");
 	if (first < argc && strcmp(argv[first], "-") == 0) {
 		char text[LINK_BYTES_MAX] = "";
 

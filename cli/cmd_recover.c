@@ -4,13 +4,8 @@
 #include "cli/home.h"
 #include "cli/join.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
-#include <unistd.h>
-
-#define LINE_BYTES_MAX 1024
 
 struct recover_options {
 	const char *name;
@@ -27,11 +22,6 @@ static const struct option_row recover_rows[] = {
 	{"listen", 'l', OPTION_TEXT, "A:P", "address to be reached at; port 0 is any",
 	 offsetof(struct recover_options, listen), 0},
 };
-
-static bool is_terminal(void)
-{
-	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-}
 
 static int show(struct out *out, const char *home)
 {
@@ -51,44 +41,6 @@ static int show(struct out *out, const char *home)
 	return CODE_OK;
 }
 
-/* Not shown while they are typed: whoever is fast may type before the question is there. */
-static bool read_words(struct out *out, char line[LINE_BYTES_MAX])
-{
-	struct termios before;
-	struct termios silent;
-	bool has_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-
-	silent = before;
-	silent.c_lflag &= ~(tcflag_t)ECHO;
-	if (has_terminal)
-		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-	out_printf(out, "The %d recovery words, with blanks between them: ", ACCOUNT_WORDS);
-	out_flush(out);
-	bool ok = fgets(line, LINE_BYTES_MAX, stdin) != NULL;
-	if (has_terminal)
-		(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
-	return ok;
-}
-
-static int ask_words(struct out *out, struct account *ret)
-{
-	char line[LINE_BYTES_MAX] = "";
-
-	bool ok = read_words(out, line);
-	int r = ok ? account_from_words(SLICE_STR(line), ret) : -EINVAL;
-	wipe(line, sizeof(line));
-	out_printf(out, "\n");
-	if (r == -ENOENT)
-		return out_error(out, CODE_PAIRING,
-				 "recover: there is a word that is none of the list");
-	if (r == -EBADMSG)
-		return out_error(out, CODE_PAIRING,
-				 "recover: these words do not belong together: one of them is wrong");
-	if (r < 0)
-		return out_error(out, CODE_PAIRING, "recover: that is not %d words", ACCOUNT_WORDS);
-	return CODE_OK;
-}
-
 static int recover_run(const struct command *c, struct out *out, int argc, char **argv)
 {
 	struct recover_options o = {0};
@@ -100,7 +52,7 @@ static int recover_run(const struct command *c, struct out *out, int argc, char 
 
 	if (!first)
 		return code;
-	if (!is_terminal())
+	if (!account_has_terminal())
 		return out_error(out, CODE_USAGE,
 				 "recover: the words are shown and asked for on a terminal only");
 	if (home_find(&home, &why) < 0)
@@ -111,7 +63,7 @@ static int recover_run(const struct command *c, struct out *out, int argc, char 
 		return out_error(out, CODE_USAGE,
 				 "recover: from which device? Name an address of one, such as "
 				 "192.168.1.5:7700");
-	code = ask_words(out, &account);
+	code = account_ask_words(out, "recover", &account);
 	if (code != CODE_OK)
 		return code;
 	char none[] = "";

@@ -4,10 +4,10 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&cmd_init,  &cmd_mount,	    &cmd_umount,   &cmd_pair,	 &cmd_status,  &cmd_wait,
-	&cmd_watch, &cmd_ping,	    &cmd_topology, &cmd_log,	 &cmd_diff,    &cmd_restore,
-	&cmd_undo,  &cmd_conflicts, &cmd_deletes,  &cmd_devices, &cmd_recover, &cmd_compact,
-	&cmd_relay, &cmd_version,   &cmd_info,
+	&cmd_init,  &cmd_mount,	    &cmd_umount,   &cmd_pair,	  &cmd_status,	&cmd_wait,
+	&cmd_watch, &cmd_ping,	    &cmd_topology, &cmd_log,	  &cmd_diff,	&cmd_restore,
+	&cmd_undo,  &cmd_conflicts, &cmd_deletes,  &cmd_devices,  &cmd_recover, &cmd_compact,
+	&cmd_relay, &cmd_version,   &cmd_info,	   &cmd_petition,
 };
 
 const struct command *command_find(const char *name)

@@ -78,6 +78,7 @@ extern const struct command cmd_compact;
 extern const struct command cmd_relay;
 extern const struct command cmd_version;
 extern const struct command cmd_info;
+extern const struct command cmd_petition;
 
 /** mount.blaze: mount(8)'s helper protocol; its own exit codes. */
 int mount_helper_main(int argc, char **argv);

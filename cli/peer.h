@@ -11,4 +11,7 @@
 int peer_find(struct service *s, const char *command, const char *name, bool own,
 	      struct device *ret, struct out *out);
 
+/** A member, or who was one, by label or name: 0, or an exit code, the error being said as of `devices`. */
+int peer_find_member(struct service *s, const char *text, struct member_info *ret, struct out *out);
+
 #endif

@@ -165,3 +165,22 @@ uint64_t show_now_ms(void)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
+
+static const char *const role_names[] = {
+	[MEMBER_RELAY] = "relay",   [MEMBER_READ] = "read",   [MEMBER_WRITE] = "write",
+	[MEMBER_MANAGE] = "manage", [MEMBER_OWNER] = "owner",
+};
+
+const char *show_role(enum member_role role)
+{
+	return role < countof(role_names) && role_names[role] ? role_names[role] : "none";
+}
+
+enum member_role show_parse_role(const char *text)
+{
+	for (enum member_role role = MEMBER_READ; role <= MEMBER_OWNER; role++) {
+		if (strcmp(text, role_names[role]) == 0)
+			return role;
+	}
+	return 0;
+}

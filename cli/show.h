@@ -2,7 +2,7 @@
 #ifndef BLAZE_CLI_SHOW_H
 #define BLAZE_CLI_SHOW_H
 
-#include "core/bytes.h"
+#include "core/auth.h"
 
 /**
  * Text from outside (names, summaries, paths) made safe for a terminal: control characters, invalid
@@ -22,6 +22,10 @@ void show_path(struct buf *out, const char *path);
 /** `"key":"value",` with value escaped. */
 void show_json_text(struct buf *out, const char *key, const char *value);
 const char *show_plural(uint64_t n);
+/** What a device may do: "read", "write", "manage", "owner"; "relay" is no person's to give. */
+const char *show_role(enum member_role role);
+/** The role of that name, of those a person can give; 0 = there is none. */
+enum member_role show_parse_role(const char *text);
 /** Wall clock in milliseconds. */
 uint64_t show_now_ms(void);
 

@@ -52,18 +52,47 @@ void auth_encode(const struct auth_op *op, struct buf *out)
 		id_write(out, &op->epoch);
 		buf_slice_append(out, op->sealed);
 		break;
+	case AUTH_ACCOUNT:
+		assert(op->signature.len == KEYS_SIGNATURE_BYTES);
+		buf_bytes(out, op->inner);
+		buf_slice_append(out, op->signature);
+		break;
+	case AUTH_ROLE:
+		buf_be64(out, op->device);
+		buf_u8(out, (uint8_t)op->role);
+		put_list(out, op->cuts, CUT_BYTES);
+		break;
+	case AUTH_HEARD:
+		put_list(out, op->cuts, CUT_BYTES);
+		break;
 	}
+}
+
+static int decode_role(struct reader *r, struct auth_op *op)
+{
+	uint8_t role = reader_u8(r);
+
+	if (role < MEMBER_RELAY || role > MEMBER_OWNER)
+		return -EBADMSG;
+	op->role = (enum member_role)role;
+	return 0;
 }
 
 static int decode_member(struct reader *r, struct auth_op *op)
 {
 	op->cert = reader_bytes(r, DEVICE_CERT_BYTES_MAX);
-	uint8_t role = reader_u8(r);
+	int err = decode_role(r, op);
 	op->epoch = id_read(r);
-	if (role < MEMBER_RELAY || role > MEMBER_OWNER)
-		return -EBADMSG;
-	op->role = (enum member_role)role;
-	return 0;
+	return err;
+}
+
+static int decode_account(struct reader *r, struct auth_op *op)
+{
+	op->inner = reader_bytes(r, AUTH_BYTES_MAX);
+	op->signature = reader_take(r, KEYS_SIGNATURE_BYTES);
+	/* Not an ACCOUNT within an ACCOUNT. */
+	uint8_t kind = op->inner.len > 0 ? op->inner.data[0] : 0;
+	return kind == AUTH_MEMBER || kind == AUTH_REMOVE || kind == AUTH_ROLE ? 0 : -EBADMSG;
 }
 
 int auth_decode(struct slice value, struct auth_op *ret)
@@ -97,6 +126,17 @@ int auth_decode(struct slice value, struct auth_op *ret)
 		op.epoch = id_read(&r);
 		op.sealed = reader_take(&r, SEALED_BYTES);
 		break;
+	case AUTH_ACCOUNT:
+		err = decode_account(&r, &op);
+		break;
+	case AUTH_ROLE:
+		op.device = reader_be64(&r);
+		err = decode_role(&r, &op);
+		op.cuts = take_list(&r, CUT_BYTES);
+		break;
+	case AUTH_HEARD:
+		op.cuts = take_list(&r, CUT_BYTES);
+		break;
 	default:
 		return r.bad ? -EBADMSG : -EOPNOTSUPP;
 	}
@@ -104,6 +144,16 @@ int auth_decode(struct slice value, struct auth_op *ret)
 		return -EBADMSG;
 	*ret = op;
 	return 0;
+}
+
+void auth_account_text(const struct id *db, uint64_t actor, uint64_t seq, struct slice inner,
+		       struct buf *out)
+{
+	buf_append(out, "blaze account operation", strlen("blaze account operation"));
+	id_write(out, db);
+	buf_be64(out, actor);
+	buf_be64(out, seq);
+	buf_slice_append(out, inner);
 }
 
 void auth_put_cut(struct buf *cuts, const struct id *stream, uint64_t seq)

@@ -9,6 +9,12 @@
  *     ADOPT 4    8 bytes device, 16 bytes stream, 8 bytes seq: of this feed, up to there after all
  *     SETTING 5  bytes name, bytes value
  *     SHARE 6    16 bytes epoch, 8 bytes device, sealed key: for a device that EPOCH has passed over
+ *     ACCOUNT 8  bytes operation (MEMBER, REMOVE or ROLE), 64 bytes signature of the account over auth_account_text(): as if the
+ *                most senior had made it, whoever passes it on
+ *     ROLE 9     8 bytes device, u8 role, varint count, count * (16 bytes stream, 8 bytes seq): what it made while it could do
+ *                more counts up to there
+ *     HEARD 10   varint count, count * (16 bytes stream, 8 bytes seq): where its author's feeds stood when it heard of its own
+ *                removal
  *   sealed key = 80 bytes, see core/epoch.h
  *
  * Unknown kinds are kept and have no effect, as do malformed values.
@@ -31,6 +37,9 @@ enum auth_kind {
 	AUTH_ADOPT = 4,
 	AUTH_SETTING = 5,
 	AUTH_SHARE = 6,
+	AUTH_ACCOUNT = 8,
+	AUTH_ROLE = 9,
+	AUTH_HEARD = 10,
 };
 
 /** What a device may do: each all that those before may. */
@@ -45,21 +54,31 @@ enum member_role {
 /** One operation; slices borrow from the encoding. */
 struct auth_op {
 	enum auth_kind kind;
-	struct slice cert;     /**< MEMBER */
-	enum member_role role; /**< MEMBER */
-	struct id epoch;       /**< MEMBER, EPOCH, SHARE */
-	uint64_t device;       /**< REMOVE, ADOPT, SHARE */
-	struct slice cuts;     /**< REMOVE: any number, ADOPT: one; auth_next_cut() */
-	struct slice parents;  /**< EPOCH: any number of ids */
-	struct slice sealed;   /**< EPOCH: any number, SHARE: one; auth_next_sealed() */
-	struct slice name;     /**< SETTING */
-	struct slice value;    /**< SETTING */
+	struct slice cert;	/**< MEMBER */
+	enum member_role role;	/**< MEMBER, ROLE */
+	struct id epoch;	/**< MEMBER, EPOCH, SHARE */
+	uint64_t device;	/**< REMOVE, ADOPT, SHARE, ROLE */
+	struct slice cuts;	/**< REMOVE, ROLE, HEARD: any number, ADOPT: one; auth_next_cut() */
+	struct slice inner;	/**< ACCOUNT: the operation */
+	struct slice signature; /**< ACCOUNT: KEYS_SIGNATURE_BYTES */
+	struct slice parents;	/**< EPOCH: any number of ids */
+	struct slice sealed;	/**< EPOCH: any number, SHARE: one; auth_next_sealed() */
+	struct slice name;	/**< SETTING */
+	struct slice value;	/**< SETTING */
 };
 
 /** Lists are as auth_put_cut() and auth_put_sealed() made them. */
 void auth_encode(const struct auth_op *op, struct buf *out);
 /** -EBADMSG malformed, -EOPNOTSUPP a kind of later. */
 int auth_decode(struct slice value, struct auth_op *ret);
+
+/**
+ * What the account signs: "blaze account operation", the database's id, 8 bytes of the device in whose feed of `auth` the
+ * operation stands, 8 bytes of the change's number in it, the operation. So it counts there and nowhere else: not in another
+ * database, nor a second time.
+ */
+void auth_account_text(const struct id *db, uint64_t actor, uint64_t seq, struct slice inner,
+		       struct buf *out);
 
 void auth_put_cut(struct buf *cuts, const struct id *stream, uint64_t seq);
 /** Takes the first off the list; false when it is empty. */

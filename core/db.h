@@ -238,8 +238,10 @@ void db_tend_stop(struct db *db);
 
 /** Everything a new device needs to join: ids, name, keys, certificates. Secret. */
 void db_welcome(struct db *db, struct buf *out);
+/** Whether this device may admit one of this role: 0, or -EPERM. */
+int db_may_admit(struct db *db, enum member_role role, struct why *why);
 /** Admits a device: a change in the stream `auth`. 0 also if it is a member already; -EPERM this device may not. */
-int db_admit(struct db *db, const struct slice cert);
+int db_admit(struct db *db, const struct slice cert, enum member_role role);
 struct member_info {
 	struct device device;
 	enum member_role role;
@@ -258,6 +260,24 @@ size_t db_members(struct db *db, struct member_info **ret);
  * others write it cannot read. -ENOENT no such member, -EINVAL this device itself, -EPERM this device may not.
  */
 int db_remove_member(struct db *db, uint64_t actor, struct why *why);
+/**
+ * Gives a member another role. What it wrote while it could do more stays. -ENOENT no such member, -EPERM this device may not:
+ * it can neither give more than it has, nor take from who has been a member for longer.
+ */
+int db_set_role(struct db *db, uint64_t actor, enum member_role role, struct why *why);
+/** Whether this device may only read; changes made here are refused with -EROFS. Any thread, no lock. */
+bool db_is_read_only(const struct db *db);
+/** The account's public key. -ENOENT. */
+int db_account(struct db *db, uint8_t ret_pk[KEYS_PK_BYTES]);
+/** Something that a device did in `auth`. Strings are borrowed until the call returns. */
+struct member_act {
+	uint64_t seq; /**< number of the change in its feed of `auth` */
+	enum auth_kind kind;
+	const char *about; /**< name of the device, or of the setting; "" */
+};
+/** All of them, in order. fn is called under the lock. */
+void db_member_acts(struct db *db, uint64_t actor,
+		    void (*fn)(void *ctx, const struct member_act *act), void *ctx);
 /** Whether others have removed this device. */
 bool db_is_removed(struct db *db);
 /** Settings of the whole database: the last one to write wins. *ret is the caller's; -ENOENT. */

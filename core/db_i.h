@@ -108,7 +108,8 @@ struct db {
 	size_t auth_count;
 	struct member *members; /**< what they make of the devices, by seniority; removed ones too */
 	size_t member_count;
-	bool auth_due; /**< member_tend() may have something to do */
+	bool auth_due;		/**< member_tend() may have something to do */
+	_Atomic bool read_only; /**< this device may not write */
 	struct envelope_ring **rings;
 	size_t ring_count;
 	uint8_t **epoch_keys; /**< all but the first */
@@ -448,6 +449,8 @@ void member_publish(struct txn *t);
 void member_txn_fini(struct txn *t);
 /** What follows from the members as they are: WITNESS, joint epochs, keys for those who were passed over. */
 int member_tend(struct db *db);
+/** CUT: all that is here of the device's feeds, of `auth` no more than `keep`. Appends. */
+void member_cuts(const struct db *db, uint64_t actor, uint64_t keep, struct buf *out);
 /** As stored: without the key's prefix, as in a welcome. */
 void member_entry_encode(const struct auth_entry *e, struct buf *key, struct buf *value);
 #define DB_WELCOME_VERSION 2

@@ -8,6 +8,7 @@
 #include "core/db_i.h"
 #include "core/log.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,16 +34,10 @@ bool member_may_write(const struct db *db, const struct member *m, const struct 
 {
 	if (id_eq(stream, &db->auth_stream))
 		return true;
-	if (m->removed)
-		return last <= feed_pos_seq(m->cuts, m->cut_count, stream, m->device.actor);
-	return m->role >= MEMBER_WRITE;
-}
-
-static bool may_manage(const struct db *db)
-{
-	const struct member *own = member_find(db, db->actor);
-
-	return own && member_is_current(own) && own->role >= MEMBER_MANAGE;
+	if (!m->removed && m->role >= MEMBER_WRITE)
+		return true;
+	/* What it wrote while it could stays. */
+	return last <= feed_pos_seq(m->cuts, m->cut_count, stream, m->device.actor);
 }
 
 /* ---- the operations ------------------------------------------------------------------------- */
@@ -124,6 +119,8 @@ bool member_op_is_valid(struct slice value)
 	struct device d;
 	int r = auth_decode(value, &op);
 
+	if (r == 0 && op.kind == AUTH_ACCOUNT)
+		r = auth_decode(op.inner, &op);
 	if (r == 0 && op.kind == AUTH_MEMBER)
 		r = device_from_cert(op.cert, &d);
 	return r == 0 || r == -EOPNOTSUPP;
@@ -173,28 +170,37 @@ static void tell_changes(const struct db *db, const struct evaluation *e)
 		const struct member *before = member_find(db, now->device.actor);
 		char label[DEVICE_LABEL_BYTES];
 
-		if (!now->removed || !before || before->removed)
-			continue;
 		device_label(&now->device, label);
-		log_debug("%s was removed: what it writes is not accepted any more", label);
+		if (now->removed && before && !before->removed)
+			log_debug("%s was removed: what it writes is not accepted any more", label);
+		else if (before && now->role < MEMBER_WRITE && before->role >= MEMBER_WRITE)
+			log_debug("%s may only read now: what it writes is not accepted", label);
 	}
 }
 
-static void evaluate(struct db *db)
+static struct evaluation evaluation_of(const struct db *db)
 {
-	struct evaluation e = {
+	return (struct evaluation){
+		.db = db->id,
 		.auth_stream = db->auth_stream,
 		.founder = buf_slice(&db->founder),
 		.own = buf_slice(&db->own_cert),
 		.entries = db->auth,
 		.entry_count = db->auth_count,
 	};
+}
+
+static void evaluate(struct db *db)
+{
+	struct evaluation e = evaluation_of(db);
 
 	member_evaluate(&e);
 	tell_changes(db, &e);
 	member_list_fini(db->members, db->member_count);
 	db->members = e.members;
 	db->member_count = e.member_count;
+	const struct member *own = member_find(db, db->actor);
+	atomic_store(&db->read_only, own && !own->removed && own->role < MEMBER_WRITE);
 	epoch_choose(db);
 	db->auth_due = true;
 }
@@ -335,6 +341,50 @@ bool db_is_removed(struct db *db)
 	return removed;
 }
 
+void db_member_acts(struct db *db, uint64_t actor,
+		    void (*fn)(void *ctx, const struct member_act *act), void *ctx)
+{
+	db_lock(db);
+	for (size_t i = 0; i < db->auth_count; i++) {
+		const struct auth_entry *e = &db->auth[i];
+		struct auth_op op;
+		struct device d = {0};
+
+		if (e->id.actor != actor || e->seq == 0 ||
+		    auth_decode(buf_slice(&e->value), &op) < 0)
+			continue;
+		const struct member *m = member_find(db, op.device);
+		if (op.kind == AUTH_MEMBER)
+			(void)device_read_cert(op.cert, &d);
+		AUTO(free_ptr)
+		char *name = xasprintf("%.*s", (int)op.name.len, (const char *)op.name.data);
+		const struct member_act act = {
+			.seq = e->seq,
+			.kind = op.kind,
+			.about = op.kind == AUTH_SETTING  ? name
+				 : op.kind == AUTH_MEMBER ? d.name
+				 : m			  ? m->device.name
+							  : "",
+		};
+		fn(ctx, &act);
+	}
+	mutex_unlock(&db->lock);
+}
+
+bool db_is_read_only(const struct db *db)
+{
+	return atomic_load(&db->read_only);
+}
+
+int db_account(struct db *db, uint8_t ret_pk[KEYS_PK_BYTES])
+{
+	db_lock(db);
+	const struct evaluation e = evaluation_of(db);
+	int r = member_account(&e, ret_pk);
+	mutex_unlock(&db->lock);
+	return r;
+}
+
 int db_get_shared(struct db *db, const char *name, char **ret)
 {
 	int r = -ENOENT;
@@ -354,83 +404,7 @@ int db_get_shared(struct db *db, const char *name, char **ret)
 	return r;
 }
 
-/* ---- changes -------------------------------------------------------------------------------- */
-
-int db_set_shared(struct db *db, const char *name, const char *value)
-{
-	const struct auth_op op = {
-		.kind = AUTH_SETTING, .name = SLICE_STR(name), .value = SLICE_STR(value)};
-
-	if (op.name.len > AUTH_NAME_BYTES_MAX || op.value.len > AUTH_VALUE_BYTES_MAX)
-		return -E2BIG;
-	struct txn *t = db_begin(db);
-	if (!may_manage(db)) {
-		db_abort(t);
-		return -EPERM;
-	}
-	member_do(t, &op);
-	return db_commit(t);
-}
-
-int db_admit(struct db *db, const struct slice cert)
-{
-	struct device d;
-
-	if (device_from_cert(cert, &d) < 0)
-		return -EBADMSG;
-	struct txn *t = db_begin(db);
-	const struct member *m = member_find(db, d.actor);
-	bool known = m && member_is_current(m);
-	if (known || !may_manage(db)) {
-		db_abort(t);
-		return known ? 0 : -EPERM;
-	}
-	const struct auth_op op = {
-		.kind = AUTH_MEMBER,
-		.cert = cert,
-		.role = MEMBER_OWNER,
-		/* Who comes back is not welcomed again: it gets what it missed by SHARE. */
-		.epoch = m ? (struct id){{0}} : epoch_newest(db),
-	};
-	member_do(t, &op);
-	return db_commit(t);
-}
-
-/* CUT: all that is here of its feeds. */
-static void cuts_of(const struct db *db, uint64_t actor, struct buf *out)
-{
-	for (size_t i = 0; i < db->feed_count; i++) {
-		const struct feed *f = &db->feeds[i];
-
-		if (f->actor == actor && f->sealed > 0)
-			auth_put_cut(out, &f->stream, f->sealed);
-	}
-}
-
-int db_remove_member(struct db *db, uint64_t actor, struct why *why)
-{
-	AUTO(buf_fini) struct buf cuts = {0};
-	struct txn *t = db_begin(db);
-	const struct member *m = member_find(db, actor);
-	int r = 0;
-
-	if (!m || m->removed)
-		r = why_set(why, -ENOENT, "no such device");
-	else if (actor == db->actor)
-		r = why_set(why, -EINVAL, "this device cannot remove itself; do it on another one");
-	else if (!may_manage(db))
-		r = why_set(why, -EPERM, "this device may not remove others");
-	if (r < 0) {
-		db_abort(t);
-		return r;
-	}
-	cuts_of(db, actor, &cuts);
-	const struct auth_op op = {.kind = AUTH_REMOVE, .device = actor, .cuts = buf_slice(&cuts)};
-	member_do(t, &op);
-	epoch_begin(t, actor);
-	r = db_commit(t);
-	return r < 0 ? why_set(why, r, "cannot write to the database: %s", strerror(-r)) : 0;
-}
+/* ---- what follows by itself -------------------------------------------------------------------- */
 
 /* Whether this device has said so before: an operation without effect is not to be repeated for ever. */
 static bool was_said(const struct db *db, const struct auth_op *op)
@@ -458,7 +432,7 @@ static bool adopt(struct txn *t)
 		const struct member *m = member_find(db, f->actor);
 		AUTO(buf_fini) struct buf cut = {0};
 
-		if (!m || !m->removed || member_may_write(db, m, &f->stream, f->sealed) ||
+		if (!m || member_may_write(db, m, &f->stream, f->sealed) ||
 		    m->device.actor == db->actor)
 			continue;
 		auth_put_cut(&cut, &f->stream, f->sealed);
@@ -470,6 +444,31 @@ static bool adopt(struct txn *t)
 		any = true;
 	}
 	return any;
+}
+
+/* HEARD: how far its feeds stood; once for each removal. */
+static bool say_heard(struct txn *t, const struct member *own)
+{
+	const struct db *db = t->db;
+	AUTO(buf_fini) struct buf cuts = {0};
+
+	for (size_t i = 0; i < db->auth_count; i++) {
+		const struct auth_entry *e = &db->auth[i];
+		struct auth_op op;
+
+		if (e->id.actor == db->actor && opid_cmp(e->id, own->removal) > 0 &&
+		    auth_decode(buf_slice(&e->value), &op) == 0 && op.kind == AUTH_HEARD)
+			return false;
+	}
+	for (size_t i = 0; i < db->feed_count; i++) {
+		const struct feed *f = &db->feeds[i];
+
+		if (f->actor == db->actor && f->seq > 0 && !id_eq(&f->stream, &db->auth_stream))
+			auth_put_cut(&cuts, &f->stream, f->seq);
+	}
+	const struct auth_op op = {.kind = AUTH_HEARD, .cuts = buf_slice(&cuts)};
+	member_do(t, &op);
+	return true;
 }
 
 int member_tend(struct db *db)
@@ -487,6 +486,8 @@ int member_tend(struct db *db)
 		} else if (own->role >= MEMBER_MANAGE) {
 			any = epoch_share(t) || any;
 		}
+	} else if (own && own->removed) {
+		any = say_heard(t, own);
 	}
 	if (any)
 		return db_commit(t);

@@ -2,9 +2,15 @@
  * EVALUATE: what the operations of the stream `auth` make of the devices (section 2 of net/PROTOCOL.md). A pure function of
  * the set of operations: whatever order they came in, who holds the same ones gets the same answer.
  *
- * Devices are in order of seniority: the founder, then by the operation that admitted them first. Whether a removal counts is
- * decided by those of more senior devices only; so of two that remove each other, the senior one stays. All other operations
- * count if their author was a member, had the right, and was not cut off before. WITNESS, CUT and the rest: net/PROTOCOL.md.
+ * Devices are in order of seniority: the founder, then by the operation that named them first, made by somebody named before.
+ * What the account itself has signed counts as made by somebody more senior than all, in whoever's feed it stands.
+ *
+ *   1. From the most senior down: whether a device could remove others, or take rights from them, follows from what more senior
+ *      ones say of it. So of two that remove each other, the senior one stays, and nobody is held up by its own creatures.
+ *   2. All else, in the order of the operations: it counts if its author was a member by what came before, had the right, and is
+ *      not cut off by a removal of step 1, whenever that was.
+ *
+ * WITNESS, CUT and the rest: net/PROTOCOL.md.
  */
 #ifndef BLAZE_CORE_MEMBER_H
 #define BLAZE_CORE_MEMBER_H
@@ -20,6 +26,7 @@ struct auth_entry {
 	uint64_t seq; /**< of the change in its author's feed */
 	struct buf value;
 	bool effective; /**< worked out */
+	int8_t genuine; /**< ACCOUNT: 1 signed by it, -1 not, 0 not looked at yet */
 };
 
 struct member {
@@ -38,6 +45,7 @@ struct member {
 };
 
 struct evaluation {
+	struct id db;
 	struct id auth_stream;
 	struct slice founder; /**< certificate */
 	struct slice own; /**< certificate of this device: a member to itself until the operation comes */
@@ -49,6 +57,8 @@ struct evaluation {
 
 /** Fills members, and effective in the entries. */
 void member_evaluate(struct evaluation *e);
+/** The account's public key: the founder's first word. -ENOENT. */
+int member_account(const struct evaluation *e, uint8_t ret_pk[KEYS_PK_BYTES]);
 void member_list_fini(struct member *members, size_t count);
 
 #endif

@@ -1,11 +1,10 @@
 /* EVALUATE; see member.h. */
 #include "core/member.h"
 
+#include "core/account.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-/** Passes over all operations; each has what the one before has found out. */
-#define PASSES_MAX 8
 
 void member_list_fini(struct member *members, size_t count)
 {
@@ -25,6 +24,67 @@ static struct member *find(const struct evaluation *e, uint64_t actor)
 	return NULL;
 }
 
+/* ---- the account ---------------------------------------------------------------------------- */
+
+/* The founder said it before there was a feed, and nobody can say it again: changes are numbered from 1. */
+int member_account(const struct evaluation *e, uint8_t ret_pk[KEYS_PK_BYTES])
+{
+	struct device founder;
+
+	if (device_read_cert(e->founder, &founder) < 0)
+		return -ENOENT;
+	for (size_t i = 0; i < e->entry_count; i++) {
+		const struct auth_entry *entry = &e->entries[i];
+		struct auth_op op;
+
+		if (entry->seq != 0 || entry->id.actor != founder.actor ||
+		    auth_decode(buf_slice(&entry->value), &op) < 0 || op.kind != AUTH_SETTING ||
+		    !slice_eq(op.name, SLICE_STR(ACCOUNT_SETTING)))
+			continue;
+		AUTO(free_ptr)
+		char *text = xasprintf("%.*s", (int)op.value.len, (const char *)op.value.data);
+		return account_parse(text, ret_pk) < 0 ? -ENOENT : 0;
+	}
+	return -ENOENT;
+}
+
+static bool is_genuine(const struct evaluation *e, const uint8_t pk[KEYS_PK_BYTES],
+		       const struct auth_entry *entry, const struct auth_op *op)
+{
+	AUTO(buf_fini) struct buf text = {0};
+
+	auth_account_text(&e->db, entry->id.actor, entry->seq, op->inner, &text);
+	return keys_verify(pk, buf_slice(&text), op->signature.data);
+}
+
+/* Looks at each signature once. */
+static void check_signatures(struct evaluation *e)
+{
+	uint8_t pk[KEYS_PK_BYTES];
+	bool has_account = member_account(e, pk) == 0;
+
+	for (size_t i = 0; i < e->entry_count; i++) {
+		struct auth_entry *entry = &e->entries[i];
+		struct auth_op op;
+
+		if (entry->genuine != 0 || auth_decode(buf_slice(&entry->value), &op) < 0 ||
+		    op.kind != AUTH_ACCOUNT)
+			continue;
+		entry->genuine = has_account && is_genuine(e, pk, entry, &op) ? 1 : -1;
+	}
+}
+
+/* What an entry says, and whether the account says it. < 0: nothing that counts. */
+static int read_entry(const struct auth_entry *entry, struct auth_op *ret, bool *ret_account)
+{
+	int r = auth_decode(buf_slice(&entry->value), ret);
+
+	*ret_account = r == 0 && ret->kind == AUTH_ACCOUNT;
+	if (!*ret_account)
+		return r;
+	return entry->genuine > 0 ? auth_decode(ret->inner, ret) : -EACCES;
+}
+
 /* ---- who there is --------------------------------------------------------------------------- */
 
 static void add(struct evaluation *e, const struct device *d, struct slice cert, struct opid first)
@@ -40,12 +100,15 @@ static void add(struct evaluation *e, const struct device *d, struct slice cert,
 		return;
 	e->members = xreallocarray(e->members, e->member_count + 1, sizeof(*e->members));
 	struct member *m = &e->members[e->member_count++];
-	*m = (struct member){.device = *d, .first = first, .since = first, .admitted = true};
+	*m = (struct member){.device = *d, .first = first, .since = first};
 	m->role = MEMBER_OWNER;
 	buf_slice_append(&m->cert, cert);
 }
 
-/* Everybody somebody ever named, in order of seniority. */
+/*
+ * Everybody somebody ever named, in order of seniority. Only who was named before names others, so nobody is more senior than
+ * those it owes that to, whatever numbers its operations have.
+ */
 static void gather(struct evaluation *e)
 {
 	struct device d;
@@ -55,24 +118,75 @@ static void gather(struct evaluation *e)
 	if (device_read_cert(e->founder, &d) == 0)
 		add(e, &d, e->founder, (struct opid){0});
 	for (size_t i = 0; i < e->entry_count; i++) {
+		const struct auth_entry *entry = &e->entries[i];
 		struct auth_op op;
+		bool account = false;
 
-		if (auth_decode(buf_slice(&e->entries[i].value), &op) == 0 &&
-		    op.kind == AUTH_MEMBER && device_read_cert(op.cert, &d) == 0)
-			add(e, &d, op.cert, e->entries[i].id);
+		if (read_entry(entry, &op, &account) == 0 && op.kind == AUTH_MEMBER &&
+		    (account || find(e, entry->id.actor)) && device_read_cert(op.cert, &d) == 0)
+			add(e, &d, op.cert, entry->id);
 	}
+}
+
+/* ---- where a device stands ------------------------------------------------------------------ */
+
+/* Something that was decided about a device. */
+struct event {
+	struct opid id;
+	enum auth_kind kind; /* MEMBER, REMOVE, ROLE */
+	enum member_role role;
+	uint64_t cut; /* of its feed of `auth` */
+};
+
+/* Sorted by id. */
+struct stand {
+	bool founder;
+	struct event *events;
+	size_t count;
+};
+
+static void stand_add(struct stand *st, const struct event *ev)
+{
+	size_t i = st->count;
+
+	st->events = xreallocarray(st->events, st->count + 1, sizeof(*st->events));
+	while (i > 0 && opid_cmp(st->events[i - 1].id, ev->id) > 0)
+		i--;
+	memmove(st->events + i + 1, st->events + i, (st->count - i) * sizeof(*st->events));
+	st->events[i] = *ev;
+	st->count++;
+}
+
+/* What it could do in this change of its feed of `auth`; 0 = nothing. */
+static enum member_role stand_right(const struct stand *st, struct opid id, uint64_t seq)
+{
+	enum member_role role = st->founder ? MEMBER_OWNER : 0;
+	bool out = false;
+
+	for (size_t i = 0; i < st->count; i++) {
+		const struct event *ev = &st->events[i];
+		bool before = opid_cmp(ev->id, id) < 0;
+
+		if (ev->kind == AUTH_MEMBER) {
+			if (!before)
+				continue;
+			/* Who is a member already is not given less by being admitted once more. */
+			role = out || ev->role > role ? ev->role : role;
+			out = false;
+		} else if (seq <= ev->cut && (ev->kind == AUTH_REMOVE || ev->role < role)) {
+			continue; /* it had done that by then */
+		} else if (ev->kind == AUTH_REMOVE) {
+			if (!before)
+				return 0;
+			out = true;
+		} else if (role && (before || ev->role < role)) {
+			role = ev->role;
+		}
+	}
+	return out ? 0 : role;
 }
 
 /* ---- cuts ----------------------------------------------------------------------------------- */
-
-static uint64_t cut_of(const struct member *m, const struct id *stream)
-{
-	for (size_t i = 0; i < m->cut_count; i++) {
-		if (id_eq(&m->cuts[i].stream, stream))
-			return m->cuts[i].seq;
-	}
-	return 0;
-}
 
 static int cut_cmp(const void *a, const void *b)
 {
@@ -97,175 +211,204 @@ static void raise_cut(struct member *m, const struct id *stream, uint64_t seq)
 	qsort(m->cuts, m->cut_count, sizeof(*m->cuts), cut_cmp);
 }
 
-static void raise_cuts(struct member *m, struct slice cuts)
-{
-	struct id stream;
-	uint64_t seq = 0;
+/* ---- the two steps -------------------------------------------------------------------------- */
 
-	while (auth_next_cut(&cuts, &stream, &seq))
-		raise_cut(m, &stream, seq);
-}
-
-/* ---- one pass ------------------------------------------------------------------------------- */
-
-/* What a pass finds out about a member; the next pass builds on it. */
-struct found {
-	bool admitted;
-	enum member_role role;
-	struct opid since;
-	uint64_t admitted_by;
-	struct id epoch;
+struct steps {
+	struct evaluation *e;
+	struct stand *base; /* by what more senior devices say */
+	struct stand *full; /* by what all say */
 };
 
-/* How far the member's own feed of `auth` counts where only more senior devices have a say. */
-struct bound {
-	bool cut;
-	uint64_t seq;
-};
-
-static void remove_by(struct evaluation *e, struct bound *bounds, const struct member *author,
-		      struct auth_entry *entry)
+static uint64_t auth_cut(const struct evaluation *e, struct slice cuts)
 {
-	struct auth_op op;
-	struct slice cuts;
 	struct id stream;
+	uint64_t found = 0;
 	uint64_t seq = 0;
 
-	if (auth_decode(buf_slice(&entry->value), &op) < 0 || op.kind != AUTH_REMOVE)
-		return;
-	struct member *m = find(e, op.device);
-	if (!m)
-		return;
-	entry->effective = true;
-	if (opid_cmp(entry->id, m->since) < 0)
-		return; /* it was admitted again after that */
-	m->removed = true;
-	if (opid_cmp(entry->id, m->removal) > 0)
-		m->removal = entry->id;
-	raise_cuts(m, op.cuts);
-	if (m < author)
-		return;
-	struct bound *b = &bounds[m - e->members];
-	for (cuts = op.cuts; auth_next_cut(&cuts, &stream, &seq);) {
-		if (id_eq(&stream, &e->auth_stream) && (!b->cut || seq > b->seq))
-			b->seq = seq;
+	while (auth_next_cut(&cuts, &stream, &seq)) {
+		if (id_eq(&stream, &e->auth_stream) && seq > found)
+			found = seq;
 	}
-	b->cut = true;
+	return found;
 }
 
-static void take_removals(struct evaluation *e)
+/* The device that it is about, or NULL. */
+static struct member *object_of(const struct evaluation *e, const struct auth_op *op)
 {
-	struct bound *bounds = xcalloc(e->member_count, sizeof(*bounds));
-
-	for (size_t i = 0; i < e->member_count; i++) {
-		const struct member *author = &e->members[i];
-
-		for (size_t k = 0; k < e->entry_count; k++) {
-			struct auth_entry *entry = &e->entries[k];
-
-			if (entry->id.actor != author->device.actor || !author->admitted ||
-			    author->role < MEMBER_MANAGE)
-				continue;
-			if (!bounds[i].cut || entry->seq <= bounds[i].seq)
-				remove_by(e, bounds, author, entry);
-		}
-	}
-	free(bounds);
-}
-
-/* Whether the author could do it there. */
-static bool may(const struct evaluation *e, const struct auth_entry *entry,
-		const struct member *author, enum auth_kind kind)
-{
-	enum member_role least = kind == AUTH_ADOPT ? MEMBER_WRITE : MEMBER_MANAGE;
-
-	return author && author->admitted && author->role >= least &&
-	       (!author->removed || entry->seq <= cut_of(author, &e->auth_stream));
-}
-
-static void take_other(struct evaluation *e, struct found *found, struct auth_entry *entry)
-{
-	const struct member *author = find(e, entry->id.actor);
-	struct auth_op op;
 	struct device d;
 
-	if (auth_decode(buf_slice(&entry->value), &op) < 0 || op.kind == AUTH_REMOVE ||
-	    !may(e, entry, author, op.kind))
-		return;
-	entry->effective = true;
-	if (op.kind == AUTH_ADOPT) {
-		struct member *m = find(e, op.device);
-
-		if (m)
-			raise_cuts(m, op.cuts);
-	}
-	if (op.kind != AUTH_MEMBER || device_read_cert(op.cert, &d) < 0)
-		return;
-	const struct member *m = find(e, d.actor);
-	if (!m || m->first.lamport == 0)
-		return; /* the founder needs nobody */
-	found[m - e->members] = (struct found){
-		.admitted = true,
-		.role = op.role < author->role ? op.role : author->role,
-		.since = entry->id,
-		.admitted_by = entry->id.actor,
-		.epoch = op.epoch,
-	};
+	if (op->kind != AUTH_MEMBER)
+		return find(e, op->device);
+	return device_read_cert(op->cert, &d) == 0 ? find(e, d.actor) : NULL;
 }
 
-static void forget_pass(struct evaluation *e)
+/* Step 1, of one operation. author: NULL is the account. */
+static void judge(struct steps *x, const struct member *author, enum member_role right,
+		  struct auth_entry *entry, const struct auth_op *op)
 {
-	for (size_t i = 0; i < e->entry_count; i++)
-		e->entries[i].effective = false;
-	for (size_t i = 0; i < e->member_count; i++) {
-		struct member *m = &e->members[i];
+	struct event ev = {.id = entry->id,
+			   .kind = op->kind,
+			   .role = op->role < right ? op->role : right,
+			   .cut = auth_cut(x->e, op->cuts)};
 
-		m->removed = false;
-		m->removal = (struct opid){0};
-		m->cut_count = 0;
+	if (op->kind != AUTH_MEMBER && op->kind != AUTH_REMOVE && op->kind != AUTH_ROLE)
+		return;
+	struct member *m = object_of(x->e, op);
+	if (!m)
+		return;
+	size_t at = (size_t)(m - x->e->members);
+	bool senior = !author || author < m;
+	if (op->kind == AUTH_REMOVE || (op->kind == AUTH_ROLE && senior && op->role <= right)) {
+		entry->effective = true;
+		stand_add(&x->full[at], &ev);
+	}
+	if (senior && (op->kind == AUTH_MEMBER || entry->effective))
+		stand_add(&x->base[at], &ev);
+}
+
+static void judge_all(struct steps *x)
+{
+	struct auth_op op;
+	bool account = false;
+
+	for (size_t k = 0; k < x->e->entry_count; k++) {
+		struct auth_entry *entry = &x->e->entries[k];
+
+		entry->effective = false;
+		if (read_entry(entry, &op, &account) == 0 && account)
+			judge(x, NULL, MEMBER_OWNER, entry, &op);
+	}
+	for (size_t i = 0; i < x->e->member_count; i++) {
+		const struct member *author = &x->e->members[i];
+
+		for (size_t k = 0; k < x->e->entry_count; k++) {
+			struct auth_entry *entry = &x->e->entries[k];
+
+			if (entry->id.actor != author->device.actor)
+				continue;
+			enum member_role right = stand_right(&x->base[i], entry->id, entry->seq);
+			if (right >= MEMBER_MANAGE && read_entry(entry, &op, &account) == 0 &&
+			    !account)
+				judge(x, author, right, entry, &op);
+		}
 	}
 }
 
-/* Whether something else than before was found out. */
-static bool pass(struct evaluation *e)
+static void admit(struct steps *x, const struct auth_entry *entry, const struct auth_op *op,
+		  enum member_role right)
 {
-	struct found *found = xcalloc(e->member_count, sizeof(*found));
-	bool changed = false;
+	struct member *m = object_of(x->e, op);
 
-	forget_pass(e);
-	take_removals(e);
-	for (size_t i = 0; i < e->entry_count; i++)
-		take_other(e, found, &e->entries[i]);
-	for (size_t i = 0; i < e->member_count; i++) {
-		struct member *m = &e->members[i];
-		const struct found *f = &found[i];
+	if (!m)
+		return;
+	const struct event ev = {
+		.id = entry->id, .kind = AUTH_MEMBER, .role = op->role < right ? op->role : right};
+	stand_add(&x->full[m - x->e->members], &ev);
+	m->admitted = true;
+	m->since = entry->id;
+	m->admitted_by = entry->id.actor;
+	m->epoch = op->epoch;
+}
 
-		if (m->first.lamport == 0)
-			continue;
-		changed = changed || m->admitted != f->admitted || m->role != f->role ||
-			  !opid_eq(m->since, f->since);
-		m->admitted = f->admitted;
-		m->role = f->role;
-		m->since = f->since;
-		m->admitted_by = f->admitted_by;
-		m->epoch = f->epoch;
+/* Anybody who may can give more. */
+static bool promote(struct steps *x, const struct auth_entry *entry, const struct auth_op *op,
+		    enum member_role right)
+{
+	const struct member *m = object_of(x->e, op);
+
+	if (!m || op->role > right)
+		return false;
+	struct stand *st = &x->full[m - x->e->members];
+	enum member_role now = stand_right(st, entry->id, UINT64_MAX);
+	const struct event ev = {.id = entry->id, .kind = AUTH_ROLE, .role = op->role};
+	if (!now || op->role < now)
+		return false;
+	stand_add(st, &ev);
+	return true;
+}
+
+/* Data that was made by who could make it, and what others had taken of it before they heard. */
+static void keep_data(struct steps *x, const struct auth_op *op)
+{
+	struct member *m = object_of(x->e, op);
+	struct slice cuts = op->cuts;
+	struct id stream;
+	uint64_t seq = 0;
+
+	while (m && auth_next_cut(&cuts, &stream, &seq)) {
+		/* `auth` is no matter of data: who is a member is said by what counts of it. */
+		if (!id_eq(&stream, &x->e->auth_stream))
+			raise_cut(m, &stream, seq);
 	}
-	free(found);
-	return changed;
+}
+
+/* Step 2, of one operation. */
+static void take(struct steps *x, struct auth_entry *entry)
+{
+	enum member_role right = MEMBER_OWNER;
+	struct auth_op op;
+	bool account = false;
+
+	if (read_entry(entry, &op, &account) < 0 || op.kind == AUTH_HEARD)
+		return;
+	if (!account) {
+		const struct member *author = find(x->e, entry->id.actor);
+
+		right = !author ? 0
+				: stand_right(&x->full[author - x->e->members], entry->id,
+					      entry->seq);
+	}
+	bool may = right >= (op.kind == AUTH_ADOPT ? MEMBER_WRITE : MEMBER_MANAGE);
+	if (op.kind == AUTH_ROLE && may && !entry->effective)
+		entry->effective = promote(x, entry, &op, right);
+	else if (op.kind != AUTH_REMOVE && op.kind != AUTH_ROLE)
+		entry->effective = may;
+	if (!entry->effective)
+		return;
+	if (op.kind == AUTH_MEMBER)
+		admit(x, entry, &op, right);
+	else if (op.kind == AUTH_REMOVE || op.kind == AUTH_ROLE || op.kind == AUTH_ADOPT)
+		keep_data(x, &op);
+}
+
+/* What all of it comes to. */
+static void settle(struct member *m, const struct stand *st)
+{
+	const struct opid last = {.lamport = UINT64_MAX, .actor = UINT64_MAX};
+
+	enum member_role role = stand_right(st, last, UINT64_MAX);
+	m->removed = role == 0;
+	if (role)
+		m->role = role;
+	for (size_t i = 0; i < st->count; i++) {
+		if (st->events[i].kind == AUTH_REMOVE && m->removed)
+			m->removal = st->events[i].id;
+	}
 }
 
 void member_evaluate(struct evaluation *e)
 {
+	struct steps x = {.e = e};
 	struct device own;
 
+	check_signatures(e);
 	gather(e);
-	for (size_t i = 0; i < PASSES_MAX && pass(e); i++)
-		;
+	x.base = xcalloc(e->member_count + 1, sizeof(*x.base));
+	x.full = xcalloc(e->member_count + 1, sizeof(*x.full));
+	if (e->member_count > 0 && e->members[0].first.lamport == 0)
+		x.base[0].founder = x.full[0].founder = e->members[0].admitted = true;
+	judge_all(&x);
+	for (size_t k = 0; k < e->entry_count; k++)
+		take(&x, &e->entries[k]);
 	for (size_t i = 0; i < e->member_count; i++) {
-		/* An admission that does not count: nobody has taken anything of it, or says so. */
-		if (!e->members[i].admitted)
-			e->members[i].removed = true;
+		settle(&e->members[i], &x.full[i]);
+		free(x.base[i].events);
+		free(x.full[i].events);
 	}
-	if (device_read_cert(e->own, &own) == 0 && !find(e, own.actor))
+	free(x.base);
+	free(x.full);
+	if (device_read_cert(e->own, &own) == 0 && !find(e, own.actor)) {
 		add(e, &own, e->own, (struct opid){.lamport = UINT64_MAX});
+		e->members[e->member_count - 1].admitted = true;
+	}
 }

@@ -414,12 +414,22 @@ void db_restart(struct txn *t)
 	txn_init(t, db);
 }
 
+/* A change of content made here, by a device that may only read. */
+static bool is_forbidden(const struct txn *t)
+{
+	for (size_t i = 0; i < t->draft_count; i++) {
+		if (t->drafts[i].ops.count > 0 && !id_eq(&t->drafts[i].stream, &t->db->auth_stream))
+			return db_is_read_only(t->db);
+	}
+	return false;
+}
+
 int db_prepare(struct txn *t)
 {
-	int r = 0;
+	int r = is_forbidden(t) ? -EROFS : 0;
 
-	if (t->prepared)
-		return 0;
+	if (t->prepared || r < 0)
+		return r;
 	t->prepared = true;
 	for (struct txn_node *tn = t->first; r == 0 && tn; tn = tn->next) {
 		if (tn->content_changed || tn->doc_changed)

@@ -270,6 +270,8 @@ static int follow(struct vfs *v)
 {
 	int r = 1;
 
+	if (db_is_read_only(v->db)) /* it is somebody else's to do */
+		return 0;
 	while (r == 1)
 		r = follow_step(v->db);
 	for (r = r == 0 ? 1 : r; r == 1;)

@@ -152,7 +152,7 @@ static int set_attributes(struct vfs *v, const struct vfs_caller *c, const struc
 {
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, a->ino);
-	int r = i ? 0 : -ENOENT;
+	int r = !i ? -ENOENT : db_is_read_only(v->db) ? -EROFS : 0;
 
 	bool same_size = i && a->set == VFS_SET_SIZE && !a->h && (uint64_t)a->to->st_size == i->size;
 	if (v->no_open && same_size && i->size == 0)

@@ -90,13 +90,16 @@ static int truncate_opened(struct vfs *v, struct txn *t, struct inode *i,
 int vfs_open(struct vfs *v, const struct vfs_caller *c, uint64_t ino, int flags,
 	     struct vfs_handle **ret)
 {
-	*ret = open_known(v, c, ino, flags);
+	bool forbidden = (writes(flags) || (flags & O_TRUNC)) && db_is_read_only(v->db);
+
+	*ret = forbidden ? NULL : open_known(v, c, ino, flags);
 	if (*ret)
 		return 0;
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
 	int r = !i || is_stale(i)		    ? -ESTALE
 		: S_ISDIR(i->mode) && writes(flags) ? -EISDIR
+		: forbidden			    ? -EROFS
 		: must_wait(v, i, flags)	    ? -EAGAIN
 						    : 0;
 
@@ -273,6 +276,8 @@ int vfs_write(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *h, u
 	struct inode *i = h->inode;
 	struct writing w = {.caller = c, .offset = offset, .data = data, .append = append};
 
+	if (db_is_read_only(v->db)) /* since it was opened */
+		return -EROFS;
 	for (;;) {
 		struct backing *b = NULL;
 		int r = write_prepare(v, h, &w, &b);
@@ -494,6 +499,8 @@ int vfs_fallocate(struct vfs *v, const struct vfs_caller *c, struct vfs_handle *
 	bool zero = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
 	struct range a = {.caller = c, .mode = mode, .offset = offset};
 
+	if (db_is_read_only(v->db))
+		return -EROFS;
 	if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE && !punch && !zero)
 		return -EOPNOTSUPP;
 	if (__builtin_add_overflow(offset, length, &a.end) || a.end > INT64_MAX)

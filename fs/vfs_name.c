@@ -114,6 +114,8 @@ static int make(struct vfs *v, struct txn *t, const struct making *m, struct ino
 		r = get_dir(v, t, m->parent, &parent);
 	if (r == 0 && ns_find(v, t, m->parent, m->name, &there) == 0)
 		r = -EEXIST;
+	if (r == 0 && db_is_read_only(v->db))
+		r = -EROFS;
 	if (r < 0)
 		return r;
 	mode_t mode = m->mode;
@@ -222,6 +224,8 @@ int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, str
 		r = -EEXIST;
 	if (r == 0 && i->nlink >= LINKS_MAX)
 		r = -EMLINK;
+	if (r == 0 && db_is_read_only(v->db))
+		r = -EROFS;
 	if (r == 0) {
 		ns_link(v, t, dir, name, i);
 		r = links_made(v, t, i, dir, name);
@@ -318,6 +322,8 @@ int vfs_unlink(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const
 		r = untold_check(&v->untold, c->pid, parent, name, i->ino);
 	if (r == 0 && S_ISDIR(i->mode))
 		r = -EISDIR;
+	if (r == 0 && db_is_read_only(v->db))
+		r = -EROFS;
 	program_acts(v, t, c->pid);
 	store_frees_space(db_store(t));
 	if (r == 0)
@@ -342,6 +348,8 @@ int vfs_rmdir(struct vfs *v, const struct vfs_caller *c, uint64_t parent, const 
 		r = -ENOTDIR;
 	if (r == 0 && !ns_is_empty(v, t, i->ino))
 		r = -ENOTEMPTY;
+	if (r == 0 && db_is_read_only(v->db))
+		r = -EROFS;
 	program_acts(v, t, c->pid);
 	store_frees_space(db_store(t));
 	if (r == 0 && i->bound) {
@@ -567,6 +575,8 @@ int vfs_rename(struct vfs *v, const struct vfs_caller *c, uint64_t old_parent, c
 		return -EINVAL;
 	struct txn *t = db_begin(v->db);
 	err = find_both(v, t, &r, old_parent, new_parent);
+	if (err == 0 && db_is_read_only(v->db))
+		err = -EROFS;
 	if (err == 0)
 		err = untold_check(&v->untold, c->pid, old_parent, old_name, r.i->ino);
 	if (err ==

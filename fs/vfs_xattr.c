@@ -258,6 +258,8 @@ int vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, struct slice val
 		r = -EEXIST;
 	else if (!exists && (flags & XATTR_REPLACE))
 		r = -ENODATA;
+	else if (db_is_read_only(v->db))
+		r = -EROFS;
 	if (r == 0) {
 		put(t, i, name, &value);
 		ns_touch_times(v, t, i, false);
@@ -275,6 +277,8 @@ int vfs_removexattr(struct vfs *v, uint64_t ino, const char *name)
 	struct txn *t = db_begin(v->db);
 	struct inode *i = ns_get(v, t, ino);
 	r = !i ? -ENOENT : get(t, i, name, &old) == 0 ? 0 : -ENODATA;
+	if (r == 0 && db_is_read_only(v->db))
+		r = -EROFS;
 	if (r == 0) {
 		put(t, i, name, NULL);
 		ns_touch_times(v, t, i, false);

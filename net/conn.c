@@ -2,6 +2,7 @@
 #include "net/conn.h"
 
 #include "core/log.h"
+#include "core/petition.h"
 #include "core/thread.h"
 #include "net/pair.h"
 
@@ -95,7 +96,9 @@ static int admit(void *ctx, const struct device *d, struct slice cert, const cha
 	uint8_t hash[NOISE_HASH_BYTES];
 	char dial[ENDPOINT_TEXT_BYTES] = "";
 
-	int r = db_admit(c->host->db, cert);
+	int r = transport_mode(c->transport) == HELLO_RECOVER
+			? petition_carry_out(c->host->db, pair_petition(c->pair))
+			: db_admit(c->host->db, cert, invites_role(c->host->invites, c->invite));
 	if (r < 0)
 		return r;
 	if (endpoint[0] && !endpoint_resolve_told(endpoint, conn_remote(c), dial))
@@ -128,10 +131,13 @@ static void start_pairing(struct conn *c)
 
 static void welcome(struct conn *c)
 {
+	AUTO(buf_fini) struct buf petition = {0};
 	struct buf keys = {0};
 
 	db_welcome(c->host->db, &keys);
-	pair_approve(c->pair, buf_slice(&keys));
+	if (transport_mode(c->transport) == HELLO_RECOVER)
+		(void)petition_admit(c->host->db, pair_cert(c->pair), &petition);
+	pair_approve(c->pair, buf_slice(&keys), buf_slice(&petition));
 	if (keys.data)
 		wipe(keys.data, keys.cap);
 	buf_fini(&keys);
@@ -281,10 +287,7 @@ static void transport_is_up(void *ctx)
 static enum hello_status lookup_account(struct conn *c, const struct hello *h,
 					uint8_t ret_secret[32])
 {
-	AUTO(free_ptr) char *text = NULL;
-
-	if (db_get_shared(c->host->db, ACCOUNT_SETTING, &text) < 0 ||
-	    account_parse(text, c->account_pk) < 0)
+	if (db_account(c->host->db, c->account_pk) < 0)
 		return HELLO_UNKNOWN;
 	struct id hint = hello_recover_hint(c->account_pk, h->nonce);
 	if (!id_eq(&hint, &h->hint))

@@ -18,6 +18,7 @@ struct invite {
 	enum invite_state state;
 	bool claimed;
 	bool by_code; /* claimed with the code */
+	enum member_role role;
 	bool ask;
 	bool approved;
 	bool cancelled;
@@ -109,8 +110,8 @@ static struct invite *free_entry_locked(struct invites *v)
 	return oldest;
 }
 
-int invites_add(struct invites *v, uint64_t ttl_ms, bool ask, struct invite_secrets *secrets,
-		uint64_t *ret_id)
+int invites_add(struct invites *v, const struct invite_options *options,
+		struct invite_secrets *secrets, uint64_t *ret_id)
 {
 	uint8_t bytes[HELLO_INVITE_BYTES];
 
@@ -123,12 +124,22 @@ int invites_add(struct invites *v, uint64_t ttl_ms, bool ask, struct invite_secr
 		wipe(e, sizeof(*e));
 		e->id = *ret_id;
 		e->state = INVITE_WAITING;
-		e->ask = ask;
-		e->expires_ms = monotonic_ms() + ttl_ms;
+		e->ask = options->ask;
+		e->role = options->role;
+		e->expires_ms = monotonic_ms() + options->ttl_ms;
 		e->secrets = *secrets;
 	}
 	mutex_unlock(&v->lock);
 	return e ? 0 : -EAGAIN;
+}
+
+enum member_role invites_role(struct invites *v, uint64_t id)
+{
+	mutex_lock(&v->lock);
+	const struct invite *e = find_locked(v, id);
+	enum member_role role = e ? e->role : MEMBER_RELAY;
+	mutex_unlock(&v->lock);
+	return role;
 }
 
 /* The end of an invitation, whichever. */

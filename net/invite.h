@@ -33,11 +33,13 @@ struct invite_secrets {
 };
 
 /**
- * Makes an invitation valid for ttl_ms. ask: somebody has to say yes before the other device is given anything. -EAGAIN when
+ * Makes an invitation valid for ttl_ms, for a device of this role. ask: somebody has to say yes before the other device is given anything. -EAGAIN when
  * INVITE_COUNT_MAX are waiting; nothing is taken over then.
  */
-int invites_add(struct invites *v, uint64_t ttl_ms, bool ask, struct invite_secrets *secrets,
-		uint64_t *ret_id);
+int invites_add(struct invites *v, const struct invite_options *options,
+		struct invite_secrets *secrets, uint64_t *ret_id);
+/** What who comes with it is to be; of one that is gone, as little as can be. */
+enum member_role invites_role(struct invites *v, uint64_t id);
 void invites_cancel(struct invites *v, uint64_t id);
 /** As net_invite_wait(). */
 enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline_ms,

@@ -524,7 +524,9 @@ int net_invite(struct net *n, const struct invite_options *options, struct invit
 	struct endpoint e;
 
 	static_assert(sizeof(ret->code) >= CODE_TEXT_BYTES, "room for a code");
-	int r = listen_anywhere(n, why);
+	int r = db_may_admit(n->options.db, options->role, why);
+	if (r == 0)
+		r = listen_anywhere(n, why);
 	if (r < 0)
 		return r;
 	memcpy(l.device, keys_device(n->options.keys)->id, sizeof(l.device));
@@ -537,7 +539,7 @@ int net_invite(struct net *n, const struct invite_options *options, struct invit
 	secrets.nameplate =
 		find_publish(n->nearby, l.addresses, l.address_count, &secrets.published);
 	code_make(secrets.nameplate, ret->code, secrets.code);
-	r = invites_add(n->invites, options->ttl_ms, options->ask, &secrets, ret_id);
+	r = invites_add(n->invites, options, &secrets, ret_id);
 	if (r < 0)
 		find_withdraw(secrets.published);
 	wipe(&secrets, sizeof(secrets));

@@ -63,6 +63,7 @@ bool net_relays_have_all(struct net *n);
 
 struct invite_options {
 	uint64_t ttl_ms;
+	enum member_role role; /**< of the other device */
 	bool ask; /**< somebody has to say yes to the other device: net_invite_answer() */
 };
 

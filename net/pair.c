@@ -1,6 +1,7 @@
 /* The dialogue of pairing, both roles. */
 #include "net/pair.h"
 
+#include "core/petition.h"
 #include "core/words.h"
 
 #include <stdio.h>
@@ -47,6 +48,7 @@ struct pair {
 	struct device device;
 	struct buf cert; /* the peer's */
 	struct buf welcome;
+	struct buf petition; /* recover */
 };
 
 struct pair *pair_create(const struct pair_options *options)
@@ -73,6 +75,7 @@ void pair_destroy(struct pair *p)
 	if (p->welcome.data)
 		wipe(p->welcome.data, p->welcome.cap);
 	buf_fini(&p->welcome);
+	buf_fini(&p->petition);
 	buf_fini(&p->cert);
 	free(p);
 }
@@ -135,10 +138,51 @@ static int read_join(struct pair *p, struct reader *r)
 	char endpoint[ENDPOINT_BYTES_MAX + 1] = "";
 	struct slice told = reader_bytes(r, ENDPOINT_BYTES_MAX);
 
+	buf_slice_append(&p->petition, reader_take(r, p->has_account ? KEYS_SIGNATURE_BYTES : 0));
 	if (reader_finish(r) < 0 || (told.len > 0 && memchr(told.data, 0, told.len)))
 		return -EBADMSG;
 	memcpy(endpoint, told.data, told.len);
 	return p->options.admit(p->options.ctx, &p->device, buf_slice(&p->cert), endpoint);
+}
+
+/* Joiner, recover: of the petition only what concerns this device is signed. */
+static int read_petition(struct pair *p, struct slice petition, struct slice welcome)
+{
+	struct reader r = reader_init(welcome);
+
+	(void)reader_u8(&r);
+	struct id db = id_read(&r);
+	if (r.bad)
+		return -EBADMSG;
+	return petition_sign_own(p->options.account, petition, &db, p->options.keys, &p->petition);
+}
+
+static int read_welcome(struct pair *p, struct reader *r)
+{
+	bool recovers = p->options.account != NULL;
+	struct slice petition = recovers ? reader_bytes(r, PETITION_BYTES_MAX) : SLICE("", 0);
+
+	buf_slice_append(&p->welcome, reader_take(r, reader_left(r)));
+	if (r->bad)
+		return -EBADMSG;
+	return recovers ? read_petition(p, petition, buf_slice(&p->welcome)) : 0;
+}
+
+static void write_welcome(const struct pair *p, struct buf *out)
+{
+	if (p->has_account)
+		buf_bytes(out, buf_slice(&p->petition));
+	buf_slice_append(out, buf_slice(&p->welcome));
+}
+
+static void write_join(const struct pair *p, struct buf *out)
+{
+	struct slice signed_petition = buf_slice(&p->petition);
+
+	buf_bytes(out, SLICE("", 0)); /* who joins has no database yet, so it does not listen */
+	if (p->options.account)
+		buf_append(out, signed_petition.data + signed_petition.len - KEYS_SIGNATURE_BYTES,
+			   KEYS_SIGNATURE_BYTES);
 }
 
 static int read_message(struct pair *p, enum message_type type, struct reader *r)
@@ -147,8 +191,7 @@ static int read_message(struct pair *p, enum message_type type, struct reader *r
 	case MESSAGE_PROOF:
 		return read_proof(p, r);
 	case MESSAGE_WELCOME:
-		buf_slice_append(&p->welcome, reader_take(r, reader_left(r)));
-		return 0;
+		return read_welcome(p, r);
 	case MESSAGE_JOIN:
 		return read_join(p, r);
 	case MESSAGE_DONE:
@@ -182,10 +225,9 @@ int pair_next(struct pair *p, struct buf *out)
 	if (steps[p->step].type == MESSAGE_PROOF)
 		write_proof(p, out);
 	else if (steps[p->step].type == MESSAGE_WELCOME)
-		buf_slice_append(out, buf_slice(&p->welcome));
+		write_welcome(p, out);
 	else if (steps[p->step].type == MESSAGE_JOIN)
-		buf_bytes(out,
-			  SLICE("", 0)); /* who joins has no database yet, so it does not listen */
+		write_join(p, out);
 	p->step++;
 	return 1;
 }
@@ -195,11 +237,22 @@ bool pair_is_asking(const struct pair *p)
 	return p->options.role == PAIR_INVITER && p->step == STEP_WELCOME && !p->approved;
 }
 
-void pair_approve(struct pair *p, struct slice welcome)
+void pair_approve(struct pair *p, struct slice welcome, struct slice petition)
 {
-	assert(pair_is_asking(p));
+	assert(pair_is_asking(p) && (petition.len > 0) == p->has_account);
 	p->approved = true;
 	buf_slice_append(&p->welcome, welcome);
+	buf_slice_append(&p->petition, petition);
+}
+
+struct slice pair_petition(const struct pair *p)
+{
+	return buf_slice(&p->petition);
+}
+
+struct slice pair_cert(const struct pair *p)
+{
+	return buf_slice(&p->cert);
 }
 
 bool pair_is_proven(const struct pair *p)

@@ -6,13 +6,14 @@
  *        │◀──────────── PROOF 1: cert, signature ──│
  *        │                                         │  pair_approve()
  *        │◀────────────── WELCOME 2: db_welcome() ─│
- *        │── JOIN 3: where it listens, or "" ─────▶│  db_admit()
+ *        │── JOIN 3: where it listens, or "" ─────▶│  db_admit(), or petition_carry_out()
  *        │◀────────────────────────────── DONE 4 ──│
  *
  *   message   = u8 type, content
  *   PROOF     = bytes certificate, 64 bytes signature over the role's context and the handshake hash;
  *               of a joiner that recovers, 64 bytes signature of the account over the same
- *   JOIN      = bytes endpoint
+ *   WELCOME   = what db_welcome() says; to a joiner that recovers, bytes petition (core/petition.h) before it
+ *   JOIN      = bytes endpoint; of a joiner that recovers, 64 bytes signature of the account, of the petition
  *
  * The signature ties the Ed25519 identity to this very session, and the certificate's dh_pk must be
  * the static key of the handshake: so nobody can pass on another device's certificate.
@@ -55,8 +56,12 @@ int pair_receive(struct pair *p, struct slice message);
 int pair_next(struct pair *p, struct buf *out);
 /** Inviter: both have proven who they are, and pair_approve() was not called yet. */
 bool pair_is_asking(const struct pair *p);
-/** Inviter, once it is asking: gives the welcome to the joiner. Copied. */
-void pair_approve(struct pair *p, struct slice welcome);
+/** Inviter, once it is asking: gives the welcome to the joiner; petition: recover, else empty. Copied. */
+void pair_approve(struct pair *p, struct slice welcome, struct slice petition);
+/** Inviter, recover, from admit() on: the petition, signed. */
+struct slice pair_petition(const struct pair *p);
+/** The peer's certificate; valid when proven. */
+struct slice pair_cert(const struct pair *p);
 /** Whether the other device has proven who it is. */
 bool pair_is_proven(const struct pair *p);
 /** Joiner: DONE came. Inviter: DONE was handed out. */

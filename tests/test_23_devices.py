@@ -1,9 +1,11 @@
 """Members of a database, and the end of a membership."""
+import errno
 import json
+import os
 
 import pytest
 
-from blazetest.cluster import is_connected
+from blazetest.cluster import Invitation, is_connected
 from blazetest.terminal import Terminal
 from blazetest.node import BIN
 from blazetest.wait import eventually
@@ -103,3 +105,87 @@ def test_removal_is_confirmed_on_a_terminal(pair, answer):
 
 def test_json_is_one_object(pair):
     assert json.loads(pair.nodes[0].run('devices', '--json', pair.nodes[0].database).stdout)['v'] == 1
+
+
+def refused(action):
+    with pytest.raises(OSError) as e:
+        action()
+    return e.value.errno == errno.EROFS
+
+
+def is_read_only(node):
+    try:
+        node.path('probe.json').touch()
+    except OSError as e:
+        return e.errno == errno.EROFS
+    node.path('probe.json').unlink()
+    return False
+
+
+def test_reader_sees_all_and_changes_nothing(pair):
+    a, b = pair.nodes
+    a.write('dir/one.json', '{"n":1}')
+    pair.synced()
+    assert 'role read' in a.run('devices', 'role', 'device-b', 'read', a.database).stdout
+    eventually(lambda: is_read_only(b), 10, 'the reader has heard')
+    a.write('dir/one.json', '{"n":2}')
+    eventually(lambda: b.text('dir/one.json') == '{"n":2}', 10, 'it goes on to get what others write')
+    one, new = b.path('dir/one.json'), b.path('new.json')
+    for what in (lambda: one.write_text('{}'), lambda: one.open('r+'), lambda: new.write_text('{}'), new.mkdir,
+                 one.unlink, lambda: one.rename(new), lambda: one.chmod(0o700), lambda: new.symlink_to('x'),
+                 lambda: new.hardlink_to(one), lambda: os.truncate(one, 0), lambda: os.utime(one),
+                 lambda: os.setxattr(one, 'user.x', b'y'), b.path('dir').rmdir):
+        assert refused(what) or what == b.path('dir').rmdir
+    assert b.text('dir/one.json') == '{"n":2}' and b.names() == ['dir']
+    assert 'Read-only' in b.run('undo', '--yes', 'dir/one.json', cwd=b.mountpoint, code=None).stderr
+    assert a.text('dir/one.json') == '{"n":2}' and devices(a)['device-b']['role'] == 'read'
+    a.run('devices', 'role', 'device-b', 'write', a.database)
+    eventually(lambda: not is_read_only(b), 10, 'the right is back')
+    b.write('dir/one.json', '{"n":3}')
+    pair.synced()
+    assert a.text('dir/one.json') == '{"n":3}'
+
+
+def test_file_open_for_writing_cannot_be_written_any_more(pair):
+    a, b = pair.nodes
+    b.write('one.json', '{"n":1}')
+    pair.synced()
+    with open(b.path('one.json'), 'r+', encoding='utf-8', buffering=1) as f:
+        a.run('devices', 'role', 'device-b', 'read', a.database)
+        eventually(lambda: is_read_only(b), 10)
+        assert refused(lambda: os.write(f.fileno(), b'{"n":666}'))
+    pair.synced()
+    assert a.text('one.json') == b.text('one.json') == '{"n":1}'
+
+
+@pytest.mark.parametrize('role', ['read', 'write', 'manage', 'owner'])
+def test_device_is_paired_with_a_role(node, directory, role):
+    node.write('a.json', '{}')
+    node.remount(listen='127.0.0.1:0')
+    guest = type(node)(directory, 'guest')
+    with Invitation(node, '--role', role) as invitation:
+        guest.run('pair', '--name', 'guest', invitation.link)
+        invitation.accepted()
+    guest.mount()
+    assert guest.names() == ['a.json'] and devices(node)['guest']['role'] == role
+    assert is_read_only(guest) == (role == 'read')
+    done = guest.run('pair', '--timeout', '100ms', guest.database, code=None)
+    assert (done.returncode == 1 and 'may not let others in' in done.stderr) == (role in ('read', 'write'))
+    done = guest.run('devices', 'remove', next(n for n in devices(guest) if n != 'guest'), guest.database, code=None)
+    assert (done.returncode == 1 and 'may not remove' in done.stderr) == (role in ('read', 'write'))
+    guest.close()
+
+
+@pytest.mark.parametrize('args, code', [(['role'], 2), (['role', 'device-b'], 2), (['role', 'device-b', 'king'], 2),
+                                        (['role', 'nobody', 'read'], 1), (['role', 'device-a', 'read'], 1),
+                                        (['role', 'device-b', 'relay'], 2), (['--words'], 2)])
+def test_role_that_cannot_be_given_is_said(pair, args, code):
+    a, _ = pair.nodes
+    done = a.run('devices', *args, *([a.database] if len(args) > 2 else []), code=code)
+    assert done.stderr.startswith('blaze: devices: ') and done.stderr.count('\n') == 1
+    assert {d['role'] for d in devices(a).values()} == {'owner'}
+
+
+def test_who_came_later_takes_no_right_from_who_came_before(pair):
+    _, b = pair.nodes
+    assert 'longer than this one' in b.run('devices', 'role', 'device-a', 'read', b.database, code=1).stderr

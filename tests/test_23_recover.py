@@ -5,7 +5,9 @@ import pytest
 
 from blazetest import Node
 from blazetest.node import BIN
+from blazetest.cluster import is_connected
 from blazetest.terminal import Terminal
+from blazetest.wait import eventually
 
 
 @pytest.fixture
@@ -99,3 +101,59 @@ def test_words_of_another_account_are_refused(hub, guest, directory):
         assert t.ended() == 13 and 'no database of the account' in t.text()
     assert hub.status()['peers'] == []
     other.discard()
+
+
+def take_back(node, whom, act, words):
+    """Removes a device with the words, and takes back what it did from that act on (None: nothing)."""
+    with on_terminal(node, 'devices', 'remove', whom, '--words', node.database) as t:
+        shown = t.expect('all of it counts]').text()
+        number = re.search(r'(\d+)  ' + act, shown)[1] if act else ''
+        t.type(number + '\n').expect('recovery words').type(words + '\n')
+        return t.ended(30), t.text()
+
+
+def members(node):
+    return {d['name']: d for d in node.json('devices', node.database, code=None)['devices']}
+
+
+def test_words_remove_a_stolen_founder_that_has_removed_this_device(pair):
+    a, b = pair.nodes
+    words = (a.home / 'account.words').read_text().strip()
+    b.write('mine.json', '{"n":1}')
+    pair.synced()
+    a.run('devices', 'remove', 'device-b', a.database)
+    eventually(lambda: members(b)['device-b']['removed'], 10, 'it heard that it is out')
+    code, said = take_back(b, 'device-a', 'removed device-b', words)
+    assert code == 0 and 'by the account' in said and words not in said
+    known = members(b)
+    assert known['device-a']['removed'] and not known['device-b']['removed']
+    b.write('mine.json', '{"n":2}')
+    a.write('theft.json', '{}')
+    assert not is_connected(b) and not b.exists('theft.json') and a.text('mine.json') == '{"n":1}'
+    b.remount()
+    known = members(b)
+    assert known['device-a']['removed'] and not known['device-b']['removed'] and b.text('mine.json') == '{"n":2}'
+
+
+def test_words_of_another_account_remove_nobody(pair, directory):
+    _, b = pair.nodes
+    other = Node(directory, 'other').init()
+    words = (other.home / 'account.words').read_text().strip()
+    code, said = take_back(b, 'device-a', None, words)
+    assert code == 13 and 'another account' in said
+    assert not any(d['removed'] for d in members(b).values())
+    other.discard()
+
+
+def test_words_for_a_removal_are_asked_for_on_a_terminal_only(pair):
+    _, b = pair.nodes
+    assert 'terminal only' in b.run('devices', 'remove', 'device-a', '--words', b.database, code=2).stderr
+
+
+@pytest.mark.parametrize('answer', ['x', '-1', '0', '1 2'])
+def test_act_that_is_no_number_changes_nothing(pair, answer):
+    _, b = pair.nodes
+    with on_terminal(b, 'devices', 'remove', '--words', 'device-a', b.database) as t:
+        t.expect('all of it counts]').type(answer + '\n')
+        assert t.ended() == 2 and 'no number' in t.text()
+    assert not any(d['removed'] for d in members(b).values())

@@ -165,7 +165,8 @@ static void add_device(const char *base, struct db *db, bool with_snapshot)
 	db_welcome(db, &welcome);
 	keys_cert(keys, &cert);
 	if (db_join(dir, keys, buf_slice(&welcome), &why) < 0 ||
-	    db_open(dir, keys, NULL, &newcomer, &why) < 0 || db_admit(db, buf_slice(&cert)) < 0)
+	    db_open(dir, keys, NULL, &newcomer, &why) < 0 ||
+	    db_admit(db, buf_slice(&cert), MEMBER_OWNER) < 0)
 		abort();
 	const struct sync_options to_old = {
 		.db = newcomer, .peer = db_actor(db), .endpoint = "", .now_ms = 1};

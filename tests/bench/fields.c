@@ -442,7 +442,7 @@ static void join_db(struct device_here *d, struct device_here *first, const char
 	assert(db_join(path, d->keys, buf_slice(&welcome), &why) == 0);
 	d->db = open_db(path, d->keys);
 	keys_cert(d->keys, &cert);
-	assert(db_admit(first->db, buf_slice(&cert)) == 0);
+	assert(db_admit(first->db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	d->dir = first->dir;
 	memcpy(d->records, first->records, sizeof(d->records));
 	d->list = xcalloc(RECORDS, sizeof(*d->list));

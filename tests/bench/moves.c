@@ -99,7 +99,7 @@ static void side_open(struct side *s, const char *dir, const struct side *founde
 		db_welcome(founder->db, &welcome);
 		check(db_join(path, s->keys, buf_slice(&welcome), &why), why.text);
 		keys_cert(s->keys, &cert);
-		check(db_admit(founder->db, buf_slice(&cert)), "admit");
+		check(db_admit(founder->db, buf_slice(&cert), MEMBER_OWNER), "admit");
 	} else {
 		check(db_create(path, "moves", s->keys, &why), why.text);
 	}

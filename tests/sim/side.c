@@ -105,7 +105,7 @@ static void found(struct sim *s, struct family *f, unsigned total)
 			fail(s, "%s", why.text);
 		side_open(&s->devices[i]);
 		keys_cert(f->keys[i], &cert);
-		assert(db_admit(s->devices[0].db, buf_slice(&cert)) == 0);
+		assert(db_admit(s->devices[0].db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	}
 	for (unsigned i = 1; i < total; i++)
 		side_talk(&s->devices[0], &s->devices[i], &r, UINT32_MAX);

@@ -65,7 +65,7 @@ static inline void family(struct side *sides, unsigned count)
 		CHECK(db_join(sides[i].dir, sides[i].keys, buf_slice(&welcome), &why) == 0);
 		side_open(&sides[i]);
 		keys_cert(sides[i].keys, &cert);
-		CHECK(db_admit(sides[0].db, buf_slice(&cert)) == 0);
+		CHECK(db_admit(sides[0].db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	}
 }
 

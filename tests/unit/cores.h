@@ -103,7 +103,7 @@ static inline void side_join(struct side *s, struct side *at)
 	assert(db_join(s->dir, s->keys, buf_slice(&welcome), &why) == 0);
 	side_open(s);
 	keys_cert(s->keys, &cert);
-	assert(db_admit(at->db, buf_slice(&cert)) == 0);
+	assert(db_admit(at->db, buf_slice(&cert), MEMBER_OWNER) == 0);
 }
 
 /* Founder, then members who are welcomed and admitted by it. */

@@ -660,7 +660,8 @@ static int talk(struct end *a, struct end *b)
 
 			if (pair_is_asking(from[i]->pair)) {
 				CHECK(pair_next(from[i]->pair, &message) == 0); /* nothing before */
-				pair_approve(from[i]->pair, SLICE_STR("the keys of the house"));
+				pair_approve(from[i]->pair, SLICE_STR("the keys of the house"),
+					     SLICE("", 0));
 			}
 			if (pair_next(from[i]->pair, &message) != 1)
 				continue;

@@ -36,7 +36,7 @@ static void setup(struct villain *v)
 	assert(db_create(dir, "work", own_keys, &why) == 0);
 	assert(db_open(dir, own_keys, NULL, &db, &why) == 0);
 	keys_cert(v->keys, &cert);
-	assert(db_admit(db, buf_slice(&cert)) == 0);
+	assert(db_admit(db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	db_welcome(db, &welcome);
 	struct reader r = reader_init(buf_slice(&welcome));
 	(void)reader_take(&r, 17);

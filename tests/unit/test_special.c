@@ -35,7 +35,7 @@ static uint64_t admit(const char *name)
 	uint64_t actor = keys_device(k)->actor;
 
 	keys_cert(k, &cert);
-	assert(db_admit(db, buf_slice(&cert)) == 0);
+	assert(db_admit(db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	keys_destroy(k);
 	return actor;
 }
