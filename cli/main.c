@@ -15,6 +15,7 @@
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
  *     cmd_conflicts.c    settles what two devices changed
  *     cmd_compact.c      packs old changes at once      cmd_relay.c   relays: added, removed, listed
+ *     cmd_petition.c, petition.h  removing a device by the recovery words
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
  *     account.[ch]       recovery words on this device     cmd_recover.c  joining with them
@@ -36,6 +37,7 @@
  *       watch.*, txn_watch.c  what happens, for those who watch
  *       follow.*         records that were moved to another collection, and what came late for them
  *       feed.c           feeds and acknowledgements  member.*       whose feeds are accepted, and how far
+ *       member_edit.c    decided here                petition.*     what the account is asked to sign
  *       member_eval.c    worked out from auth.*      epoch.*        the keys they are sealed under
  *     history*.*         what one node was, and when; what a whole tree went through
  *     past.*, when.*     the whole tree as of a time; times as people type them

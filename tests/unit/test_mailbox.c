@@ -305,7 +305,7 @@ static void test_key_comes_late(void)
 static void test_reader(void)
 {
 	struct side s[2];
-	AUTO(buf_fini) struct buf cert = {0};
+	struct why why = {""};
 	AUTO(buf_fini) struct buf slot = {0};
 	AUTO(buf_fini) struct buf item = {0};
 
@@ -314,12 +314,8 @@ static void test_reader(void)
 	assert(mail_rights(MEMBER_MANAGE) & MAIL_ADMIN_RIGHT);
 	family(s, 2, 16);
 	make_node(&s[0], "x");
-	keys_cert(s[1].keys, &cert);
-	const struct auth_op op = {
-		.kind = AUTH_MEMBER, .cert = buf_slice(&cert), .role = MEMBER_READ};
-	struct txn *t = db_begin(s[0].db);
-	member_do(t, &op);
-	assert(db_commit(t) == 0);
+	(void)talk(&s[0], &s[1]);
+	assert(db_set_role(s[0].db, db_actor(s[1].db), MEMBER_READ, &why) == 0);
 	(void)talk(&s[0], &s[1]);
 	assert(db_own_role(s[1].db) == MEMBER_READ && db_own_role(s[0].db) == MEMBER_OWNER);
 	struct mailbox *reader = mailbox_create(s[1].db, 7);
