@@ -22,6 +22,7 @@ struct peer {
 	bool lookup_wanted;    /* its address was not known at the last attempt */
 	uint64_t up_since_ms;
 	bool removed;	    /* not a member any more */
+	uint64_t leave_ms;  /* when it is hung up on; 0 = it was, or is a member */
 	uint64_t settle_ms; /* when to keep only the best; 0 = there is one at most */
 	uint64_t up_past;   /* bytes of connections that are gone */
 	uint64_t down_past;
@@ -136,21 +137,28 @@ static void add_member(struct peers *p, const struct device *d)
 	publish(p, m);
 }
 
-/* A member that was removed gets no connection any more; that it has heard of it, we do not wait for. */
-static void note_removed(struct peers *p, struct peer *m, const struct device *devices, size_t count)
+static void hang_up(struct peers *p, const struct peer *m)
+{
+	for (size_t i = 0; i < p->entry_count; i++) {
+		if (conn_owner(p->entries[i].conn) == m)
+			conn_bye(p->entries[i].conn, CHANNEL_BYE_DONE);
+	}
+}
+
+/* A member that was removed gets no connection any more, but a moment to hear of it in the one it has. */
+static void note_removed(struct peer *m, const struct device *devices, size_t count)
 {
 	bool was_removed = m->removed;
 
 	m->removed = true;
 	for (size_t i = 0; i < count; i++)
 		m->removed = m->removed && memcmp(devices[i].id, m->device.id, DIGEST_BYTES) != 0;
+	if (!m->removed)
+		m->leave_ms = 0;
 	if (!m->removed || was_removed)
 		return;
 	log_warn("%s was removed: it is not talked to any more", m->device.name);
-	for (size_t i = 0; i < p->entry_count; i++) {
-		if (conn_owner(p->entries[i].conn) == m)
-			conn_bye(p->entries[i].conn, CHANNEL_BYE_DONE);
-	}
+	m->leave_ms = monotonic_ms() + PEER_LEAVE_MS;
 }
 
 /* Whether the topology has us dial it. */
@@ -183,7 +191,7 @@ void peers_refresh(struct peers *p)
 			add_member(p, &devices[i]);
 	}
 	for (size_t i = 0; i < p->member_count; i++)
-		note_removed(p, p->members[i], devices, count);
+		note_removed(p->members[i], devices, count);
 	for (size_t i = 0; i < p->member_count; i++) {
 		if (p->members[i]->lookup_wanted)
 			p->members[i]->next_dial_ms = 0;
@@ -579,8 +587,17 @@ void peers_tick(struct peers *p)
 	/* First the connections: they may come to be in doubt, which concerns the members. */
 	for (size_t i = 0; i < p->entry_count; i++)
 		next = sooner(next, conn_tick(p->entries[i].conn, now));
-	for (size_t i = 0; i < p->member_count; i++)
-		next = sooner(next, tick_member(p, p->members[i], now));
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct peer *m = p->members[i];
+
+		next = sooner(next, tick_member(p, m, now));
+		if (m->leave_ms > now) {
+			next = sooner(next, m->leave_ms);
+		} else if (m->leave_ms > 0) {
+			m->leave_ms = 0;
+			hang_up(p, m);
+		}
+	}
 	if (p->stopping)
 		next = sooner(next,
 			      now + PEER_RETRY_MS_MIN); /* the owner looks whether it is time to end */

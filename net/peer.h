@@ -40,6 +40,8 @@
 #define PEER_STEADY_MS 2000
 /** How soon a change of members or addresses in the database is noticed. */
 #define PEER_REFRESH_MS 250
+/** How long a member that was removed may still listen: to hear that it was. */
+#define PEER_LEAVE_MS 500
 /** How often the address of a member without one is looked up again. */
 #define PEER_LOOKUP_MS 5000
 
