@@ -124,6 +124,8 @@ def is_read_only(node):
 def test_reader_sees_all_and_changes_nothing(pair):
     a, b = pair.nodes
     a.write('dir/one.json', '{"n":1}')
+    b.write('own.json', '{"n":1}')
+    b.write('own.json', '{"n":2}')
     pair.synced()
     assert 'role read' in a.run('devices', 'role', 'device-b', 'read', a.database).stdout
     eventually(lambda: is_read_only(b), 10, 'the reader has heard')
@@ -135,8 +137,8 @@ def test_reader_sees_all_and_changes_nothing(pair):
                  lambda: new.hardlink_to(one), lambda: os.truncate(one, 0), lambda: os.utime(one),
                  lambda: os.setxattr(one, 'user.x', b'y')):
         assert refused(what)
-    assert b.text('dir/one.json') == '{"n":2}' and b.names() == ['dir']
-    assert 'Read-only' in b.run('undo', 'dir/one.json', cwd=b.mnt, code=None).stderr
+    assert b.text('dir/one.json') == '{"n":2}' and b.names() == ['dir', 'own.json']
+    assert 'Read-only' in b.run('undo', 'own.json', cwd=b.mnt, code=None).stderr
     assert a.text('dir/one.json') == '{"n":2}' and devices(a)['device-b']['role'] == 'read'
     a.run('devices', 'role', 'device-b', 'write', a.database)
     eventually(lambda: not is_read_only(b), 10, 'the right is back')
