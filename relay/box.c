@@ -547,14 +547,31 @@ int box_put_slot(struct box *b, const uint8_t dh_pk[KEYS_PK_BYTES], struct slice
 	return 0;
 }
 
+/* They are sorted by number. */
+static size_t slot_after(const struct box *b, uint64_t number)
+{
+	size_t lo = 0;
+	size_t hi = b->slot_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (b->slots[mid].number <= number)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 int box_next_slot(struct box *b, uint64_t *number, struct buf *ret)
 {
 	struct relay_store *store = b->boxes->store;
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
-	for (size_t i = 0; i < b->slot_count; i++) {
-		if (b->slots[i].number <= *number || !mail_acl_find(&b->acl, b->slots[i].dh_pk))
+	for (size_t i = slot_after(b, *number); i < b->slot_count; i++) {
+		if (!mail_acl_find(&b->acl, b->slots[i].dh_pk))
 			continue; /* what a device that was removed had is of no interest */
 		write_key(&key, 'S', &b->id);
 		buf_append(&key, b->slots[i].dh_pk, KEYS_PK_BYTES);

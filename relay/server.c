@@ -16,6 +16,8 @@
 #define TRIM_MS 10000
 #define TRIM_ITEMS 500
 #define STOP_MS 500
+/* When slots go on for who was told of enough. */
+#define LATER_MS 100
 /* After a flush that failed. */
 #define RETRY_MS 1000
 
@@ -29,6 +31,7 @@ struct server {
 	struct session **sessions;
 	size_t session_count;
 	char endpoint[ENDPOINT_TEXT_BYTES];
+	bool later; /* the timer for slots is set */
 	bool stopping;
 	uint64_t stop_ms;
 	_Atomic bool stop_asked;
@@ -112,6 +115,34 @@ static void on_changed(void *ctx, struct box *b)
 		if (session_box(s->sessions[i]) == b)
 			session_wake(s->sessions[i]);
 	}
+}
+
+static void on_slot_changed(void *ctx, struct box *b)
+{
+	struct server *s = ctx;
+
+	for (size_t i = 0; i < s->session_count; i++) {
+		if (session_box(s->sessions[i]) == b)
+			session_wake_for_slots(s->sessions[i]);
+	}
+}
+
+static void on_later(void *ctx)
+{
+	struct server *s = ctx;
+
+	if (!s->later)
+		ws_set_path_timer(s->ws, LATER_MS);
+	s->later = true;
+}
+
+static void on_later_timer(void *ctx)
+{
+	struct server *s = ctx;
+
+	s->later = false;
+	for (size_t i = 0; i < s->session_count; i++)
+		session_wake_for_slots(s->sessions[i]);
 }
 
 static void on_gone(void *ctx, struct session *session)
@@ -208,6 +239,7 @@ static int open_network(struct server *s, struct why *why)
 		.closed = session_closed,
 		.woken = on_woken,
 		.timer = on_timer,
+		.path_timer = on_later_timer,
 		.ctx = s,
 	};
 	const struct ws_limits limits = {
@@ -255,6 +287,8 @@ int server_create(const struct relay_config *config, struct server **ret, struct
 		.durable = durable,
 		.written = on_written,
 		.changed = on_changed,
+		.slot_changed = on_slot_changed,
+		.later = on_later,
 		.gone = on_gone,
 		.ctx = s,
 	};

@@ -48,8 +48,10 @@ struct session {
 	size_t pending_count;
 	struct buf wanted; /* tags of chunks to be sent */
 	size_t wanted_at;
-	double tokens;
+	double tokens; /* items that may be put */
 	uint64_t tokens_ms;
+	double slot_tokens; /* bytes of slots that may be said */
+	uint64_t slot_tokens_ms;
 	bool refused; /* a PUT was: no later one is taken, for it may need the one that is not there */
 	bool ending;
 };
@@ -162,14 +164,35 @@ static bool next_receipt(struct session *s)
 	return true;
 }
 
+/* A bucket that fills with `rate` a second up to `most`. */
+static void fill_up(double *tokens, uint64_t *at_ms, double rate, double most)
+{
+	uint64_t now = monotonic_ms();
+
+	*tokens += (double)(now - *at_ms) * rate / 1000;
+	*tokens = *tokens > most ? most : *tokens;
+	*at_ms = now;
+}
+
+static bool may_say_slot(struct session *s)
+{
+	fill_up(&s->slot_tokens, &s->slot_tokens_ms, SESSION_SLOT_BYTES_S, SESSION_SLOT_BURST);
+	if (s->slot_tokens < 0)
+		s->host->later(s->host->ctx);
+	return s->slot_tokens >= 0;
+}
+
 static int next_slot(struct session *s)
 {
 	AUTO(buf_fini) struct buf item = {0};
-	int r = box_next_slot(s->box, &s->slots, &item);
 
-	if (r > 0)
-		say(s,
-		    &(struct mail){.type = MAIL_SLOT, .slots = s->slots, .rest = buf_slice(&item)});
+	if (s->slots >= s->box->slot_last || !may_say_slot(s))
+		return 0;
+	int r = box_next_slot(s->box, &s->slots, &item);
+	if (r <= 0)
+		return r;
+	s->slot_tokens -= (double)item.len;
+	say(s, &(struct mail){.type = MAIL_SLOT, .slots = s->slots, .rest = buf_slice(&item)});
 	return r;
 }
 
@@ -243,9 +266,9 @@ static int say_next(struct session *s)
 		return 1;
 	if (!(s->rights & MAIL_GET_RIGHT))
 		return 0;
-	int r = next_slot(s);
+	int r = next_of_log(s);
 	if (r == 0)
-		r = next_of_log(s);
+		r = next_slot(s);
 	return r != 0 ? r : next_chunk(s);
 }
 
@@ -341,12 +364,7 @@ static int on_create(struct session *s, const struct mail *m)
 /* RATE: a bucket of `burst` items that fills with `rate` a second. */
 static bool may_put(struct session *s)
 {
-	uint64_t now = monotonic_ms();
-
-	s->tokens += (double)(now - s->tokens_ms) * (double)s->host->rate / 1000;
-	s->tokens_ms = now;
-	if (s->tokens > (double)s->host->burst)
-		s->tokens = (double)s->host->burst;
+	fill_up(&s->tokens, &s->tokens_ms, (double)s->host->rate, (double)s->host->burst);
 	if (s->tokens < 1)
 		return false;
 	s->tokens -= 1;
@@ -399,7 +417,9 @@ static int on_put(struct session *s, const struct mail *m)
 		s->refused = true;
 		return say_error(s, m->request, r);
 	}
-	if (r > 0 || item.kind == MAILBOX_SLOT)
+	if (item.kind == MAILBOX_SLOT)
+		s->host->slot_changed(s->host->ctx, s->box);
+	else if (r > 0)
 		s->host->changed(s->host->ctx, s->box);
 	return promise(s, m->request);
 }
@@ -541,6 +561,8 @@ struct session *session_create(const struct session_host *host, struct ws_conn *
 	s->ws = ws;
 	s->tokens = (double)host->burst;
 	s->tokens_ms = monotonic_ms();
+	s->slot_tokens = SESSION_SLOT_BURST;
+	s->slot_tokens_ms = s->tokens_ms;
 	s->transport = transport_create(&o);
 	return s;
 }
@@ -595,6 +617,12 @@ struct box *session_box(const struct session *s)
 void session_wake(struct session *s)
 {
 	ws_want_write(s->ws);
+}
+
+void session_wake_for_slots(struct session *s)
+{
+	if (s->box && s->slots < s->box->slot_last && may_say_slot(s))
+		ws_want_write(s->ws);
 }
 
 void session_bye(struct session *s)

@@ -4,7 +4,7 @@
  *     HELLO, HANDSHAKE ──up──▶ (knocking) ──OPEN or CREATE──▶ (open) ──▶ gone
  *
  * Who has no token does not get through the handshake; who is not in the ACL gets nothing but an error. In the order of
- * importance it says: answers, receipts of what has become durable, slots, the log, and chunks that were asked for.
+ * importance it says: answers, receipts of what has become durable, the log, slots, and chunks that were asked for.
  */
 #ifndef BLAZE_RELAY_SESSION_H
 #define BLAZE_RELAY_SESSION_H
@@ -17,6 +17,12 @@
 /** A message is fetched whenever less than this waits to be sent. */
 #define SESSION_QUEUE_BYTES 65536
 #define SESSION_SLOT_BYTES_MAX (256u << 10)
+/**
+ * Slots that are said, for long and at once. All devices hear of all others': with many of them that is more than the log, and
+ * who falls behind hears of the latest only.
+ */
+#define SESSION_SLOT_BYTES_S (64u << 10)
+#define SESSION_SLOT_BURST (128u << 10)
 /** What may go is removed when a mailbox is opened, or full: so many items at most. */
 #define SESSION_TRIM_ITEMS 500
 
@@ -36,6 +42,10 @@ struct session_host {
 	void (*written)(void *ctx);
 	/** Something is new in the mailbox. */
 	void (*changed)(void *ctx, struct box *b);
+	/** A slot is. */
+	void (*slot_changed)(void *ctx, struct box *b);
+	/** session_wake_for_slots() is wanted, not at once. */
+	void (*later)(void *ctx);
 	void (*gone)(void *ctx, struct session *s);
 	void *ctx;
 };
@@ -49,6 +59,8 @@ void session_closed(void *user, const char *reason);
 struct box *session_box(const struct session *s);
 /** There may be something to say. */
 void session_wake(struct session *s);
+/** There may be a slot to say. */
+void session_wake_for_slots(struct session *s);
 void session_bye(struct session *s);
 
 #endif
