@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazetest.node import BIN
+from blazetest.relay import BIN as RELAY
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ['init', 'mount', 'umount', 'pair', 'status', 'wait', 'watch', 'ping', 'topology', 'log', 'diff', 'restore', 'undo', 'conflicts', 'deletes', 'devices', 'recover', 'compact', 'relay', 'version']
@@ -20,9 +21,9 @@ def long_options(text):
     return set(re.findall(r'(?<![\w-])--([a-z][a-z-]+)', text)) - {'help', 'version'}
 
 
-def manual():
+def manual(page='mount.blaze.8'):
     """The manual as a reader sees it."""
-    done = subprocess.run(['mandoc', '-T', 'utf8', ROOT / 'mount.blaze.8'], capture_output=True, text=True,
+    done = subprocess.run(['mandoc', '-T', 'utf8', ROOT / page], capture_output=True, text=True,
                           check=True)
     return re.sub(r'.\x08', '', done.stdout).replace('‐', '-').replace('−', '-')
 
@@ -63,8 +64,18 @@ def test_every_exit_code_is_in_the_manual(code):
     assert re.search(rf'(?m)^\s+{code}\s+\w', manual())
 
 
-def test_manual_is_well_formed():
-    done = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', ROOT / 'mount.blaze.8'],
+def test_options_of_the_relay_are_those_of_its_manual():
+    said = subprocess.run([RELAY, '--help'], capture_output=True, text=True, check=True, timeout=30).stdout
+    foreign = {'system', 'home-dir', 'now'}  # of useradd and systemctl, in examples
+    assert long_options(manual('blaze-relay.8')) - foreign == long_options(said)
+    for command in ('setup', 'address', 'run'):
+        assert re.search(rf'(?m)^     blaze-relay {command}\b', manual('blaze-relay.8'))
+        assert f'blaze-relay {command} ' in said
+
+
+@pytest.mark.parametrize('page', ['mount.blaze.8', 'blaze-relay.8'])
+def test_manual_is_well_formed(page):
+    done = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', ROOT / page],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
