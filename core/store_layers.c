@@ -100,34 +100,50 @@ void store_unlearn(struct store *s, const struct store_txn *t)
 		store_cache_drop(s->known, p->key);
 }
 
+/** What is gathered for a scan, of one layer at a time. */
+struct gathering {
+	const struct store_txn *own;
+	const struct store_txn *const *newer; /**< layers over this one */
+	size_t newer_count;
+	struct arena *copies;
+	struct pending *list;
+	size_t count;
+	size_t room;
+};
+
+static void add_copy(void *ctx, const struct pending *p)
+{
+	struct gathering *g = ctx;
+
+	if (store_txn_find(g->own, p->key) || find_in(g->newer, g->newer_count, p->key))
+		return;
+	if (g->count == g->room) {
+		g->room = g->room ? g->room * 2 : 16;
+		g->list = xreallocarray(g->list, g->room, sizeof(*g->list));
+	}
+	g->list[g->count++] = (struct pending){
+		.key = arena_copy(g->copies, p->key),
+		.value = arena_copy(g->copies, p->value),
+		.deleted = p->deleted,
+	};
+}
+
 struct pending *store_pending_in(struct store *s, const struct store_txn *own,
 				 const struct store_range *range, struct arena *copies,
 				 size_t *ret_count)
 {
-	struct pending *list = NULL;
+	struct gathering g = {.own = own, .copies = copies};
 
-	*ret_count = 0;
 	mutex_lock(&s->lock);
 	const struct store_txn *const layers[] = {s->layers[0], s->layers[1], s->layers[2]};
 	static_assert(LAYER_COUNT == 3, "all of them");
 	for (size_t i = 0; i < LAYER_COUNT; i++) {
-		const struct store_txn *t = layers[i];
-		const struct pending *p = NULL;
-
-		if (!t || !store_txn_may_have(t, range->prefix))
-			continue;
-		for (size_t n = 0; (p = store_txn_pending(t, n)); n++) {
-			if (!store_range_has(range, p->key) || store_txn_find(own, p->key) ||
-			    find_in(layers + i + 1, LAYER_COUNT - i - 1, p->key))
-				continue;
-			list = xreallocarray(list, *ret_count + 1, sizeof(*list));
-			list[(*ret_count)++] = (struct pending){
-				.key = arena_copy(copies, p->key),
-				.value = arena_copy(copies, p->value),
-				.deleted = p->deleted,
-			};
-		}
+		g.newer = layers + i + 1;
+		g.newer_count = LAYER_COUNT - i - 1;
+		if (s->layers[i])
+			store_txn_in_range(s->layers[i], range, add_copy, &g);
 	}
 	mutex_unlock(&s->lock);
-	return list;
+	*ret_count = g.count;
+	return g.list;
 }

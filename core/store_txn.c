@@ -11,6 +11,8 @@
 #define KEPT_MAX 8
 #define KEPT_WRITES_MAX 64
 #define KEPT_BYTES_MAX (16u << 10)
+/** More late writes than this are put in order before a range is looked for. */
+#define LATE_MAX 64
 
 struct store_txn {
 	struct store *store;
@@ -21,7 +23,9 @@ struct store_txn {
 	size_t cap;
 	size_t bytes;
 	uint64_t firsts[4]; /**< a bit for each first byte of a key */
-	uint32_t *slots;    /**< index + 1 into items, 0 = empty; power of two */
+	uint32_t *order;    /**< of the first `ordered` items, by key; the others are few */
+	size_t ordered;
+	uint32_t *slots; /**< index + 1 into items, 0 = empty; power of two */
 	size_t slot_count;
 };
 
@@ -53,6 +57,7 @@ void store_txn_clear(struct store_txn *t)
 		memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
 	memset(t->firsts, 0, sizeof(t->firsts));
 	t->count = 0;
+	t->ordered = 0;
 	t->bytes = 0;
 	t->frees = false;
 }
@@ -219,7 +224,7 @@ bool store_range_has(const struct store_range *range, struct slice key)
 	       (range->from.len == 0 || slice_cmp(key, range->from) >= 0);
 }
 
-bool store_txn_may_have(const struct store_txn *t, struct slice prefix)
+static bool may_have(const struct store_txn *t, struct slice prefix)
 {
 	uint8_t first = prefix.len ? prefix.data[0] : 0;
 
@@ -231,13 +236,77 @@ size_t store_txn_bytes(const struct store_txn *t)
 	return t->bytes;
 }
 
+static int by_key_of(const void *a, const void *b)
+{
+	return slice_cmp((*(const struct pending *const *)a)->key,
+			 (*(const struct pending *const *)b)->key);
+}
+
+/* Sorts what came since, and merges it with what was in order. */
+static void put_in_order(struct store_txn *t)
+{
+	size_t n = t->count - t->ordered;
+	AUTO(free_ptr) const struct pending **late = xreallocarray(NULL, n, sizeof(*late));
+
+	for (size_t i = 0; i < n; i++)
+		late[i] = &t->items[t->ordered + i];
+	qsort(late, n, sizeof(*late), by_key_of);
+	t->order = xreallocarray(t->order, t->cap, sizeof(*t->order));
+	size_t i = t->ordered;
+	for (size_t to = t->count; n > 0; to--) {
+		bool old = i > 0 && slice_cmp(t->items[t->order[i - 1]].key, late[n - 1]->key) > 0;
+
+		t->order[to - 1] = old ? t->order[--i] : (uint32_t)(late[--n] - t->items);
+	}
+	t->ordered = t->count;
+}
+
+/* The first in order whose key is not below this. */
+static size_t first_from(const struct store_txn *t, struct slice key)
+{
+	size_t low = 0;
+	size_t high = t->ordered;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (slice_cmp(t->items[t->order[mid]].key, key) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+void store_txn_in_range(struct store_txn *t, const struct store_range *range,
+			void (*fn)(void *ctx, const struct pending *p), void *ctx)
+{
+	struct slice from = range->from.len ? range->from : range->prefix;
+
+	if (!may_have(t, range->prefix))
+		return;
+	if (t->count - t->ordered > LATE_MAX)
+		put_in_order(t);
+	for (size_t i = first_from(t, from); i < t->ordered; i++) {
+		const struct pending *p = &t->items[t->order[i]];
+
+		if (!has_prefix(p->key, range->prefix))
+			break;
+		fn(ctx, p);
+	}
+	for (size_t i = t->ordered; i < t->count; i++) {
+		if (store_range_has(range, t->items[i].key))
+			fn(ctx, &t->items[i]);
+	}
+}
+
 /* Copies of the pending writes in range, sorted; the scan's callback may add more meanwhile. */
 static struct pending *pending_in(const struct store_txn *t, const struct store_range *range,
 				  struct arena *copies, size_t *ret_count)
 {
 	struct pending *list = store_pending_in(t->store, t, range, copies, ret_count);
 
-	for (size_t i = 0; store_txn_may_have(t, range->prefix) && i < t->count; i++) {
+	for (size_t i = 0; may_have(t, range->prefix) && i < t->count; i++) {
 		if (!store_range_has(range, t->items[i].key))
 			continue;
 		list = xreallocarray(list, *ret_count + 1, sizeof(*list));
@@ -305,6 +374,7 @@ static void txn_free(struct store_txn *t)
 		return;
 	arena_fini(&t->arena);
 	free(t->items);
+	free(t->order);
 	free(t->slots);
 	free(t);
 }

@@ -40,8 +40,9 @@ struct store_range {
 };
 
 bool store_range_has(const struct store_range *range, struct slice key);
-/** False: no pending write is of a key with this prefix. */
-bool store_txn_may_have(const struct store_txn *t, struct slice prefix);
+/** Calls fn for each pending write in the range, in no order; fn adds none. Of thousands it looks at few others. */
+void store_txn_in_range(struct store_txn *t, const struct store_range *range,
+			void (*fn)(void *ctx, const struct pending *p), void *ctx);
 /** Roughly what the pending writes take. */
 size_t store_txn_bytes(const struct store_txn *t);
 /**

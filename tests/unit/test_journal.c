@@ -294,6 +294,77 @@ static void test_end(void)
 	(void)puts("ok end");
 }
 
+/* ---- scans over thousands of writes that LevelDB does not have yet ---------------------------------- */
+
+#define DIRS 40u
+#define NAMES 50u
+
+static bool add_name(void *ctx, struct slice key, struct slice value)
+{
+	struct buf *b = ctx;
+
+	(void)value;
+	buf_slice_append(b, key);
+	buf_u8(b, ' ');
+	return true;
+}
+
+/* One directory, from one of its names on. */
+static void check_dir(struct store *s, bool there[DIRS][NAMES], uint32_t dir, uint32_t from)
+{
+	AUTO(buf_fini) struct buf want = {0};
+	AUTO(buf_fini) struct buf got = {0};
+	AUTO(buf_fini) struct buf prefix = {0};
+	AUTO(buf_fini) struct buf start = {0};
+	struct store_txn *t = store_begin(s);
+
+	buf_printf(&prefix, "d%02u/", dir);
+	buf_printf(&start, "d%02u/%02u", dir, from);
+	for (uint32_t i = from; i < NAMES; i++) {
+		if (there[dir][i])
+			buf_printf(&want, "d%02u/%02u ", dir, i);
+	}
+	CHECK(store_scan(t, buf_slice(&prefix), from ? buf_slice(&start) : SLICE("", 0), add_name,
+			 &got) == 0);
+	CHECK(slice_eq(buf_slice(&got), buf_slice(&want)));
+	store_abort(t);
+}
+
+static void test_scans(void)
+{
+	static bool there[DIRS][NAMES];
+	struct store *s = NULL;
+	char key[16];
+
+	CHECK(system("rm -rf scans && mkdir scans") == 0);
+	CHECK(store_create("scans", NULL) == 0 && store_open("scans", &s, NULL) == 0);
+	struct thread thread = start_tending(s);
+	for (uint32_t n = 0; n < 30000; n++) {
+		struct store_txn *t = store_begin(s);
+
+		for (uint32_t i = random_below(4) + 1; i > 0; i--) {
+			uint32_t dir = random_below(DIRS);
+			uint32_t name = random_below(NAMES);
+			int len = snprintf(key, sizeof(key), "d%02u/%02u", dir, name);
+
+			there[dir][name] = random_below(3) > 0;
+			if (there[dir][name])
+				store_put(t, SLICE(key, (size_t)len), SLICE_STR("some value"));
+			else
+				store_delete(t, SLICE(key, (size_t)len));
+		}
+		CHECK((n % 5 == 0 ? store_defer(t) : store_commit(t)) == 0);
+		if (random_below(n % 3000 < 1000 ? 5 : 300) == 0)
+			check_dir(s, there, random_below(DIRS), random_below(NAMES));
+	}
+	for (uint32_t dir = 0; dir < DIRS; dir++)
+		check_dir(s, there, dir, 0);
+	store_tend_stop(s);
+	thread_join(&thread);
+	store_close(s);
+	(void)puts("ok scans");
+}
+
 int main(int argc, char **argv)
 {
 	program = argv[0];
@@ -303,5 +374,6 @@ int main(int argc, char **argv)
 	test_damage();
 	test_other_journal();
 	test_end();
+	test_scans();
 	return 0;
 }
