@@ -79,7 +79,7 @@ void beacon_encode(const struct beacon *b, struct buf *out)
 	add_string(out, "v", "1");
 	buf_append(&secret, b->nonce, sizeof(b->nonce));
 	buf_append(&secret, b->hints, b->hint_count * BEACON_HINT_BYTES);
-	for (size_t i = 0, at = 0; at < secret.len; i++, at += PIECE_BYTES) {
+	for (size_t i = 0, at = 0; i < PIECES_MAX && at < secret.len; i++, at += PIECE_BYTES) {
 		AUTO(buf_fini) struct buf piece = {0};
 		size_t left = secret.len - at;
 

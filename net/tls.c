@@ -313,27 +313,54 @@ int tls_make(const char *host, struct buf *ret_cert, struct buf *ret_key, struct
 
 /* ---- handles of OpenSSL's -------------------------------------------------------------------- */
 
-/*
- * What came in is counted in the SSL's application data, so that it begins with the first byte; UINTPTR_MAX = trusted. Each
- * record has a header of 5 bytes, whose last two say how much follows.
- */
+/* What came in of one SSL; kept in its ex_data, so that it is counted from the first byte. */
+struct count {
+	size_t bytes;
+	bool trusted;
+};
+
+static int count_index = -1; /* set by the thread that serves, as all below */
+
+static void free_count(void *parent, void *count, CRYPTO_EX_DATA *data, int index, long arg,
+		       void *ctx)
+{
+	(void)parent;
+	(void)data;
+	(void)index;
+	(void)arg;
+	(void)ctx;
+	free(count);
+}
+
+static struct count *count_of(SSL *ssl)
+{
+	struct count *c = SSL_get_ex_data(ssl, count_index);
+
+	if (!c) {
+		c = xcalloc(1, sizeof(*c));
+		(void)SSL_set_ex_data(ssl, count_index, c);
+	}
+	return c;
+}
+
+/* Each record has a header of 5 bytes, whose last two say how much follows. */
 static void count_record(int writing, int version, int type, const void *data, size_t len, SSL *ssl,
 			 void *arg)
 {
 	const uint8_t *header = data;
-	uintptr_t count = (uintptr_t)SSL_get_app_data(ssl);
 
 	(void)version;
 	(void)arg;
-	if (writing || type != SSL3_RT_HEADER || len != SSL3_RT_HEADER_LENGTH ||
-	    count == UINTPTR_MAX)
+	if (writing || type != SSL3_RT_HEADER || len != SSL3_RT_HEADER_LENGTH)
 		return;
-	count += SSL3_RT_HEADER_LENGTH + ((size_t)header[3] << 8 | header[4]);
-	(void)SSL_set_app_data(ssl, (void *)count);
-	if (count <= TLS_UNTRUSTED_BYTES_MAX)
+	struct count *c = count_of(ssl);
+	if (c->trusted)
+		return;
+	c->bytes += SSL3_RT_HEADER_LENGTH + ((size_t)header[3] << 8 | header[4]);
+	if (c->bytes <= TLS_UNTRUSTED_BYTES_MAX)
 		return;
 	log_info("a connection that is not trusted sent too much of TLS: cut off");
-	(void)SSL_set_app_data(ssl, (void *)UINTPTR_MAX);
+	c->trusted = true; /* once is enough: nothing more can come */
 	(void)shutdown(SSL_get_fd(ssl), SHUT_RDWR);
 }
 
@@ -341,6 +368,8 @@ int tls_serve(void *ssl_ctx, const struct tls_identity *i)
 {
 	SSL_CTX *ctx = ssl_ctx;
 
+	if (count_index < 0)
+		count_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_count);
 	(void)SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	(void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
 	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -350,7 +379,7 @@ int tls_serve(void *ssl_ctx, const struct tls_identity *i)
 
 void tls_trust(void *ssl)
 {
-	(void)SSL_set_app_data((SSL *)ssl, (void *)UINTPTR_MAX);
+	count_of(ssl)->trusted = true;
 }
 
 bool tls_accept_peer(void *store_ctx, const uint8_t *pin)
