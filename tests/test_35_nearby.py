@@ -104,6 +104,10 @@ def test_strangers_learn_nothing_and_are_left_alone(lan, paired, directory):
         stranger.env['BLAZE_LOG'] = 'debug'
         stranger.run('init', '--name', 'device-a', 'work')  # the same names, another database
         stranger.mount(listen='0.0.0.0:0')
+        friend = lan.node(1, 'friend')
+        with Invitation(stranger) as invitation:  # whom it looks for, and who is not there
+            friend.run('pair', '--name', 'friend', invitation.link)
+            invitation.accepted()
         b.remount(env={'BLAZE_LOG': 'debug'})
         a.mount(listen='0.0.0.0:0')
         eventually(lambda: is_connected(b), 40)
@@ -114,7 +118,7 @@ def test_strangers_learn_nothing_and_are_left_alone(lan, paired, directory):
         tcpdump.wait()
         tcpdump.stderr.close()
     seen = capture.read_bytes()
-    for word in (b'device-', b'work', b'stranger'):
+    for word in (b'device-', b'work', b'friend'):
         assert word not in seen, word
     assert 'is on the local network' not in log_of(stranger) and not is_connected(stranger)
 
