@@ -7,8 +7,13 @@ import pytest
 
 from blazetest.cluster import is_connected
 from blazetest.node import BUILD, Node
+from blazetest.proxy import Proxy
 from blazetest.relay import Relay, is_idle, relays_of, wait_idle
 from blazetest.wait import eventually, now
+
+
+class Recorder(Proxy):
+    RECORD_FROM_START = True
 
 
 @pytest.fixture
@@ -104,19 +109,49 @@ def test_restart_under_load_loses_nothing(apart, relay):
     assert all(r['alarm'] == '' and r['refused'] == 0 for x in (a, b) for r in relays_of(x))
 
 
-def test_relay_and_wire_hold_no_name_key_or_value(apart, relay):
-    a, b = apart.nodes
+CANARIES = (b'canary', b'device-a', b'device-b', b'todo')
+
+
+def write_canaries(a, b):
     a.write('canarydirectory/canaryname.json', '{"canarykey": "canaryvalue"}\n')
     a.write('canaryname.txt', 'canaryvalue\n' * 100)
     a.write('canary.bin', b'canaryvalue' * 300000 + os.urandom(1000))
     a.wait()
     assert b.text('canarydirectory/canaryname.json') == '{"canarykey": "canaryvalue"}\n'
+
+
+def test_relay_holds_no_name_key_or_value(apart, relay):
+    a, b = apart.nodes
+    write_canaries(a, b)
     relay.stop()
     stored = relay.stored()
     assert len(stored) > 10000
-    for canary in (b'canary', b'device-a', b'device-b', b'todo', a.database.encode() + b'.'):
+    for canary in (*CANARIES, a.database.encode() + b'.'):
         assert canary not in stored, canary
     relay.start()
+
+
+def test_wire_to_the_relay_holds_no_name_key_or_value(pair, relay):
+    """All that passes between devices and relay, from the first byte of the connections on, both ways."""
+    a, b = pair.nodes
+    pair.cut()
+    proxy = Recorder(relay.listen)
+    try:
+        address = relay.run('address', '--address', proxy.address).stdout.strip()
+        for node in (a, b):
+            node.run('relay', 'add', address, node.database)
+        wait_idle(a, b)
+        write_canaries(a, b)
+        b.write('canaryback.json', '{"canarykey": 2}\n')
+        eventually(lambda: a.exists('canaryback.json'))
+        for passed in (proxy.up, proxy.down):
+            assert len(passed) > 10000 and b'blaze1' in passed, 'it is recorded: the WebSocket handshake is plain'
+            for canary in (*CANARIES, a.database.encode() + b'.', address.split('#k=')[1].encode()):
+                assert canary not in passed, canary
+        for node in (a, b):
+            node.run('relay', 'remove', f'ws://{proxy.address}', node.database, code=None)
+    finally:
+        proxy.close()
 
 
 def test_a_relay_added_on_one_device_is_everybodys(pair, relay):
