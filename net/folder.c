@@ -203,8 +203,10 @@ static void look(struct folder *f, uint64_t now_ms)
 		go_away(f, r, now_ms);
 		return;
 	}
-	if (!was_open)
+	if (!was_open) {
 		tell_open(f);
+		folder_check_opened(f);
+	}
 }
 
 /* When to list again, though nobody told of a change. */
@@ -389,6 +391,7 @@ struct folder *folder_start(const struct folder_options *o)
 	cond_init(&f->changed_cond);
 	(void)snprintf(f->info.path, sizeof(f->info.path), "%s", f->path);
 	start_mailbox(f);
+	folder_check_load(f);
 	if (platform_socketpair(SOCK_DGRAM, f->wake) < 0) {
 		f->wake[0] = f->wake[1] = -1; /* it is looked at once a second, then */
 		log_warn("folder %s: too many open files", f->path);
@@ -416,6 +419,7 @@ static void leave(struct folder *f)
 static void destroy(struct folder *f)
 {
 	mailbox_destroy(f->mailbox);
+	mailbox_destroy(f->checker);
 	folder_index_fini(&f->index);
 	for (size_t i = 0; i < f->item_count; i++)
 		buf_fini(&f->items[i]);

@@ -68,6 +68,8 @@ size_t folder_index_have(struct folder_index *x, const struct segment_item *wait
 /** A chunk that can be read, the next after `after` (NULL: the first); file NULL = none. */
 struct folder_place folder_index_chunk(struct folder_index *x, const struct id *tag,
 				       const struct folder_item *after);
+/** How many different ones there are. */
+uint64_t folder_index_chunk_count(struct folder_index *x);
 /** Files by number, as they were written. Caller frees. */
 struct folder_file **folder_index_in_order(const struct folder_index *x);
 /** Whether each item of an own file is in another own file as well, one that stays. */
@@ -128,6 +130,12 @@ struct folder {
 	uint64_t taken_generation;
 	bool unsynced; /* taken since the last db_sync() */
 	uint64_t chunk_version;
+
+	/* Missing chunks. */
+	struct mailbox *checker; /* NULL = none is looked for */
+	bool check_own;		 /* look for those that this device put */
+	uint64_t check_all_ms;	 /* when to look for all; 0 = need not be */
+	uint64_t chunks_known;	 /* so many there were */
 
 	/* To be written. */
 	struct buf *items;
@@ -197,6 +205,23 @@ uint64_t folder_next_number(struct folder *f);
 /** A segment of these items. */
 int folder_write_segment(struct folder *f, const struct slice *items, size_t count);
 void folder_note_write(struct folder *f, int r);
+
+void folder_keep(struct folder *f, struct buf *item);
+/** Which of these chunks are not there? */
+void folder_answer(struct folder *f, struct mailbox *m, struct slice tags);
+
+/* folder_check.c */
+void folder_check_load(struct folder *f);
+/** It is open, and was listed. */
+void folder_check_opened(struct folder *f);
+/** Chunks went missing; own: of this device's files. */
+void folder_check_later(struct folder *f, bool own);
+bool folder_check_is_due(const struct folder *f, uint64_t now_ms);
+/** Gathers chunks to be written, as mailbox_next(): 0 = that was all. */
+int folder_check(struct folder *f);
+/** All is written. */
+void folder_check_done(struct folder *f);
+bool folder_check_loses(struct folder *f, struct folder_file *file);
 
 /* folder_compact.c */
 /** Puts small files together, takes away what is in larger ones. */

@@ -181,6 +181,23 @@ struct folder_place folder_index_chunk(struct folder_index *x, const struct id *
 	return (struct folder_place){0};
 }
 
+uint64_t folder_index_chunk_count(struct folder_index *x)
+{
+	const struct id *last = NULL;
+	uint64_t n = 0;
+
+	sort_places(x);
+	for (size_t i = 0; i < x->place_count; i++) {
+		const struct segment_item *item = &x->places[i].item->i;
+
+		if (item->kind != MAILBOX_CHUNK || (last && id_eq(last, &item->tag)))
+			continue;
+		last = &item->tag;
+		n++;
+	}
+	return n;
+}
+
 static bool is_of_feed(const struct segment_item *i)
 {
 	return i->kind == MAILBOX_ENVELOPE || i->kind == MAILBOX_STRATUM;

@@ -114,7 +114,7 @@ void folder_tell_mailbox(struct folder *f)
 
 /* ---- what changed -------------------------------------------------------------------------------- */
 
-static void keep(struct folder *f, struct buf *item)
+void folder_keep(struct folder *f, struct buf *item)
 {
 	struct mailbox_item head;
 	int r = mailbox_item_decode(buf_slice(item), &head);
@@ -142,8 +142,7 @@ static bool waits(const struct folder *f, const struct id *tag)
 	return false;
 }
 
-/* Which of these chunks are not there? */
-static void answer(struct folder *f, struct slice tags)
+void folder_answer(struct folder *f, struct mailbox *m, struct slice tags)
 {
 	AUTO(buf_fini) struct buf lacked = {0};
 	struct reader r = reader_init(tags);
@@ -157,7 +156,7 @@ static void answer(struct folder *f, struct slice tags)
 		if (!p.file && !waits(f, &tag))
 			id_write(&lacked, &tag);
 	}
-	mailbox_lacks(f->mailbox, buf_slice(&lacked));
+	mailbox_lacks(m, buf_slice(&lacked));
 }
 
 /* 1: there is more, 0: that was all. */
@@ -168,11 +167,12 @@ static int gather(struct folder *f)
 		int r = mailbox_next(f->mailbox, monotonic_ms(), &item);
 
 		if (r < 0 || r == MAILBOX_NOTHING)
-			return r;
+			return r < 0 || !folder_check_is_due(f, monotonic_ms()) ? r
+										: folder_check(f);
 		if (r == MAILBOX_ASK)
-			answer(f, buf_slice(&item));
+			folder_answer(f, f->mailbox, buf_slice(&item));
 		else
-			keep(f, &item);
+			folder_keep(f, &item);
 	}
 	return 1;
 }
@@ -232,6 +232,7 @@ static void put_changes(struct folder *f, uint64_t now_ms)
 		return;
 	f->busy = false;
 	f->looked = generation;
+	folder_check_done(f);
 }
 
 /* ---- acks ---------------------------------------------------------------------------------------- */
@@ -291,7 +292,8 @@ void folder_put(struct folder *f, uint64_t now_ms, bool now)
 {
 	uint64_t generation = db_generation(f->o.db);
 
-	if (generation != f->seen_generation || (!f->busy && now_ms >= mailbox_due_ms(f->mailbox))) {
+	if (generation != f->seen_generation ||
+	    (!f->busy && (now_ms >= mailbox_due_ms(f->mailbox) || folder_check_is_due(f, now_ms)))) {
 		f->seen_generation = generation;
 		f->busy = true;
 		if (!f->ack_ms)
@@ -311,6 +313,8 @@ uint64_t folder_put_due(const struct folder *f)
 {
 	uint64_t at = f->busy ? f->put_ms : mailbox_due_ms(f->mailbox);
 
+	if (!f->busy && f->check_all_ms && f->check_all_ms < at)
+		at = f->check_all_ms;
 	if (f->ack_ms && f->ack_ms < at)
 		at = f->ack_ms;
 	if (f->ack.len && f->retry_ms < at)

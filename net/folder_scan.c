@@ -86,13 +86,22 @@ static bool check_writer(struct folder *f, struct folder_file *file)
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
+static void note_loss(struct folder *f, struct folder_file *file)
+{
+	if (!file->good)
+		return;
+	f->busy = true;
+	if (folder_check_loses(f, file))
+		folder_check_later(f, file->own);
+}
+
 static void make_odd(struct folder *f, struct folder_file *file, uint64_t now_ms)
 {
 	uint64_t delay = (uint64_t)ODD_MS_MIN << (file->tries < 10 ? file->tries : 10);
 
 	if (file->own && file->good)
 		f->lost_count++;
-	f->busy = f->busy || file->good;
+	note_loss(f, file);
 	folder_index_spoil(&f->index, file);
 	if (file->foreign || delay > ODD_MS_MAX)
 		delay = ODD_MS_MAX;
@@ -286,7 +295,7 @@ static void forget_missing(struct folder *f, struct folder_file *file, uint64_t 
 		log_info("folder: a file that this device wrote is gone from %s; it is written again",
 			 f->path);
 	}
-	f->busy = f->busy || file->good;
+	note_loss(f, file);
 	folder_index_remove(&f->index, file);
 }
 

@@ -1,6 +1,7 @@
 """Devices that never meet sync through a directory that another program carries about."""
 import json
 import os
+import signal
 
 import pytest
 
@@ -119,6 +120,29 @@ def test_the_folder_holds_no_name_key_or_value(apart, directory):
     assert len(stored) > 10000
     for canary in (b'canary', b'device-a', b'device-b', b'todo', a.database.encode() + b'.'):
         assert canary not in stored.replace(str(directory).encode(), b''), canary
+
+
+def test_chunks_that_are_lost_are_written_again(pair, directory):
+    """What a large file is made of leaves no gap in what the folder says it holds. Lost while its device runs, and while not."""
+    a, b = pair.nodes
+    pair.cut()
+    shared = use(a, directory / 'shared')
+    content = os.urandom(3 << 20)
+    a.write('large.bin', content)
+    wait_written(a)
+    lost = [p for p in segments(shared) if p.stat().st_size > 500000]
+    assert lost
+    lost[0].unlink()
+    eventually(lambda: folders_of(a)[0]['lost'] == 1)
+    wait_written(a)
+    a.stop()
+    lost = [p for p in segments(shared) if p.stat().st_size > 500000]
+    lost[0].unlink()
+    a.mount(listen='127.0.0.1:0')
+    wait_written(a)
+    a.stop()
+    use(b, shared)
+    eventually(lambda: b.read('large.bin') == content, 20)
 
 
 @pytest.fixture
@@ -305,6 +329,35 @@ def test_a_folder_that_hangs_holds_up_nobody(clouded):
     fault.clear()
     a.mount(listen='127.0.0.1:0')
     wait_written(a)
+
+
+def test_a_file_system_whose_server_stops(pair, directory):
+    """A directory on FUSE, where nobody tells of changes; then its server is frozen, as a network's may be."""
+    a, b = pair.nodes
+    server = Node(directory, 'z', database='other').init().mount()
+    try:
+        os.mkdir(server.path('shared'))
+        for node in pair.nodes:
+            use(node, server.path('shared'))
+        wait_written(*pair.nodes)
+        pair.cut()
+        a.write('r.json', '{}')
+        eventually(lambda: b.exists('r.json'), 20)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        a.write('s.json', '{}')
+        eventually(lambda: 'has not answered' in folders_of(a)[0]['error'], 20)
+        for n in range(50):
+            a.write(f'more/{n}.json', '{}')
+            assert a.text(f'more/{n}.json') == '{}'
+        pair.restore()
+        pair.synced()
+        os.kill(server.process.pid, signal.SIGCONT)
+        wait_written(a, b)
+        for node in pair.nodes:
+            node.stop()
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+        server.close()
 
 
 def test_kill_in_the_middle(clouded):

@@ -21,7 +21,7 @@ def wait_written(*nodes, deadline=20):
 
 
 def use(node, path):
-    path.mkdir(exist_ok=True)
+    os.makedirs(path, exist_ok=True)
     node.run('relay', 'add', f'folder:{path}', node.database)
     return path
 
