@@ -426,6 +426,7 @@ static void destroy(struct folder *f)
 	free(f->items);
 	free(f->heads);
 	buf_fini(&f->ack);
+	buf_fini(&f->ack_written);
 	free(f->writers);
 	close_fd(&f->watch);
 	close_fd(&f->wake[0]);

@@ -118,9 +118,21 @@ static void merge(struct folder *f, size_t which)
 		folder_note_write(f, r);
 }
 
+/* What was written last is not listed yet: until it is known to be whole, it stands for nothing. */
+static bool was_read_again(const struct folder *f)
+{
+	for (size_t i = 0; i < f->index.count; i++) {
+		if (is_mine(f->index.files[i]) && f->index.files[i]->mtime_ns == -1)
+			return false;
+	}
+	return true;
+}
+
 void folder_compact(struct folder *f, uint64_t now_ms)
 {
 	drop_spare(f, now_ms);
+	if (!was_read_again(f))
+		return;
 	for (size_t which = 0; which < countof(sizes); which++) {
 		size_t count = 0;
 

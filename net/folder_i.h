@@ -143,8 +143,8 @@ struct folder {
 	size_t item_count;
 	size_t item_bytes;
 	struct buf ack;
-	bool ack_due;
-	bool busy; /* mailbox_next() may have something */
+	struct buf ack_written; /* the last one */
+	bool busy;		/* mailbox_next() may have something */
 	uint64_t looked;
 	uint64_t put_ms;
 	uint64_t put_last_ms;

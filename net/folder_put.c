@@ -19,7 +19,7 @@ uint64_t folder_next_number(struct folder *f)
 	for (size_t i = 0; i < f->index.count; i++) {
 		const struct folder_file *file = f->index.files[i];
 
-		if (file->own && file->number > f->number && file->number < INT64_MAX)
+		if (file->own && file->known && file->number > f->number && file->number < INT64_MAX)
 			f->number = file->number;
 	}
 	f->number = now > f->number ? now : f->number + 1;
@@ -275,6 +275,8 @@ static void put_ack(struct folder *f)
 	f->ack_last_ms = monotonic_ms();
 	if (r < 0)
 		return;
+	buf_clear(&f->ack_written);
+	buf_slice_append(&f->ack_written, item);
 	buf_clear(&f->ack);
 	drop_old_acks(f);
 }

@@ -91,6 +91,8 @@ static void note_loss(struct folder *f, struct folder_file *file)
 	if (!file->good)
 		return;
 	f->busy = true;
+	if (file->own && file->items[0].i.kind == MAILBOX_SLOT && f->ack.len == 0)
+		buf_slice_append(&f->ack, buf_slice(&f->ack_written));
 	if (folder_check_loses(f, file))
 		folder_check_later(f, file->own);
 }
@@ -99,7 +101,7 @@ static void make_odd(struct folder *f, struct folder_file *file, uint64_t now_ms
 {
 	uint64_t delay = (uint64_t)ODD_MS_MIN << (file->tries < 10 ? file->tries : 10);
 
-	if (file->own && file->good)
+	if (file->own && file->good && file->items[0].i.kind != MAILBOX_SLOT)
 		f->lost_count++;
 	note_loss(f, file);
 	folder_index_spoil(&f->index, file);
@@ -290,7 +292,8 @@ static void forget_missing(struct folder *f, struct folder_file *file, uint64_t 
 	}
 	if (file->good && now_ms < file->missing_ms + FOLDER_MISSING_PAUSES * f->pause_ms)
 		return;
-	if (file->good && file->own && !folder_index_is_spare(&f->index, file)) {
+	if (file->good && file->own && file->items[0].i.kind != MAILBOX_SLOT &&
+	    !folder_index_is_spare(&f->index, file)) {
 		f->lost_count++;
 		log_info("folder: a file that this device wrote is gone from %s; it is written again",
 			 f->path);

@@ -7,7 +7,7 @@
  *             32 bytes digest of the body, 64 bytes signature over "blaze segment" and the digest of all before,
  *             body: the sealed parts
  *
- * The writer is called by the tag of its slot. A reader that does not know it yet cannot check the signature; the items are
+ * The writer is called by its slot's tag under the first key. A reader that does not know it yet cannot check the signature; the items are
  * sealed and signed themselves.
  *
  * Sans I/O. No state, any thread.

@@ -134,6 +134,7 @@ def test_chunks_that_are_lost_are_written_again(pair, directory):
     assert lost
     lost[0].unlink()
     eventually(lambda: folders_of(a)[0]['lost'] == 1)
+    eventually(lambda: sum(p.stat().st_size for p in segments(shared)) > len(content))
     wait_written(a)
     a.stop()
     lost = [p for p in segments(shared) if p.stat().st_size > 500000]
@@ -269,6 +270,23 @@ def test_what_the_provider_loses_is_written_again(clouded):
     assert len(segments(newcomer)) >= 2
     a.write('r.json', '{"n": 1}')
     settle(clouded)
+
+
+def test_an_ack_that_is_lost_is_written_again(clouded):
+    a, b = clouded.nodes
+    a.write('r.json', '{}')
+    wait_written(a)
+    clouded.cloud.carry('a', 'b')
+    eventually(lambda: b.exists('r.json'))
+    wait_written(b)
+    for path in segments(clouded.cloud.copies['b'], acks=True):
+        if path.name.startswith('ack-') and not (clouded.cloud.copies['a'] / path.relative_to(clouded.cloud.copies['b'])).exists():
+            path.unlink()  # before it was carried to the other
+
+    def is_acked():
+        clouded.cloud.carry('b', 'a')
+        return a.status()['state'] == 'synced'
+    eventually(is_acked, 20)
 
 
 def test_a_folder_that_vanishes_is_not_made_again(clouded, directory):
