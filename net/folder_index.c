@@ -250,7 +250,8 @@ struct folder_file **folder_index_in_order(const struct folder_index *x)
 {
 	struct folder_file **files = xcalloc(x->count, sizeof(struct folder_file *));
 
-	memcpy(files, x->files, x->count * sizeof(struct folder_file *));
+	for (size_t i = 0; i < x->count; i++)
+		files[i] = x->files[i];
 	if (x->count > 1)
 		qsort(files, x->count, sizeof(struct folder_file *), compare_numbers);
 	return files;
