@@ -130,3 +130,39 @@ void changes_fini(struct changes *c)
 		buf_fini(&c->open[i].bytes);
 	*c = (struct changes){0};
 }
+
+/* ---- large ones ------------------------------------------------------------------------------- */
+
+/** Fewer operations are decoded as quickly as they are compared; more take 5 MiB. */
+#define RECENT_OPS_MIN 64
+#define RECENT_OPS_MAX 32768
+
+const struct change *changes_recent(const struct db *db, const struct feed_pos *pos)
+{
+	return db->recent_pos.seq == pos->seq && pos->seq && feed_pos_cmp(&db->recent_pos, pos) == 0
+		       ? &db->recent
+		       : NULL;
+}
+
+void changes_keep(struct db *db, const struct feed_pos *pos, struct change *c, struct buf *bytes)
+{
+	if (c->ops.count < RECENT_OPS_MIN || c->ops.count > RECENT_OPS_MAX) {
+		change_fini(c);
+		return;
+	}
+	changes_forget(db);
+	db->recent = *c;
+	db->recent_bytes = *bytes;
+	db->recent_pos = *pos;
+	*c = (struct change){0};
+	*bytes = (struct buf){0};
+}
+
+void changes_forget(struct db *db)
+{
+	change_fini(&db->recent);
+	buf_fini(&db->recent_bytes);
+	db->recent = (struct change){0};
+	db->recent_bytes = (struct buf){0};
+	db->recent_pos.seq = 0;
+}

@@ -528,6 +528,7 @@ static int open_chunks(struct db *db, struct why *why)
 static void db_free(struct db *db)
 {
 	snapshot_fini(db);
+	changes_forget(db);
 	packs_close(db->packs);
 	store_close(db->store);
 	wants_fini(&db->wants);

@@ -70,10 +70,13 @@ struct db {
 	struct manifest_store parts; /**< of manifests: in packs */
 	struct chunk_cache chunk_cache;
 	struct id pack_next; /**< where packing of logs goes on (txn_side.c); protected by lock */
-	uint64_t pack_again_ms;	   /**< when it begins anew */
-	struct mutex collect_lock; /**< one collection at a time; taken before flush_lock */
-	unsigned collects;	   /**< under way or waiting for that; atomic */
-	uint64_t contact_revision; /**< atomic: core/contact.c */
+	uint64_t pack_again_ms; /**< when it begins anew */
+	struct change recent; /**< decoded, see changes_recent(); its slices are of recent_bytes */
+	struct buf recent_bytes;
+	struct feed_pos recent_pos; /**< seq 0: there is none */
+	struct mutex collect_lock;  /**< one collection at a time; taken before flush_lock */
+	unsigned collects;	    /**< under way or waiting for that; atomic */
+	uint64_t contact_revision;  /**< atomic: core/contact.c */
 	size_t imports; /**< atomic: those under way, which count on chunks that no change names yet */
 	struct mutex flush_lock; /**< one flush of chunks at a time; taken before `lock` */
 
@@ -427,6 +430,14 @@ struct changes {
 /** The change's bytes. -ENOENT when it is not here (any more), -EIO. */
 int changes_get(struct changes *c, struct txn *t, const struct feed_pos *pos, struct buf *ret);
 void changes_fini(struct changes *c);
+/**
+ * Of a change with many operations, which is about as many nodes, each of whose histories asks for it: the one decoded
+ * last, or NULL. Under the lock, as long as that is held.
+ */
+const struct change *changes_recent(const struct db *db, const struct feed_pos *pos);
+/** Keeps a decoded change for that, with the bytes it borrows from; takes both over. */
+void changes_keep(struct db *db, const struct feed_pos *pos, struct change *c, struct buf *bytes);
+void changes_forget(struct db *db);
 
 /* member.c */
 int member_load(struct db *db);

@@ -61,6 +61,12 @@ static void match_name(void *ctx, const struct node_info *n)
 	}
 }
 
+/* Shown under another name than its own is only what had to be escaped, or told apart: name_show(). */
+static bool may_be_changed(struct slice name)
+{
+	return name.len && (memchr(name.data, '~', name.len) || memchr(name.data, '%', name.len));
+}
+
 /* The shown name is most often the name itself, whose index entry is one Get. */
 static int find_child(struct txn *t, const struct id *dir, struct slice name, struct id *ret)
 {
@@ -84,7 +90,7 @@ static int find_child(struct txn *t, const struct id *dir, struct slice name, st
 		}
 		free(l.items);
 	}
-	int r = f.done ? 0 : db_children(t, dir, match_name, &f);
+	int r = f.done || !may_be_changed(name) ? 0 : db_children(t, dir, match_name, &f);
 	if (r == 0 && !f.done)
 		return -ENOENT;
 	*ret = f.found;
