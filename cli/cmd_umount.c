@@ -53,7 +53,7 @@ static int umount_serve(struct service *s, struct out *out, int argc, char **arg
 			"%s is not mounted: a blaze command has it open, wait until that has ended",
 			s->name);
 	if (o.wait_ms >= 0) {
-		code = wait_for_peers(s, out, "umount", o.wait_ms, &count);
+		code = wait_for_peers(s, out, "umount", o.wait_ms, false, &count);
 		if (code != CODE_OK)
 			return code;
 		service_peer_names(s, false, &names);

@@ -46,9 +46,105 @@ static void say_missing(struct service *s, struct buf *text)
 	free(peers);
 }
 
-int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms,
-		   uint64_t *ret_count)
+/* ---- progress: one line on a terminal, written over and over, and gone in the end ------------------- */
+
+#define PROGRESS_MS 200
+/* Who waits for less than this need not see how. */
+#define PROGRESS_AFTER_MS 400
+
+struct progress {
+	struct service *s;
+	struct out *out;
+	uint64_t start_ms;
+	uint64_t said_ms; /* 0 = never */
+	uint64_t most;	  /* changes that were left at once */
+	uint64_t up_bytes;
+};
+
+/* On the wire, to all. */
+static uint64_t bytes_up(struct service *s)
 {
+	struct device *peers = NULL;
+	size_t n = db_peers(s->db, &peers);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct peer_status p = {0};
+
+		if (status_get(s->status, peers[i].actor, &p))
+			sum += p.up_bytes;
+	}
+	free(peers);
+	return sum;
+}
+
+/* "device-b direct, phone offline": who lacks something, and how it is reached. */
+static void say_ways(struct service *s, struct buf *line)
+{
+	struct device *peers = NULL;
+	size_t n = db_peers(s->db, &peers);
+	size_t said = 0;
+
+	for (size_t i = 0; i < n && said < 3; i++) {
+		struct peer_status p = {.state = PEER_OFFLINE};
+
+		if (db_peer_behind(s->db, peers[i].actor) == 0)
+			continue;
+		(void)status_get(s->status, peers[i].actor, &p);
+		AUTO(free_ptr) char *name = show_text(peers[i].name);
+		buf_printf(line, "%s%s %s", said++ ? ", " : " to ", name,
+			   p.path != PATH_NONE ? peer_path_name(p.path) : peer_state_name(p.state));
+	}
+	free(peers);
+}
+
+static void say_progress(void *ctx)
+{
+	struct progress *p = ctx;
+	AUTO(buf_fini) struct buf line = {0};
+	uint64_t now = monotonic_ms();
+	struct db_stats stats;
+
+	if (now < p->start_ms + PROGRESS_AFTER_MS || now < p->said_ms + PROGRESS_MS ||
+	    !out_has_room(p->out, 0))
+		return;
+	p->said_ms = now;
+	db_get_stats(p->s->db, &stats);
+	uint64_t left = stats.pending_count + (p->s->vfs ? vfs_held_count(p->s->vfs) : 0);
+	uint64_t up = bytes_up(p->s);
+	uint64_t elapsed = now - p->start_ms;
+	p->most = left > p->most ? left : p->most;
+	buf_printf(&line, "\r%" PRIu64 " change%s", left, show_plural(left));
+	if (stats.pending_bytes) {
+		buf_printf(&line, " (");
+		show_size(&line, stats.pending_bytes);
+		buf_printf(&line, ")");
+	}
+	buf_printf(&line, " left");
+	say_ways(p->s, &line);
+	if (p->most > left)
+		buf_printf(&line, ", %" PRIu64 " a second", (p->most - left) * 1000 / elapsed);
+	if (up > p->up_bytes) {
+		buf_printf(&line, ", ");
+		show_size(&line, (up - p->up_bytes) * 1000 / elapsed);
+		buf_printf(&line, "/s");
+	}
+	out_printf(p->out, "%s\033[K", buf_str(&line));
+	out_flush(p->out);
+}
+
+static void end_progress(const struct progress *p)
+{
+	if (p->said_ms)
+		out_printf(p->out, "\r\033[K");
+}
+
+int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms,
+		   bool quiet, uint64_t *ret_count)
+{
+	struct progress p = {.s = s, .out = out, .start_ms = monotonic_ms()};
+	const struct service_progress progress = {.tick = say_progress, .ctx = &p};
+
 	uint64_t deadline =
 		timeout_ms == INT64_MAX ? UINT64_MAX : monotonic_ms() + (uint64_t)timeout_ms;
 	AUTO(buf_fini) struct buf text = {0};
@@ -59,7 +155,10 @@ int wait_for_peers(struct service *s, struct out *out, const char *command, int6
 		return out_error(out, CODE_ATTENTION,
 				 "%s: no other device is paired yet: add one with blaze pair",
 				 command);
-	int r = service_wait_acked(s, out, deadline, ret_count);
+	p.up_bytes = bytes_up(s);
+	int r = service_wait_acked(s, out, deadline, out->tty && !quiet ? &progress : NULL,
+				   ret_count);
+	end_progress(&p);
 	if (r == -ECANCELED)
 		return out_error(out, CODE_FAILED, "%s: the database was unmounted meanwhile",
 				 command);
@@ -81,7 +180,7 @@ static int wait_serve(struct service *s, struct out *out, int argc, char **argv)
 
 	if (!options_parse(&cmd_wait.usage, &o, argc, argv, out, &code))
 		return code;
-	code = wait_for_peers(s, out, "wait", o.timeout_ms, &n);
+	code = wait_for_peers(s, out, "wait", o.timeout_ms, o.json, &n);
 	uint64_t waited = monotonic_ms() - start;
 
 	if (o.json) {

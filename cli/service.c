@@ -267,7 +267,8 @@ uint64_t service_change_count(const struct service *s)
 	return stats.change_count;
 }
 
-int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms, uint64_t *ret_count)
+int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms,
+		       const struct service_progress *progress, uint64_t *ret_count)
 {
 	for (;;) {
 		uint64_t seen = db_generation(s->db);
@@ -286,6 +287,8 @@ int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms,
 			return -ECANCELED;
 		if (monotonic_ms() >= deadline_ms)
 			return -ETIMEDOUT;
+		if (progress)
+			progress->tick(progress->ctx);
 		if (settled)
 			(void)db_wait_change(s->db, seen, slice);
 	}

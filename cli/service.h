@@ -62,13 +62,19 @@ struct report_source service_report(const struct service *s);
 uint64_t service_unsent(const struct service *s);
 /** Changes made here, of which "all are on …" speaks. */
 uint64_t service_change_count(const struct service *s);
+/** Called a few times a second while something is waited for. */
+struct service_progress {
+	void (*tick)(void *ctx);
+	void *ctx;
+};
+
 /**
  * Waits until nothing is held back and every change is acknowledged by every peer: 0, and how many
  * changes that are; -ETIMEDOUT at
- * monotonic deadline_ms; -ECANCELED when out says so.
+ * monotonic deadline_ms; -ECANCELED when out says so. progress may be NULL.
  */
 int service_wait_acked(struct service *s, struct out *out, uint64_t deadline_ms,
-		       uint64_t *ret_count);
+		       const struct service_progress *progress, uint64_t *ret_count);
 /** "ana-desk", "ana-desk and phone", "3 other devices"; lacking: only those that lack changes. */
 void service_peer_names(const struct service *s, bool lacking, struct buf *out);
 

@@ -6,9 +6,9 @@
 
 /**
  * Waits up to timeout_ms (INT64_MAX: for ever). 0 when all is on all other devices; else an exit code, the
- * reason being said to out for command. *ret_count: how many changes were made here.
+ * reason being said to out for command. On a terminal a line says how far it is, unless quiet. *ret_count: how many changes were made here.
  */
 int wait_for_peers(struct service *s, struct out *out, const char *command, int64_t timeout_ms,
-		   uint64_t *ret_count);
+		   bool quiet, uint64_t *ret_count);
 
 #endif

@@ -1,11 +1,14 @@
 """`blaze wait` and the verdict: one true sentence about what is where."""
 import os
+import pty
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from blazetest.wait import eventually, now
+from blazetest.node import BIN
+from blazetest.wait import SCALE, eventually, now
 
 
 def test_wait_returns_when_the_other_device_has_everything(pair):
@@ -102,3 +105,33 @@ def test_wait_does_not_claim_success_after_an_unmount(pair):
     a.stop()
     told = waiting.communicate()[0]
     assert waiting.returncode in (1, 4, 11) and '\nblaze: ' in f'\n{told}', told
+
+
+def test_wait_on_a_terminal_says_what_is_left(pair):
+    a, _ = pair.nodes
+    pair.cut()
+    for k in range(3):
+        a.write(f'{k}.json', '{}')
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([BIN, 'wait', a.database], env=a.env, stdin=subprocess.DEVNULL, stdout=theirs,
+                          stderr=subprocess.STDOUT, start_new_session=True) as waiting:
+        os.close(theirs)
+        told = b''
+        while b'left' not in told.rpartition(b'\r')[2] or b'device-b' not in told:
+            told += os.read(ours, 4096)
+        assert re.search(rb'\r3 changes \(.*B\) left to device-b (offline|connecting)', told), told
+        pair.restore()
+        assert waiting.wait(20 * SCALE) == 0
+        told += os.read(ours, 4096)
+    os.close(ours)
+    assert b'\r\x1b[KAll 3 changes are on device-b' in told
+
+
+def test_wait_elsewhere_prints_one_line(pair):
+    a, _ = pair.nodes
+    pair.cut()
+    a.write('r.json', '{}')
+    waiting = a.start('wait', a.database)
+    eventually(lambda: any('socket' in os.readlink(f) for f in Path(f'/proc/{waiting.pid}/fd').iterdir()))
+    pair.restore()
+    assert waiting.communicate()[0].count('\n') == 1 and waiting.returncode == 0
