@@ -126,6 +126,8 @@ void platform_close_from(int fd);
 void platform_follow_parent(const char *name);
 /** No debugger of the same user may read this process' memory. */
 void platform_hide_memory(void);
+/** After work that took much memory for a moment: gives what this thread has freed back to the system. */
+void platform_trim_memory(void);
 /** Makes getopt_long(3) begin anew. */
 void platform_reset_getopt(void);
 /** For core/thread.c: a condition whose deadlines are of the monotonic clock. 0 or a positive errno. */

@@ -329,3 +329,7 @@ void platform_tell_systemd(const char *text)
 {
 	(void)text;
 }
+
+void platform_trim_memory(void)
+{
+}

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -380,4 +381,15 @@ void platform_tell_systemd(const char *text)
 		(void)sendto(fd, text, strlen(text), PLATFORM_SEND_FLAGS,
 			     (struct sockaddr *)&address,
 			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+}
+
+/* mimalloc's, where the program is linked with it: it keeps what a thread frees until that thread asks for memory again. */
+extern void mi_collect(bool force) __attribute__((weak));
+
+void platform_trim_memory(void)
+{
+	if (mi_collect)
+		mi_collect(true);
+	else
+		(void)malloc_trim(0);
 }

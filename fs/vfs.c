@@ -5,6 +5,7 @@
 #include "core/compact.h"
 #include "core/follow.h"
 #include "core/log.h"
+#include "core/platform.h"
 #include "core/second.h"
 #include "fs/bulk.h"
 
@@ -283,15 +284,22 @@ static int follow(struct vfs *v)
 static void compact_locked(struct vfs *v)
 {
 	uint64_t until = monotonic_ms() + COMPACT_MS;
+	unsigned steps = 0;
 	int r = 1;
 
-	while (r == 1 && !v->stop && !v->sync_soon && (!v->sync_later || monotonic_ms() < until)) {
+	for (; r == 1 && !v->stop && !v->sync_soon && (!v->sync_later || monotonic_ms() < until);
+	     steps++) {
 		mutex_unlock(&v->queue_lock);
 		r = db_compact_step(v->db);
 		mutex_lock(&v->queue_lock);
 	}
 	if (r < 0) /* nothing is lost by that; it is tried again after the next change */
 		log_warn("old changes could not be compacted: %s", strerror(-r));
+	if (steps > 1) { /* compressing takes tens of megabytes */
+		mutex_unlock(&v->queue_lock);
+		platform_trim_memory();
+		mutex_lock(&v->queue_lock);
+	}
 }
 
 static void *syncer_run(void *arg)
