@@ -84,6 +84,7 @@
  *     tls.*              certificates, with OpenSSL      dnssd.*, beacon.*  services on the local network
  *     nearby.*           who of the members is there
  *     mux.*              streams of a connection     liveness.*     is it still there?
+ *     attempts.*         handshakes that failed
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device

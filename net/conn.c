@@ -24,6 +24,7 @@ struct conn {
 	uint8_t account_pk[KEYS_PK_BYTES]; /* recover */
 	uint64_t renewal_count;
 	uint64_t renewed_ms; /* 0 = not looked yet */
+	bool counted;	     /* by LIMITS, until it has shown who it is */
 	bool asked;	     /* a person, or the invitation, whether it may join */
 
 	struct mux *mux;
@@ -280,6 +281,7 @@ static void transport_is_up(void *ctx)
 		start_pairing(c);
 	else
 		start_sync(c);
+	c->counted = c->counted && c->state == CONN_PAIRING; /* there it has yet to prove it */
 	ws_want_write(c->ws);
 }
 
@@ -292,6 +294,9 @@ static enum hello_status lookup_account(struct conn *c, const struct hello *h,
 	struct id hint = hello_recover_hint(c->account_pk, h->nonce);
 	if (!id_eq(&hint, &h->hint))
 		return HELLO_UNKNOWN;
+	c->counted = true;
+	if (!attempts_may(&c->host->attempts, 0, conn_remote(c)->host, monotonic_ms()))
+		return HELLO_LATER;
 	hello_recover_secret(c->account_pk, ret_secret);
 	return HELLO_OK;
 }
@@ -312,6 +317,9 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 	c->device = c->host->recognise(c->host->ctx, h, &c->owner);
 	if (!c->device)
 		return HELLO_UNKNOWN;
+	c->counted = true;
+	if (!attempts_may(&c->host->attempts, c->device->actor, conn_remote(c)->host, monotonic_ms()))
+		return HELLO_LATER;
 	memcpy(ret_secret, c->device->dh_pk, KEYS_PK_BYTES);
 	return HELLO_OK;
 }
@@ -446,6 +454,21 @@ static void look(struct conn *c)
 	c->liveness.owed = mux_is_owed(c->mux);
 }
 
+/* LIMITS: it is not who it says it is. */
+static void count_failure(struct conn *c)
+{
+	uint64_t who = c->device ? c->device->actor : 0;
+	char name[DEVICE_LABEL_BYTES];
+
+	if (!c->counted ||
+	    !attempts_failed(&c->host->attempts, who, conn_remote(c)->host, monotonic_ms()))
+		return;
+	name_of(c, name);
+	log_warn("%s: %d handshakes %s from %s have failed: it is not listened to for a minute",
+		 name, ATTEMPTS_MAX, who ? "in its name" : "with recovery words",
+		 conn_remote(c)->host);
+}
+
 int conn_received(void *user, struct slice message)
 {
 	struct conn *c = user;
@@ -453,6 +476,8 @@ int conn_received(void *user, struct slice message)
 
 	if (r < 0)
 		c->error = r;
+	if (r == -EBADMSG || r == -EACCES)
+		count_failure(c);
 	liveness_heard(&c->liveness, monotonic_ms());
 	look(c);
 	c->host->progress(c->host->ctx, c);
@@ -485,6 +510,8 @@ static const char *handshake_failure(const struct conn *c)
 		[HELLO_VOID] = "the invitation is void",
 		[HELLO_BUSY] = "the invitation is being used",
 		[HELLO_VERSION_REFUSED] = "it speaks another version of the protocol",
+		[HELLO_LATER] =
+			"too many handshakes with it have failed; it listens again in a minute",
 	};
 
 	if (c->error == -EPROTONOSUPPORT)

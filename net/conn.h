@@ -15,6 +15,7 @@
 #ifndef BLAZE_NET_CONN_H
 #define BLAZE_NET_CONN_H
 
+#include "net/attempts.h"
 #include "net/invite.h"
 #include "net/liveness.h"
 #include "net/mux.h"
@@ -47,6 +48,7 @@ struct conn_host {
 	const struct keys *keys;
 	struct invites *invites;
 	struct ws *ws;
+	struct attempts attempts;
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
 
 	/**

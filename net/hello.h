@@ -54,6 +54,7 @@ enum hello_status {
 	HELLO_VOID, /**< somebody showed a wrong secret, or it was cancelled */
 	HELLO_BUSY, /**< somebody is using it right now */
 	HELLO_VERSION_REFUSED,
+	HELLO_LATER, /**< too many handshakes failed: in a minute again */
 	HELLO_STATUS_COUNT,
 };
 

@@ -114,6 +114,7 @@ static void note_status(struct join *j, enum hello_status status)
 			"is void: it was cancelled, or somebody tried it with a wrong secret; ask for a new one",
 		[HELLO_BUSY] = "is being used right now by somebody; if that is not you, cancel it",
 		[HELLO_VERSION_REFUSED] = "",
+		[HELLO_LATER] = "",
 	};
 
 	static const char *const code_texts[] = {
@@ -126,11 +127,15 @@ static void note_status(struct join *j, enum hello_status status)
 			"is void: it was cancelled, or somebody tried it; run blaze pair again on the other device",
 		[HELLO_BUSY] = "is being used right now by somebody; if that is not you, cancel it",
 		[HELLO_VERSION_REFUSED] = "",
+		[HELLO_LATER] = "",
 	};
 
 	if (j->mode == HELLO_RECOVER && status == HELLO_UNKNOWN)
 		note(j, -EKEYREJECTED,
 		     "the device at %s has no database of the account of these words; check them",
+		     j->active->address);
+	else if (status == HELLO_LATER)
+		note(j, -EKEYREJECTED, "too many attempts at %s have failed; try again in a minute",
 		     j->active->address);
 	else if (status == HELLO_EXPIRED)
 		note_expired(j);

@@ -189,3 +189,32 @@ def test_replayed_bytes_are_of_no_use(pair):
         pass
     goes_on(pair)
     assert not a.exists('once.json')
+
+
+def replay(node, recorded):
+    """Says a recorded hello once more, and then the rest. Returns the status that is answered."""
+    hello = 6 + (recorded[1] & 127)  # a short frame: two bytes, four of mask
+    s, _ = upgrade(node)
+    s.settimeout(15)
+    s.sendall(recorded[:hello])
+    answer = s.recv(4096)
+    try:
+        s.sendall(recorded[hello:])
+        closed(s)
+    except ConnectionError:
+        pass
+    s.close()
+    return answer[4]  # two bytes of frame, then 'B', version, status
+
+
+def test_who_fails_to_show_its_key_again_and_again_has_to_wait(pair):
+    a, b = pair.nodes
+    pair.proxy().record()
+    pair.cut()
+    pair.restore()
+    eventually(lambda: is_connected(b), 10)
+    recorded = bytes(pair.proxy().up)
+    recorded = recorded[recorded.index(b'\r\n\r\n') + 4:]
+    assert [replay(a, recorded) for _ in range(11)] == [0] * 10 + [7]
+    assert '10 handshakes in its name from 127.0.0.1 have failed' in a._log.read_text()
+    goes_on(pair)  # who is connected is not concerned
