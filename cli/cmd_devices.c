@@ -4,6 +4,7 @@
 #include "cli/petition.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "core/flags.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,6 +139,24 @@ static int give_role(struct service *s, struct out *out, const struct member_inf
 	return CODE_OK;
 }
 
+/* What members were caught at since the database was opened. */
+static void print_flags(struct service *s, struct out *out)
+{
+	AUTO(free_ptr) struct flag *flags = NULL;
+	size_t count = db_flags(s->db, &flags);
+
+	for (size_t i = 0; i < count; i++) {
+		char label[DEVICE_LABEL_BYTES];
+		struct device d;
+
+		if (db_member(s->db, flags[i].actor, &d) < 0)
+			continue;
+		device_label(&d, label);
+		AUTO(free_ptr) char *shown = show_text(label);
+		out_printf(out, "  ! %s: %s\n", shown, flags_text(flags[i].kind));
+	}
+}
+
 static int devices_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	AUTO(free_ptr) struct member_info *list = NULL;
@@ -159,6 +178,8 @@ static int devices_serve(struct service *s, struct out *out, int argc, char **ar
 		print_json(out, list, n);
 	else
 		print_list(out, list, n);
+	if (!o.json)
+		print_flags(s, out);
 	return db_is_removed(s->db) ? CODE_ATTENTION : CODE_OK;
 }
 

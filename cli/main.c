@@ -66,6 +66,7 @@
  *     words.*            secrets people read out     account.*      what is on paper
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom
+ *     flags.*            what members were caught at
  *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are; sync_feeds.* short names
  *     platform*.*        what Linux and macOS do differently
  *     base bytes arena id idset log why thread             the ground everything stands on

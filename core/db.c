@@ -540,6 +540,7 @@ static void db_free(struct db *db)
 	mutex_fini(&db->collect_lock);
 	strata_cache_drop(db);
 	member_fini(db);
+	free(db->flags);
 	epoch_fini(db);
 	for (size_t i = 0; i < db->acked_count; i++)
 		free(db->acked[i].pos);

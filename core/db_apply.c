@@ -58,7 +58,9 @@ static int apply_change(struct txn *t, struct feed *f, uint64_t seq, struct slic
 	if (r == 0) {
 		txn_history(t, &c, &f->stream, seq);
 		/* A clock far ahead is not followed: it would spread to every device for ever. */
-		if (c.hlc > t->hlc && c.hlc >> 16 <= t->now_ms + 60000)
+		if (c.hlc >> 16 > t->now_ms + 60000)
+			flags_raise(t->db, f->actor, FLAG_CLOCK);
+		else if (c.hlc > t->hlc)
 			t->hlc = c.hlc;
 		f->seq = seq;
 	}
@@ -181,6 +183,20 @@ static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t ac
 	return apply_locked(t, stream, actor, buf_slice(&envelope));
 }
 
+/* What a refusal says of the feed's author. */
+static void flag_refused(struct db *db, uint64_t actor, int r)
+{
+	const struct member *m = member_find(db, actor);
+	const struct member *own = member_find(db, db->actor);
+
+	if (!m || actor == db->actor)
+		return;
+	if (r == -EBADMSG)
+		flags_raise(db, actor, FLAG_FEED);
+	else if (r == -EACCES && own && !own->removed && (m->removed || m->role < MEMBER_WRITE))
+		flags_raise(db, actor, FLAG_CUT);
+}
+
 static int apply(struct db *db, const struct id *stream, uint64_t actor, struct slice bytes,
 		 bool thin)
 {
@@ -192,6 +208,7 @@ static int apply(struct db *db, const struct id *stream, uint64_t actor, struct 
 	if (r == -EAGAIN || r == -EACCES || r == -EBADMSG)
 		db->held_back++;
 	if (r <= 0) {
+		flag_refused(db, actor, r);
 		db_abort(t);
 		return r;
 	}

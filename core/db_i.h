@@ -8,6 +8,7 @@
 #include "core/db.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
+#include "core/flags.h"
 #include "core/member.h"
 #include "core/node.h"
 #include "core/thread.h"
@@ -100,6 +101,8 @@ struct db {
 	bool second_due;       /**< the same of second_step() */
 	bool follow_due;       /**< there may be something for follow_step() to do */
 	uint64_t joined_ms;    /**< before which deletions are not held */
+	struct flag *flags;    /**< core/flags.h */
+	_Atomic size_t flag_count;
 	uint64_t held_back;    /**< envelopes refused since start because something was missing */
 	struct feed *feeds;    /**< sorted by (stream, actor) */
 	size_t feed_count;

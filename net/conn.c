@@ -1,6 +1,7 @@
 /* One connection: carries messages between a transport and the engine that speaks in it. */
 #include "net/conn.h"
 
+#include "core/flags.h"
 #include "core/log.h"
 #include "core/petition.h"
 #include "core/thread.h"
@@ -213,12 +214,33 @@ static void stream_closed(void *user)
 	ws_close(c->ws);
 }
 
+/* What members were caught at, once. */
+static void say_flags(struct conn_host *host)
+{
+	AUTO(free_ptr) struct flag *flags = NULL;
+
+	if (db_flag_count(host->db) == host->flags_said)
+		return;
+	size_t count = db_flags(host->db, &flags);
+	for (; host->flags_said < count; host->flags_said++) {
+		const struct flag *f = &flags[host->flags_said];
+		char label[DEVICE_LABEL_BYTES];
+		struct device d;
+
+		if (db_member(host->db, f->actor, &d) < 0)
+			continue;
+		device_label(&d, label);
+		log_warn("%s: %s", label, flags_text(f->kind));
+	}
+}
+
 static int handle_sync(void *user, struct slice message)
 {
 	struct conn *c = user;
 	struct sync_info info;
 	int r = sync_receive(c->sync, message);
 
+	say_flags(c->host);
 	if (r < 0)
 		return r;
 	sync_get_info(c->sync, &info);

@@ -49,6 +49,7 @@ struct conn_host {
 	struct invites *invites;
 	struct ws *ws;
 	struct attempts attempts;
+	size_t flags_said; /**< of core/flags.h */
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
 
 	/**

@@ -294,6 +294,100 @@ static void test_witness_of_auth_has_no_effect(void)
 	end(s, 3);
 }
 
+/* ---- what members are caught at --------------------------------------------------------------- */
+
+static bool is_flagged(struct side *at, struct side *whom, enum flag_kind kind)
+{
+	AUTO(free_ptr) struct flag *flags = NULL;
+	size_t count = db_flags(at->db, &flags);
+
+	for (size_t i = 0; i < count; i++) {
+		if (flags[i].actor == db_actor(whom->db) && flags[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+/* It tells A one thing and B another: whoever hears the second is shown it, and applies none of it. */
+static void test_equivocation_is_flagged(void)
+{
+	struct side twin;
+	struct side s[3];
+
+	begin(s, 3);
+	write_file(&s[C], "one.json", "{\"n\":1}");
+	speak_all(s, (const unsigned[]){A, B, C}, 3);
+	db_close(s[C].db);
+	twin = s[C];
+	(void)snprintf(twin.dir, sizeof(twin.dir), "%s/twin", base);
+	AUTO(free_ptr) char *copy = xasprintf("cp -r '%s' '%s'", s[C].dir, twin.dir);
+	assert(system(copy) == 0);
+	side_open(&s[C]);
+	side_open(&twin);
+	write_file(&s[C], "for a.json", "{}");
+	write_file(&twin, "for b.json", "{}");
+	speak(&s[C], &s[A]);
+	speak(&twin, &s[B]);
+	write_file(&s[C], "for a2.json", "{}");
+	speak(&s[C], &s[A]);
+	speak(&s[A], &s[B]);
+	assert(is_flagged(&s[B], &s[C], FLAG_FEED));
+	assert(has_file(&s[B], "for b.json", "{}") && !has_file(&s[B], "for a2.json", "{}"));
+	assert(has_file(&s[A], "for a2.json", "{}") && !has_file(&s[A], "for b.json", "{}"));
+	/* Others are not suspected, and what does not build on it goes on. */
+	AUTO(free_ptr) char *value = NULL;
+	assert(db_set_shared(s[A].db, "topology", "hub") == 0);
+	speak(&s[A], &s[B]);
+	assert(db_get_shared(s[B].db, "topology", &value) == 0);
+	assert(!is_flagged(&s[B], &s[A], FLAG_FEED));
+	db_close(twin.db);
+	end(s, 3);
+}
+
+/* A clock that is a year ahead: taken, flagged, and followed by nobody. */
+static void test_clock_a_year_ahead_is_not_followed(void)
+{
+	const unsigned all[] = {A, B, C};
+	const uint64_t now = 1800000000000;
+	const uint64_t year = UINT64_C(365) * 24 * 3600 * 1000;
+	struct side s[3];
+
+	clock_ms = now;
+	begin(s, 3);
+	clock_ms = now + year;
+	write_file(&s[C], "future.json", "{\"n\":1}");
+	clock_ms = now;
+	speak_all(s, all, 3);
+	assert(is_flagged(&s[A], &s[C], FLAG_CLOCK) && is_flagged(&s[B], &s[C], FLAG_CLOCK));
+	assert(has_file(&s[A], "future.json", "{\"n\":1}"));
+	write_file(&s[A], "now.json", "{}");
+	assert(s[A].db->hlc >> 16 < now + year / 2);
+	/* Who saw it saves over it, and that counts, although it is dated earlier. */
+	write_file(&s[A], "future.json", "{\"n\":2}");
+	speak_all(s, all, 3);
+	assert(!is_flagged(&s[B], &s[A], FLAG_CLOCK));
+	for (unsigned i = 0; i < 3; i++)
+		assert(has_file(&s[i], "future.json", "{\"n\":2}"));
+	expect_same(s, all, 3, "with a clock a year ahead");
+	clock_ms = 0;
+	end(s, 3);
+}
+
+/* Written after the removal, dated before it: flagged, and not applied. */
+static void test_backdating_is_flagged(void)
+{
+	struct side s[3];
+
+	begin(s, 3);
+	remove_from(&s[A], &s[C]);
+	clock_ms = 1700000000000;
+	write_file(&s[C], "yesterday.json", "{}");
+	clock_ms = 0;
+	speak(&s[C], &s[A]);
+	assert(is_flagged(&s[A], &s[C], FLAG_CUT) && !has_file(&s[A], "yesterday.json", "{}"));
+	end(s, 3);
+}
+
 int main(void)
 {
 	static const struct {
@@ -311,6 +405,9 @@ int main(void)
 		{"rights_end_with_the_role", test_rights_end_with_the_role},
 		{"roles_that_cannot_be_given", test_roles_that_cannot_be_given},
 		{"witness_of_auth_has_no_effect", test_witness_of_auth_has_no_effect},
+		{"equivocation_is_flagged", test_equivocation_is_flagged},
+		{"clock_a_year_ahead_is_not_followed", test_clock_a_year_ahead_is_not_followed},
+		{"backdating_is_flagged", test_backdating_is_flagged},
 	};
 
 	digest_init();
