@@ -39,6 +39,7 @@
  *       feed.c           feeds and acknowledgements  member.*       whose feeds are accepted, and how far
  *       member_edit.c    decided here                petition.*     what the account is asked to sign
  *       member_eval.c    worked out from auth.*      epoch.*        the keys they are sealed under
+ *       grant.*          who may read parts only     setting.c      what holds for all devices
  *     history*.*         what one node was, and when; what a whole tree went through
  *     past.*, when.*     the whole tree as of a time; times as people type them
  *     resolve.*          conflicts settled

@@ -5,6 +5,7 @@
 
 #define CUT_BYTES (16 + 8)
 #define SEALED_BYTES (8 + AUTH_SEALED_BYTES)
+#define GRANT_BYTES (16 + AUTH_SEALED_BYTES)
 
 static void put_list(struct buf *out, struct slice list, size_t each)
 {
@@ -64,6 +65,12 @@ void auth_encode(const struct auth_op *op, struct buf *out)
 		break;
 	case AUTH_HEARD:
 		put_list(out, op->cuts, CUT_BYTES);
+		break;
+	case AUTH_GRANT:
+		buf_be64(out, op->device);
+		id_write(out, &op->collection);
+		buf_bytes(out, op->name);
+		put_list(out, op->sealed, GRANT_BYTES);
 		break;
 	}
 }
@@ -137,6 +144,12 @@ int auth_decode(struct slice value, struct auth_op *ret)
 	case AUTH_HEARD:
 		op.cuts = take_list(&r, CUT_BYTES);
 		break;
+	case AUTH_GRANT:
+		op.device = reader_be64(&r);
+		op.collection = id_read(&r);
+		op.name = reader_bytes(&r, AUTH_NAME_BYTES_MAX);
+		op.sealed = take_list(&r, GRANT_BYTES);
+		break;
 	default:
 		return r.bad ? -EBADMSG : -EOPNOTSUPP;
 	}
@@ -189,6 +202,22 @@ bool auth_next_sealed(struct slice *sealed, uint64_t *ret_device, const uint8_t 
 	struct reader r = reader_init(*sealed);
 
 	*ret_device = reader_be64(&r);
+	*ret_bytes = reader_take(&r, AUTH_SEALED_BYTES).data;
+	return advance(sealed, &r);
+}
+
+void auth_put_grant(struct buf *sealed, const struct id *epoch,
+		    const uint8_t bytes[AUTH_SEALED_BYTES])
+{
+	id_write(sealed, epoch);
+	buf_append(sealed, bytes, AUTH_SEALED_BYTES);
+}
+
+bool auth_next_grant(struct slice *sealed, struct id *ret_epoch, const uint8_t **ret_bytes)
+{
+	struct reader r = reader_init(*sealed);
+
+	*ret_epoch = id_read(&r);
 	*ret_bytes = reader_take(&r, AUTH_SEALED_BYTES).data;
 	return advance(sealed, &r);
 }

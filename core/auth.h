@@ -9,6 +9,8 @@
  *     ADOPT 4    8 bytes device, 16 bytes stream, 8 bytes seq: of this feed, up to there after all
  *     SETTING 5  bytes name, bytes value
  *     SHARE 6    16 bytes epoch, 8 bytes device, sealed key: for a device that EPOCH has passed over
+ *     GRANT 7    8 bytes device, 16 bytes collection, bytes name, varint count, count * (16 bytes epoch, sealed stream key):
+ *                core/grant.h
  *     ACCOUNT 8  bytes operation (MEMBER, REMOVE or ROLE), 64 bytes signature of the account over auth_account_text(): as if the
  *                most senior had made it, whoever passes it on
  *     ROLE 9     8 bytes device, u8 role, varint count, count * (16 bytes stream, 8 bytes seq): what it made while it could do
@@ -37,6 +39,7 @@ enum auth_kind {
 	AUTH_ADOPT = 4,
 	AUTH_SETTING = 5,
 	AUTH_SHARE = 6,
+	AUTH_GRANT = 7,
 	AUTH_ACCOUNT = 8,
 	AUTH_ROLE = 9,
 	AUTH_HEARD = 10,
@@ -44,7 +47,7 @@ enum auth_kind {
 
 /** What a device may do: each all that those before may. */
 enum member_role {
-	MEMBER_RELAY = 1,
+	MEMBER_RELAY = 1, /**< what it was granted, and who is a member: core/grant.h */
 	MEMBER_READ = 2,
 	MEMBER_WRITE = 3,
 	MEMBER_MANAGE = 4, /**< admit, remove, set */
@@ -57,13 +60,14 @@ struct auth_op {
 	struct slice cert;	/**< MEMBER */
 	enum member_role role;	/**< MEMBER, ROLE */
 	struct id epoch;	/**< MEMBER, EPOCH, SHARE */
-	uint64_t device;	/**< REMOVE, ADOPT, SHARE, ROLE */
+	uint64_t device;	/**< REMOVE, ADOPT, SHARE, ROLE, GRANT */
 	struct slice cuts;	/**< REMOVE, ROLE, HEARD: any number, ADOPT: one; auth_next_cut() */
 	struct slice inner;	/**< ACCOUNT: the operation */
 	struct slice signature; /**< ACCOUNT: KEYS_SIGNATURE_BYTES */
 	struct slice parents;	/**< EPOCH: any number of ids */
-	struct slice sealed;	/**< EPOCH: any number, SHARE: one; auth_next_sealed() */
-	struct slice name;	/**< SETTING */
+	struct slice sealed;	/**< EPOCH: any number, SHARE: one; auth_next_sealed(). GRANT: auth_next_grant() */
+	struct slice name;	/**< SETTING, GRANT */
+	struct id collection;	/**< GRANT */
 	struct slice value;	/**< SETTING */
 };
 
@@ -85,5 +89,8 @@ void auth_put_cut(struct buf *cuts, const struct id *stream, uint64_t seq);
 bool auth_next_cut(struct slice *cuts, struct id *ret_stream, uint64_t *ret_seq);
 void auth_put_sealed(struct buf *sealed, uint64_t device, const uint8_t bytes[AUTH_SEALED_BYTES]);
 bool auth_next_sealed(struct slice *sealed, uint64_t *ret_device, const uint8_t **ret_bytes);
+void auth_put_grant(struct buf *sealed, const struct id *epoch,
+		    const uint8_t bytes[AUTH_SEALED_BYTES]);
+bool auth_next_grant(struct slice *sealed, struct id *ret_epoch, const uint8_t **ret_bytes);
 
 #endif

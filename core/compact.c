@@ -74,7 +74,9 @@ static uint64_t cut_locked(struct db *db, const struct feed *f, uint64_t now_ms)
 		uint64_t device = db->members[i].device.actor;
 
 		/* An author holds what it made. */
-		if (device == db->actor || device == f->actor || !member_is_current(&db->members[i]))
+		if (device == db->actor || device == f->actor ||
+		    !member_is_current(&db->members[i]) ||
+		    !grant_covers(db, &db->members[i], &f->stream))
 			continue;
 		const struct acked *a = feed_acked_of(db, device);
 		if (is_silent(a, now_ms))

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define FORMAT_WORD "blaze database"
-#define FORMAT_VERSION 5
+#define FORMAT_VERSION 6
 #define HLC_AHEAD_MS_MAX 60000
 
 /* ---- lock, clock, observers -------------------------------------------------------------------- */
@@ -193,8 +193,9 @@ static int write_format(const char *dir, const struct id *id, struct why *why)
 struct seed {
 	struct id id;
 	struct slice name;
-	uint8_t root_key[DIGEST_BYTES];
-	struct slice founder; /**< certificate */
+	bool limited;
+	uint8_t root_key[DIGEST_BYTES]; /**< limited: the key of `auth` */
+	struct slice founder;		/**< certificate */
 	struct slice own;
 	struct slice epochs;  /**< 32 bytes each */
 	struct slice entries; /**< as db_welcome() wrote them */
@@ -258,7 +259,8 @@ static int seed_store(const char *dir, const struct seed *seed, struct why *why)
 		return r;
 	struct store_txn *t = store_begin(s);
 	store_put(t, SLICE_STR("m name"), seed->name);
-	store_put(t, SLICE_STR("m key"), SLICE(seed->root_key, sizeof(seed->root_key)));
+	store_put(t, seed->limited ? SLICE_STR("m auth") : SLICE_STR("m key"),
+		  SLICE(seed->root_key, sizeof(seed->root_key)));
 	r = seed_members(t, seed);
 	seed_root(t, seed);
 	if (!slice_eq(seed->founder, seed->own)) /* what others have is to be had from them */
@@ -339,6 +341,7 @@ static int parse_welcome(struct slice welcome, struct seed *seed)
 
 	if (reader_u8(&r) != DB_WELCOME_VERSION)
 		return -EPROTO;
+	seed->limited = reader_u8(&r) != 0;
 	seed->id = id_read(&r);
 	seed->name = reader_bytes(&r, 255);
 	reader_copy(&r, seed->root_key, sizeof(seed->root_key));
@@ -420,11 +423,14 @@ static int load_basics(struct db *db)
 		return r;
 	db->name = xstrdup(buf_str(&value));
 	r = store_read(db->store, SLICE_STR("m key"), &value);
+	db->limited = r == -ENOENT;
+	if (db->limited)
+		r = store_read(db->store, SLICE_STR("m auth"), &value);
 	if (r < 0)
 		return r;
 	if (value.len != sizeof(db->root_key))
 		return -EBADMSG;
-	memcpy(db->root_key, value.data, value.len);
+	memcpy(db->limited ? db->auth_key : db->root_key, value.data, value.len);
 	wipe(value.data, value.len);
 	db->arrival = 1;
 	r = store_read(db->store, SLICE_STR("m counters"), &value);
@@ -542,6 +548,7 @@ static void db_free(struct db *db)
 	member_fini(db);
 	free(db->flags);
 	epoch_fini(db);
+	grant_fini(db);
 	for (size_t i = 0; i < db->acked_count; i++)
 		free(db->acked[i].pos);
 	tree_dirs_forget(db);

@@ -253,6 +253,26 @@ struct member_info {
 
 /** What this device may do, an enum member_role; 0 when it was removed. Any thread. */
 int db_own_role(struct db *db);
+/** What a member with the role `relay` may read (core/grant.h). */
+struct grant_info {
+	struct id collection; /**< the directory's node */
+	char name[256];	      /**< what it was called when it was granted */
+};
+
+/** Of a current member; *ret is the caller's to free. */
+size_t db_grants(struct db *db, uint64_t actor, struct grant_info **ret);
+/** Admits the device as a relay, if it is not one, and grants it the collections. -EPERM, -EEXIST it has another role, -EBADMSG. */
+int db_grant(struct db *db, struct slice cert, const struct grant_info *list, size_t count);
+/** The welcome of who has the role `relay`: no key but that of `auth`. After db_grant(). For db_join(). */
+void db_welcome_relay(struct db *db, struct buf *out);
+/** Whether this device joined with db_welcome_relay(). */
+bool db_is_limited(const struct db *db);
+/** Whether the peer gets only what db_may_have() says, for it has the role `relay`. */
+bool db_is_bounded(struct db *db, uint64_t peer);
+/** Whether the peer may be given what is in the stream, as it is. */
+bool db_may_have(struct db *db, uint64_t peer, const struct id *stream);
+/** Another number whenever db_may_have() may say something else. */
+uint64_t db_grant_revision(struct db *db);
 /** All that ever were, the most senior first. Returns the count; *ret is the caller's to free. */
 size_t db_members(struct db *db, struct member_info **ret);
 /**

@@ -9,6 +9,7 @@
 #include "core/envelope.h"
 #include "core/epoch.h"
 #include "core/flags.h"
+#include "core/grant.h"
 #include "core/member.h"
 #include "core/node.h"
 #include "core/thread.h"
@@ -58,7 +59,12 @@ struct db {
 	struct id root;
 	struct id root_stream;
 	struct id auth_stream;
-	uint8_t root_key[DIGEST_BYTES];
+	uint8_t root_key[DIGEST_BYTES];	 /**< zeros if limited */
+	bool limited;			 /**< joined as a relay; does not change */
+	uint8_t auth_key[DIGEST_BYTES];	 /**< of the stream `auth`, if limited */
+	_Atomic(struct grants *) grants; /**< what it can open, if limited: core/grant.c */
+	uint8_t **grant_keys;
+	size_t grant_key_count;
 	_Atomic(const struct envelope_ring *) ring; /**< all epochs' keys; replaced, never changed */
 	_Atomic(const uint8_t *) seal_key;	    /**< the current epoch's */
 	const struct keys *keys;
@@ -449,6 +455,8 @@ void member_fini(struct db *db);
 const struct member *member_find(const struct db *db, uint64_t actor);
 /** Whether it is one now. */
 bool member_is_current(const struct member *m);
+/** Whether this device may admit, remove, grant. */
+bool member_may_manage(const struct db *db);
 /** Whether changes of this feed up to `last` count. */
 bool member_may_write(const struct db *db, const struct member *m, const struct id *stream,
 		      uint64_t last);
@@ -467,7 +475,7 @@ int member_tend(struct db *db);
 void member_cuts(const struct db *db, uint64_t actor, uint64_t keep, struct buf *out);
 /** As stored: without the key's prefix, as in a welcome. */
 void member_entry_encode(const struct auth_entry *e, struct buf *key, struct buf *value);
-#define DB_WELCOME_VERSION 2
+#define DB_WELCOME_VERSION 3
 
 /* db.c */
 void db_lock(struct db *db);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define VERSION 3
+#define VERSION 4
 #define TAG_BYTES 16
 #define COMMIT_BYTES 16
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
@@ -37,18 +37,27 @@ static void derive(uint8_t out[DIGEST_BYTES], const uint8_t key[DIGEST_BYTES], c
 	wipe(&state, sizeof(state));
 }
 
+void envelope_stream_key(const uint8_t root_key[DIGEST_BYTES], const struct id *stream,
+			 uint8_t ret[DIGEST_BYTES])
+{
+	derive(ret, root_key, "blaze stream", SLICE(stream->b, sizeof(stream->b)));
+}
+
 static void feed_keys_of(struct feed_keys *k, const struct envelope_place *at,
 			 const uint8_t *root_key)
 {
 	uint8_t stream_key[DIGEST_BYTES];
 	AUTO(buf_fini) struct buf feed = {0};
 
-	derive(stream_key, root_key, "blaze stream", SLICE(at->stream.b, sizeof(at->stream.b)));
+	if (at->granted)
+		memcpy(stream_key, root_key, sizeof(stream_key));
+	else
+		envelope_stream_key(root_key, &at->stream, stream_key);
 	buf_be64(&feed, at->actor);
 	derive(k->key, stream_key, "blaze feed", buf_slice(&feed));
 	derive(k->commit, k->key, "blaze commit", SLICE("", 0));
 	id_write(&feed, &at->stream);
-	derive(k->tag, root_key, "blaze tag", buf_slice(&feed));
+	derive(k->tag, stream_key, "blaze tag", buf_slice(&feed));
 	wipe(stream_key, sizeof(stream_key));
 }
 

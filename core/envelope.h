@@ -1,7 +1,7 @@
 /*
  * Sealed envelopes: consecutive changes of one feed, as they travel and as they are stored.
  *
- *   u8 version = 3
+ *   u8 version = 4
  *   16 bytes tag          pseudonym of the feed: keyed digest of stream and author
  *   varint seq_first, varint count
  *   16 bytes commitment   digest of the feed key: XChaCha20-Poly1305 alone would let one ciphertext
@@ -14,8 +14,9 @@
  *
  * hash = digest of all before the signature and of the hidden part, which is bound but not sent:
  * stream, author and the hash of the feed's previous envelope. So an envelope verifies only in its
- * place, and a feed is a hash chain. Keys: stream key = keyed digest of the database's root key and
- * the stream; feed key = keyed digest of that and the author.
+ * place, and a feed is a hash chain. Keys: stream key = keyed digest of the epoch's key and the
+ * stream; feed key and tag = keyed digests of that and the author. So who is given a stream's key
+ * (core/grant.h) can do all with that stream, and learns of no other.
  *
  * All but the signature is a function of place and content. Who holds the changes can therefore make
  * the bytes and the hash of an envelope again: core/stratum.h keeps the changes only, and the last
@@ -41,6 +42,7 @@ struct envelope_place {
 	const uint8_t *root_key; /**< 32 bytes: what is sealed, is sealed under it */
 	/** Opening tries these, the newest first: the commitment says which it is. NULL: root_key only. */
 	const struct envelope_ring *ring;
+	bool granted; /**< both are of this stream alone: envelope_stream_key() of the epochs' keys */
 	struct id stream;
 	uint64_t actor;
 	uint8_t prev[DIGEST_BYTES]; /**< hash of the feed's previous envelope; zeros before the first */
@@ -51,6 +53,8 @@ struct envelope_range {
 	uint64_t count;
 };
 
+void envelope_stream_key(const uint8_t root_key[DIGEST_BYTES], const struct id *stream,
+			 uint8_t ret[DIGEST_BYTES]);
 void envelope_seal(const struct envelope_place *at, const struct keys *keys, uint64_t seq_first,
 		   const struct slice *changes, size_t count, struct buf *out);
 /** What anyone can read of it. -EBADMSG. */

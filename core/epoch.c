@@ -34,18 +34,36 @@ void epoch_seal(const uint8_t key[DIGEST_BYTES], const struct device *to,
 		uint8_t ret[AUTH_SEALED_BYTES])
 {
 	struct id id = epoch_id(key);
+
+	epoch_seal_bound(key, &id, to, ret);
+}
+
+void epoch_seal_bound(const uint8_t key[DIGEST_BYTES], const struct id *epoch,
+		      const struct device *to, uint8_t ret[AUTH_SEALED_BYTES])
+{
 	uint8_t shared[32];
 	uint8_t box[DIGEST_BYTES];
 
 	keys_dh_ephemeral(to->dh_pk, ret, shared);
 	box_key(shared, ret, to->dh_pk, box);
-	envelope_seal_key(box, SLICE(id.b, sizeof(id.b)), key, ret + KEYS_PK_BYTES);
+	envelope_seal_key(box, SLICE(epoch->b, sizeof(epoch->b)), key, ret + KEYS_PK_BYTES);
 	wipe(shared, sizeof(shared));
 	wipe(box, sizeof(box));
 }
 
 int epoch_open(const struct keys *keys, const struct id *epoch,
 	       const uint8_t sealed[AUTH_SEALED_BYTES], uint8_t ret_key[DIGEST_BYTES])
+{
+	int r = epoch_open_bound(keys, epoch, sealed, ret_key);
+
+	if (r < 0)
+		return r;
+	struct id id = epoch_id(ret_key);
+	return id_eq(&id, epoch) ? 0 : -EBADMSG;
+}
+
+int epoch_open_bound(const struct keys *keys, const struct id *epoch,
+		     const uint8_t sealed[AUTH_SEALED_BYTES], uint8_t ret_key[DIGEST_BYTES])
 {
 	uint8_t shared[32];
 	uint8_t box[DIGEST_BYTES];
@@ -58,10 +76,7 @@ int epoch_open(const struct keys *keys, const struct id *epoch,
 			      ret_key);
 	wipe(shared, sizeof(shared));
 	wipe(box, sizeof(box));
-	if (r < 0)
-		return r;
-	struct id id = epoch_id(ret_key);
-	return id_eq(&id, epoch) ? 0 : -EBADMSG;
+	return r;
 }
 
 /* ---- the keys that are here ----------------------------------------------------------------- */
@@ -70,6 +85,8 @@ struct envelope_place epoch_place(const struct db *db, const struct id *stream, 
 {
 	bool auth = id_eq(stream, &db->auth_stream);
 
+	if (db->limited)
+		return grant_place(db, stream, actor);
 	return (struct envelope_place){
 		.root_key = auth ? db->root_key : atomic_load(&db->seal_key),
 		.ring = atomic_load(&db->ring),
@@ -327,7 +344,7 @@ void epoch_begin(struct txn *t, uint64_t without)
 		const struct member *m = &db->members[i];
 		uint8_t bytes[AUTH_SEALED_BYTES];
 
-		if (!member_is_current(m) || m->device.actor == without)
+		if (!member_is_current(m) || m->device.actor == without || m->role == MEMBER_RELAY)
 			continue;
 		epoch_seal(key, &m->device, bytes);
 		auth_put_sealed(&sealed, m->device.actor, bytes);
@@ -402,7 +419,8 @@ static bool share(struct txn *t, const struct id *epoch, const uint8_t *key)
 		AUTO(buf_fini) struct buf sealed = {0};
 		uint8_t bytes[AUTH_SEALED_BYTES];
 
-		if (m->device.actor == db->actor || !member_is_current(m) || was_given(db, m, epoch))
+		if (m->device.actor == db->actor || !member_is_current(m) ||
+		    m->role == MEMBER_RELAY || was_given(db, m, epoch))
 			continue;
 		epoch_seal(key, &m->device, bytes);
 		auth_put_sealed(&sealed, m->device.actor, bytes);

@@ -23,6 +23,11 @@ struct txn;
 #define EPOCHS_MAX 4096
 
 struct id epoch_id(const uint8_t key[DIGEST_BYTES]);
+/** Seals a key to a device, bound to an epoch it need not be the key of; and the inverse: -EBADMSG not for us. */
+void epoch_seal_bound(const uint8_t key[DIGEST_BYTES], const struct id *epoch,
+		      const struct device *to, uint8_t ret[AUTH_SEALED_BYTES]);
+int epoch_open_bound(const struct keys *keys, const struct id *epoch,
+		     const uint8_t sealed[AUTH_SEALED_BYTES], uint8_t ret_key[DIGEST_BYTES]);
 void epoch_seal(const uint8_t key[DIGEST_BYTES], const struct device *to,
 		uint8_t ret[AUTH_SEALED_BYTES]);
 /** -EBADMSG: not for us, or not the key of that epoch. */

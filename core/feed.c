@@ -591,12 +591,13 @@ size_t db_get_acked(struct db *db, uint64_t device, struct feed_pos **ret)
 static uint64_t behind_locked(struct db *db, uint64_t device)
 {
 	const struct acked *a = feed_acked_of(db, device);
+	const struct member *m = member_find(db, device);
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < db->feed_count; i++) {
 		const struct feed *f = &db->feeds[i];
 
-		if (f->actor != db->actor)
+		if (f->actor != db->actor || (m && !grant_covers(db, m, &f->stream)))
 			continue;
 		uint64_t acked = feed_pos_seq(a->pos, a->count, &f->stream, f->actor);
 		n += f->seq > acked ? f->seq - acked : 0;
@@ -612,6 +613,12 @@ uint64_t db_peer_behind(struct db *db, uint64_t peer)
 	return n;
 }
 
+/* A relay is not one of a person's devices: what only it has, and in part, is not safe. */
+static bool is_waited_for(const struct member *m)
+{
+	return member_is_current(m) && m->role != MEMBER_RELAY;
+}
+
 bool db_is_acked(struct db *db)
 {
 	bool all = true;
@@ -620,7 +627,7 @@ bool db_is_acked(struct db *db)
 	for (size_t i = 0; i < db->member_count; i++) {
 		uint64_t device = db->members[i].device.actor;
 
-		all = all && (device == db->actor || !member_is_current(&db->members[i]) ||
+		all = all && (device == db->actor || !is_waited_for(&db->members[i]) ||
 			      behind_locked(db, device) == 0);
 	}
 	mutex_unlock(&db->lock);
@@ -633,7 +640,7 @@ uint64_t feed_pending_locked(struct db *db)
 
 	for (size_t i = 0; i < db->member_count; i++) {
 		uint64_t device = db->members[i].device.actor;
-		bool counts = device != db->actor && member_is_current(&db->members[i]);
+		bool counts = device != db->actor && is_waited_for(&db->members[i]);
 		uint64_t behind = counts ? behind_locked(db, device) : 0;
 
 		n = behind > n ? behind : n;

@@ -202,6 +202,7 @@ static void evaluate(struct db *db)
 	const struct member *own = member_find(db, db->actor);
 	atomic_store(&db->read_only, own && !own->removed && own->role < MEMBER_WRITE);
 	epoch_choose(db);
+	grant_refresh(db);
 	db->auth_due = true;
 }
 
@@ -385,25 +386,6 @@ int db_account(struct db *db, uint8_t ret_pk[KEYS_PK_BYTES])
 	return r;
 }
 
-int db_get_shared(struct db *db, const char *name, char **ret)
-{
-	int r = -ENOENT;
-
-	db_lock(db);
-	for (size_t i = db->auth_count; r < 0 && i > 0; i--) {
-		const struct auth_entry *e = &db->auth[i - 1];
-		struct auth_op op;
-
-		if (!e->effective || auth_decode(buf_slice(&e->value), &op) < 0 ||
-		    op.kind != AUTH_SETTING || !slice_eq(op.name, SLICE_STR(name)))
-			continue;
-		*ret = xasprintf("%.*s", (int)op.value.len, (const char *)op.value.data);
-		r = 0;
-	}
-	mutex_unlock(&db->lock);
-	return r;
-}
-
 /* ---- what follows by itself -------------------------------------------------------------------- */
 
 /* Whether this device has said so before: an operation without effect is not to be repeated for ever. */
@@ -485,6 +467,7 @@ int member_tend(struct db *db)
 			any = true;
 		} else if (own->role >= MEMBER_MANAGE) {
 			any = epoch_share(t) || any;
+			any = grant_share(t) || any;
 		}
 	} else if (own && own->removed) {
 		any = say_heard(t, own);
@@ -496,18 +479,28 @@ int member_tend(struct db *db)
 }
 
 /*
- * Welcome: u8 version 2, 16 bytes database id, bytes name, 32 bytes first key, bytes founder's certificate, the other keys
- * (epoch.h), varint count, count * (8 bytes lamport, 8 bytes actor, bytes as stored). What db_join() reads.
+ * Welcome: u8 version 3, u8 1 = limited (core/grant.h), 16 bytes database id, bytes name, 32 bytes first key (limited: that of
+ * `auth`), bytes founder's certificate, the other keys (epoch.h; limited: none), varint count, count * (8 bytes lamport, 8 bytes
+ * actor, bytes as stored). What db_join() reads.
  */
-void db_welcome(struct db *db, struct buf *out)
+static void welcome(struct db *db, bool limited, struct buf *out)
 {
+	uint8_t auth_key[DIGEST_BYTES];
+
 	db_lock(db);
+	assert(!db->limited);
+	envelope_stream_key(db->root_key, &db->auth_stream, auth_key);
 	buf_u8(out, DB_WELCOME_VERSION);
+	buf_u8(out, limited);
 	id_write(out, &db->id);
 	buf_bytes(out, SLICE_STR(db->name));
-	buf_append(out, db->root_key, sizeof(db->root_key));
+	buf_append(out, limited ? auth_key : db->root_key, DIGEST_BYTES);
+	wipe(auth_key, sizeof(auth_key));
 	buf_bytes(out, buf_slice(&db->founder));
-	epoch_write_all(db, out);
+	if (limited)
+		buf_varint(out, 0);
+	else
+		epoch_write_all(db, out);
 	buf_varint(out, db->auth_count);
 	for (size_t i = 0; i < db->auth_count; i++) {
 		AUTO(buf_fini) struct buf key = {0};
@@ -518,4 +511,14 @@ void db_welcome(struct db *db, struct buf *out)
 		buf_bytes(out, buf_slice(&value));
 	}
 	mutex_unlock(&db->lock);
+}
+
+void db_welcome(struct db *db, struct buf *out)
+{
+	welcome(db, false, out);
+}
+
+void db_welcome_relay(struct db *db, struct buf *out)
+{
+	welcome(db, true, out);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static bool may_manage(const struct db *db)
+bool member_may_manage(const struct db *db)
 {
 	const struct member *own = member_find(db, db->actor);
 
@@ -12,27 +12,11 @@ static bool may_manage(const struct db *db)
 	       own->since.lamport != UINT64_MAX;
 }
 
-int db_set_shared(struct db *db, const char *name, const char *value)
-{
-	const struct auth_op op = {
-		.kind = AUTH_SETTING, .name = SLICE_STR(name), .value = SLICE_STR(value)};
-
-	if (op.name.len > AUTH_NAME_BYTES_MAX || op.value.len > AUTH_VALUE_BYTES_MAX)
-		return -E2BIG;
-	struct txn *t = db_begin(db);
-	if (!may_manage(db)) {
-		db_abort(t);
-		return -EPERM;
-	}
-	member_do(t, &op);
-	return db_commit(t);
-}
-
 int db_may_admit(struct db *db, enum member_role role, struct why *why)
 {
 	db_lock(db);
 	const struct member *own = member_find(db, db->actor);
-	bool may = may_manage(db);
+	bool may = member_may_manage(db);
 	bool enough = may && own->role >= role;
 	mutex_unlock(&db->lock);
 	if (!may)
@@ -50,7 +34,7 @@ int db_admit(struct db *db, const struct slice cert, enum member_role role)
 	struct txn *t = db_begin(db);
 	const struct member *m = member_find(db, d.actor);
 	bool known = m && member_is_current(m);
-	if (known || !may_manage(db)) {
+	if (known || !member_may_manage(db)) {
 		db_abort(t);
 		return known ? 0 : -EPERM;
 	}
@@ -96,7 +80,7 @@ int db_remove_member(struct db *db, uint64_t actor, struct why *why)
 		r = why_set(why, -ENOENT, "no such device");
 	else if (actor == db->actor)
 		r = why_set(why, -EINVAL, "this device cannot remove itself; do it on another one");
-	else if (!may_manage(db))
+	else if (!member_may_manage(db))
 		r = why_set(
 			why, -EPERM,
 			"this device may not remove others; whoever has the recovery words may: --words");
@@ -126,7 +110,7 @@ static int check_role(const struct db *db, const struct member *m, enum member_r
 
 	if (!m || !member_is_current(m))
 		return why_set(why, -ENOENT, "no such device");
-	if (!may_manage(db))
+	if (!member_may_manage(db))
 		return why_set(why, -EPERM, "this device may not give others a role");
 	if (role > own->role)
 		return why_set(why, -EPERM, "this device cannot give more than it may itself");

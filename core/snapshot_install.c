@@ -124,7 +124,8 @@ void snapshot_doubt(struct txn *t)
 bool db_snapshot_wanted(struct db *db, const void *taker)
 {
 	db_lock(db);
-	bool wanted = db->joined && !db->installing &&
+	/* A snapshot is of everything: who may not have that takes the log. */
+	bool wanted = db->joined && !db->limited && !db->installing &&
 		      (!db->snapshot_taker || db->snapshot_taker == taker);
 
 	for (size_t i = 0; wanted && i < db->feed_count; i++)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION 2
 #define CODE_VERBATIM 0
 #define CODE_COLUMNS 1
 /** Of changes: what does not exceed STRATUM_BYTES, and one envelope of any size. */

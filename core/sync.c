@@ -59,6 +59,7 @@ struct sync {
 	struct vv vv;
 	uint64_t cursor;
 	uint64_t gaps_filled;	   /**< when the cursor was set out */
+	uint64_t granted_at;	   /**< db_grant_revision() then, if the peer does not get all */
 	struct sync_strata strata; /**< that wait */
 	uint64_t idle_at; /**< generation at which there was nothing left to say; 0 = look */
 	bool in_sync;
@@ -186,14 +187,36 @@ void sync_destroy(struct sync *s)
 	free(s);
 }
 
+/* GRANT: leaves what the peer may hear of. Returns how many. */
+static size_t leave_granted(struct sync *s, struct feed_pos *pos, size_t n)
+{
+	size_t kept = 0;
+
+	if (!db_is_bounded(s->db, s->peer))
+		return n;
+	for (size_t i = 0; i < n; i++) {
+		if (db_may_have(s->db, s->peer, &pos[i].stream))
+			pos[kept++] = pos[i];
+	}
+	return kept;
+}
+
+/* What is here, as far as it concerns the peer. */
+static size_t have(struct sync *s, struct feed_pos **ret)
+{
+	size_t n = db_have(s->db, ret);
+
+	return leave_granted(s, *ret, n);
+}
+
 static void digest_of(struct sync *s, uint8_t out[DIGEST_BYTES])
 {
 	AUTO(buf_fini) struct buf bytes = {0};
-	struct feed_pos *have = NULL;
-	size_t n = db_have(s->db, &have);
+	struct feed_pos *here = NULL;
+	size_t n = have(s, &here);
 
-	vv_write(&bytes, have, n);
-	free(have);
+	vv_write(&bytes, here, n);
+	free(here);
 	struct slice part = buf_slice(&bytes);
 	digest(out, "blaze have", &part, 1);
 }
@@ -257,10 +280,10 @@ static int receive_digest(struct sync *s, struct reader *r)
 		s->have_wanted = true;
 		return 0;
 	}
-	struct vv have = {0};
-	have.count = db_have(s->db, &have.pos);
-	int err = set_peer_vv(s, &have);
-	vv_fini(&have);
+	struct vv same = {0};
+	same.count = have(s, &same.pos);
+	int err = set_peer_vv(s, &same);
+	vv_fini(&same);
 	return err;
 }
 
@@ -397,15 +420,15 @@ static int next_digest(struct sync *s, struct buf *out)
 
 static int next_have(struct sync *s, struct buf *out)
 {
-	struct feed_pos *have = NULL;
+	struct feed_pos *here = NULL;
 	int r = db_sync(s->db);
 
 	if (r < 0)
 		return r;
-	size_t n = db_have(s->db, &have);
+	size_t n = have(s, &here);
 	buf_u8(out, MESSAGE_HAVE);
-	vv_write(out, have, n);
-	free(have);
+	vv_write(out, here, n);
+	free(here);
 	s->have_wanted = false;
 	s->have_sent = true;
 	s->stuck = false;
@@ -435,6 +458,24 @@ static void put_envelope(struct sync *s, const struct feed_item *item, struct sl
 	buf_slice_append(out, envelope);
 }
 
+/* The next envelope that the peer lacks and may have. */
+static int find_envelope(struct sync *s, uint64_t *cursor, struct feed_item *ret_item,
+			 struct buf *ret)
+{
+	bool bounded = db_is_bounded(s->db, s->peer);
+	uint64_t revision = bounded ? db_grant_revision(s->db) : 0;
+	int r = 0;
+
+	if (revision != s->granted_at)
+		*cursor = 0; /* what was passed over may be for it now */
+	s->granted_at = revision;
+	do {
+		buf_clear(ret);
+		r = db_next_envelope(s->db, cursor, s->vv.pos, s->vv.count, ret_item, ret);
+	} while (r > 0 && bounded && !db_may_have(s->db, s->peer, &ret_item->pos.stream));
+	return r;
+}
+
 static int next_envelope(struct sync *s, struct buf *out)
 {
 	AUTO(buf_fini) struct buf envelope = {0};
@@ -446,7 +487,7 @@ static int next_envelope(struct sync *s, struct buf *out)
 	uint64_t filled = db_snapshot_gaps_filled(s->db);
 	uint64_t cursor = filled == s->gaps_filled ? s->cursor : 0;
 	s->gaps_filled = filled;
-	r = db_next_envelope(s->db, &cursor, s->vv.pos, s->vv.count, &item, &envelope);
+	r = find_envelope(s, &cursor, &item, &envelope);
 	/* A number given away must never be issued again after a power cut: durable first. */
 	if (r > 0 && item.pos.actor == db_actor(s->db)) {
 		int err = sync_own(s, &item.pos);
@@ -510,6 +551,7 @@ static bool next_ack(struct sync *s, struct buf *out)
 	struct device *peers = NULL;
 
 	now.count = db_durable(s->db, &now.pos);
+	now.count = leave_granted(s, now.pos, now.count);
 	bool found = next_ack_of(s, db_actor(s->db), &now, out);
 	vv_fini(&now);
 	size_t n = found ? 0 : db_peers(s->db, &peers);
@@ -517,6 +559,7 @@ static bool next_ack(struct sync *s, struct buf *out)
 		if (peers[i].actor == s->peer)
 			continue;
 		now.count = db_get_acked(s->db, peers[i].actor, &now.pos);
+		now.count = leave_granted(s, now.pos, now.count);
 		found = next_ack_of(s, peers[i].actor, &now, out);
 		vv_fini(&now);
 	}
@@ -537,15 +580,15 @@ static bool vv_holds(const struct vv *vv, const struct feed_pos *p)
  */
 static bool same_changes(struct sync *s)
 {
-	struct vv have = {0};
+	struct vv here = {0};
 	struct vv acked = {0};
 	const struct vv *told = &told_of(s, db_actor(s->db))->vv;
 	bool same = true;
 
-	have.count = db_have(s->db, &have.pos);
+	here.count = have(s, &here.pos);
 	acked.count = db_get_acked(s->db, s->peer, &acked.pos);
-	for (size_t i = 0; same && i < have.count; i++) {
-		const struct feed_pos *p = &have.pos[i];
+	for (size_t i = 0; same && i < here.count; i++) {
+		const struct feed_pos *p = &here.pos[i];
 
 		if (p->actor == db_actor(s->db))
 			same = vv_holds(&acked, p);
@@ -553,8 +596,8 @@ static bool same_changes(struct sync *s)
 			same = vv_holds(&s->vv, p) && vv_holds(told, p);
 	}
 	for (size_t i = 0; same && i < s->vv.count; i++)
-		same = vv_holds(&have, &s->vv.pos[i]);
-	vv_fini(&have);
+		same = vv_holds(&here, &s->vv.pos[i]);
+	vv_fini(&here);
 	vv_fini(&acked);
 	return same;
 }

@@ -71,7 +71,8 @@ static int receive_ask(struct sync_snapshot *s, struct reader *r)
 	if (reader_finish(r) < 0)
 		return -EBADMSG;
 	s->id = asked;
-	int offered = db_snapshot_offer(s->db, &s->id);
+	/* GRANT: a snapshot is of everything. */
+	int offered = db_is_bounded(s->db, s->peer) ? 0 : db_snapshot_offer(s->db, &s->id);
 	if (offered < 0)
 		return offered;
 	s->none_wanted = offered == 0;
@@ -106,7 +107,7 @@ static int receive_log_ask(struct sync_snapshot *s, struct reader *r)
 {
 	uint64_t count = reader_varint_max(r, GAPS_MAX);
 	struct feed_pos *have = NULL;
-	size_t n = db_have(s->db, &have);
+	size_t n = db_is_bounded(s->db, s->peer) ? 0 : db_have(s->db, &have);
 
 	free(s->log_vv);
 	free(s->log_until);
@@ -193,6 +194,10 @@ static int next_piece(struct sync_snapshot *s, struct buf *out)
 
 int sync_snapshot_next(struct sync_snapshot *s, struct buf *out)
 {
+	if (s->giving && db_is_bounded(s->db, s->peer)) { /* since it has asked */
+		s->giving = false;
+		s->none_wanted = true;
+	}
 	if (s->none_wanted) {
 		buf_u8(out, SYNC_SNAPSHOT_NONE);
 		s->none_wanted = false;

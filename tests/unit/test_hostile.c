@@ -39,7 +39,7 @@ static void setup(struct villain *v)
 	assert(db_admit(db, buf_slice(&cert), MEMBER_OWNER) == 0);
 	db_welcome(db, &welcome);
 	struct reader r = reader_init(buf_slice(&welcome));
-	(void)reader_take(&r, 17);
+	(void)reader_take(&r, 18);
 	(void)reader_bytes(&r, 255);
 	reader_copy(&r, v->root_key, sizeof(v->root_key));
 	v->lamport = 10;
