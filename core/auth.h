@@ -65,10 +65,10 @@ struct auth_op {
 	struct slice inner;	/**< ACCOUNT: the operation */
 	struct slice signature; /**< ACCOUNT: KEYS_SIGNATURE_BYTES */
 	struct slice parents;	/**< EPOCH: any number of ids */
-	struct slice sealed;	/**< EPOCH: any number, SHARE: one; auth_next_sealed(). GRANT: auth_next_grant() */
-	struct slice name;	/**< SETTING, GRANT */
-	struct id collection;	/**< GRANT */
-	struct slice value;	/**< SETTING */
+	struct slice sealed; /**< EPOCH: any number, SHARE: one; auth_next_sealed(). GRANT: auth_next_grant() */
+	struct slice name;    /**< SETTING, GRANT */
+	struct id collection; /**< GRANT */
+	struct slice value;   /**< SETTING */
 };
 
 /** Lists are as auth_put_cut() and auth_put_sealed() made them. */

@@ -206,7 +206,9 @@ bool grant_covers(const struct db *db, const struct member *m, const struct id *
 {
 	struct auth_op op;
 
-	if (m->role != MEMBER_RELAY || id_eq(stream, &db->auth_stream))
+	if (id_eq(stream, &db->auth_stream))
+		return true;
+	if (member_is_current(m) && m->role != MEMBER_RELAY)
 		return true;
 	for (size_t at = 0; member_is_current(m) && next_grant(db, m, &at, &op);) {
 		struct id granted = feed_stream_id(db, "collection", &op.collection);
@@ -236,7 +238,8 @@ bool db_is_bounded(struct db *db, uint64_t peer)
 {
 	db_lock(db);
 	const struct member *m = member_find(db, peer);
-	bool bounded = m && m->role == MEMBER_RELAY;
+	/* Of one that was removed nothing says any more which role it had: it hears of its removal. */
+	bool bounded = m && (m->role == MEMBER_RELAY || !member_is_current(m));
 	mutex_unlock(&db->lock);
 	return bounded;
 }

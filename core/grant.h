@@ -30,7 +30,7 @@ void grant_refresh(struct db *db);
 void grant_fini(struct db *db);
 /** Gives those who were granted a stream its keys of the epochs they have none of. Whether there were any. */
 bool grant_share(struct txn *t);
-/** Whether the member may have what is in the stream, as ciphertext or plain: all, but for the role `relay`. */
+/** Whether the member may have what is in the stream, as ciphertext or plain: all, but for the role `relay` and who was removed. */
 bool grant_covers(const struct db *db, const struct member *m, const struct id *stream);
 
 #endif
