@@ -98,7 +98,12 @@ static bool is_any_port(const char *address)
 static int start_net(struct service *s, const char *listen, struct why *why)
 {
 	struct net_options options = {
-		.db = s->db, .keys = s->keys, .status = s->status, .listen = listen};
+		.db = s->db,
+		.keys = s->keys,
+		.status = s->status,
+		.listen = listen,
+		.home = s->home,
+	};
 
 	return net_start(&options, &s->net, why);
 }

@@ -16,7 +16,7 @@ struct conn {
 	struct conn_host *host;
 	enum conn_state state;
 	bool incoming;
-	struct ws_conn *ws;
+	struct lane *lane;
 	struct transport *transport;
 	const struct device *device; /* the member, once known */
 	void *owner;
@@ -73,7 +73,7 @@ static void enter(struct conn *c, enum conn_state state)
 		[CONN_PAIRING] = "pairing",   [CONN_CLOSING] = "closing",
 	};
 	static const uint64_t deadlines[] = {
-		[CONN_DIALLING] = 0, /* ws_dial() has it */
+		[CONN_DIALLING] = 0, /* the lane has it */
 		[CONN_HANDSHAKE] = CONN_HANDSHAKE_MS,
 		[CONN_SYNC] = 0,
 		[CONN_PAIRING] = CONN_PAIRING_MS,
@@ -211,7 +211,7 @@ static void stream_closed(void *user)
 
 	c->foreign = true;
 	c->error = -EPROTO;
-	ws_close(c->ws);
+	lane_close(c->lane);
 }
 
 /* What members were caught at, once. */
@@ -298,37 +298,59 @@ static void transport_is_up(void *ctx)
 {
 	struct conn *c = ctx;
 
-	ws_trust(c->ws);
+	lane_trust(c->lane, c->device ? c->device->id : NULL);
 	if (transport_mode(c->transport) != HELLO_SYNC)
 		start_pairing(c);
 	else
 		start_sync(c);
 	c->counted = c->counted && c->state == CONN_PAIRING; /* there it has yet to prove it */
-	ws_want_write(c->ws);
+	lane_want_write(c->lane);
 }
 
 /* RECOVER: the account of this database, if that is whom it is for. */
-static enum hello_status lookup_account(struct conn *c, const struct hello *h,
-					uint8_t ret_secret[32])
+static bool is_for_account(const struct conn_host *host, const struct hello *h,
+			   uint8_t ret_pk[KEYS_PK_BYTES])
 {
-	if (db_account(c->host->db, c->account_pk) < 0)
-		return HELLO_UNKNOWN;
-	struct id hint = hello_recover_hint(c->account_pk, h->nonce);
-	if (!id_eq(&hint, &h->hint))
-		return HELLO_UNKNOWN;
+	if (db_account(host->db, ret_pk) < 0)
+		return false;
+	struct id hint = hello_recover_hint(ret_pk, h->nonce);
+	return id_eq(&hint, &h->hint);
+}
+
+bool conn_knows(const struct conn_host *host, struct slice hello)
+{
+	uint8_t pk[KEYS_PK_BYTES];
+	struct hello h = {0};
+	void *owner = NULL;
+
+	if (hello_decode(hello, &h) < 0)
+		return false;
+	if (h.mode == HELLO_SYNC)
+		return host->recognise(host->ctx, &h, &owner) != NULL;
+	if (h.mode == HELLO_RECOVER)
+		return is_for_account(host, &h, pk);
+	return invites_know(host->invites, &h);
+}
+
+/* LIMITS: whether the member, or who recovers (0), is listened to. */
+static bool may_try(struct conn *c, uint64_t who)
+{
 	c->counted = true;
-	if (!attempts_may(&c->host->attempts, 0, conn_remote(c)->host, monotonic_ms()))
-		return HELLO_LATER;
-	hello_recover_secret(c->account_pk, ret_secret);
-	return HELLO_OK;
+	return attempts_may(&c->host->attempts, who, conn_remote(c)->host, monotonic_ms());
 }
 
 static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_secret[32])
 {
 	struct conn *c = ctx;
 
-	if (h->mode == HELLO_RECOVER)
-		return lookup_account(c, h, ret_secret);
+	if (h->mode == HELLO_RECOVER && !is_for_account(c->host, h, c->account_pk))
+		return HELLO_UNKNOWN;
+	if (h->mode == HELLO_RECOVER) {
+		if (!may_try(c, 0))
+			return HELLO_LATER;
+		hello_recover_secret(c->account_pk, ret_secret);
+		return HELLO_OK;
+	}
 	if (h->mode != HELLO_SYNC) {
 		enum hello_status status =
 			invites_claim(c->host->invites, h, ret_secret, &c->invite);
@@ -339,8 +361,7 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 	c->device = c->host->recognise(c->host->ctx, h, &c->owner);
 	if (!c->device)
 		return HELLO_UNKNOWN;
-	c->counted = true;
-	if (!attempts_may(&c->host->attempts, c->device->actor, conn_remote(c)->host, monotonic_ms()))
+	if (!may_try(c, c->device->actor))
 		return HELLO_LATER;
 	memcpy(ret_secret, c->device->dh_pk, KEYS_PK_BYTES);
 	return HELLO_OK;
@@ -430,6 +451,7 @@ static void open_transport(struct conn *c)
 		.initiator = !c->incoming,
 		.mode = HELLO_SYNC,
 		.secret = c->device ? c->device->dh_pk : NULL,
+		.database = db_id(c->host->db),
 	};
 
 	c->transport = transport_create(&o);
@@ -439,29 +461,30 @@ static void open_transport(struct conn *c)
 struct conn *conn_dial(struct conn_host *host, const struct endpoint *e, uint64_t deadline_ms,
 		       const struct device *device, void *owner)
 {
+	const struct lane_target target = {.at = e, .device = device->id, .deadline_ms = deadline_ms};
 	struct conn *c = create(host, false);
 
 	c->device = device;
 	c->owner = owner;
-	c->ws = ws_dial(host->ws, e, deadline_ms, c);
+	c->lane = carriage_dial(host->carriage, &target, c);
 	return c;
 }
 
-struct conn *conn_accept(struct conn_host *host, struct ws_conn *ws)
+struct conn *conn_accept(struct conn_host *host, struct lane *lane)
 {
 	struct conn *c = create(host, true);
 
-	c->ws = ws;
+	c->lane = lane;
 	open_transport(c);
 	return c;
 }
 
-void conn_connected(void *user)
+static void on_connected(void *user)
 {
 	struct conn *c = user;
 
 	open_transport(c);
-	ws_want_write(c->ws);
+	lane_want_write(c->lane);
 }
 
 /* What the liveness has to know of the rest. */
@@ -491,7 +514,7 @@ static void count_failure(struct conn *c)
 		 conn_remote(c)->host);
 }
 
-int conn_received(void *user, struct slice message)
+static int on_received(void *user, struct slice message)
 {
 	struct conn *c = user;
 	int r = transport_receive(c->transport, message);
@@ -503,11 +526,11 @@ int conn_received(void *user, struct slice message)
 	liveness_heard(&c->liveness, monotonic_ms());
 	look(c);
 	c->host->progress(c->host->ctx, c);
-	ws_want_write(c->ws);
+	lane_want_write(c->lane);
 	return r;
 }
 
-int conn_writable(void *user, struct buf *out)
+static int on_writable(void *user, struct buf *out)
 {
 	struct conn *c = user;
 	int r = fill(c);
@@ -586,7 +609,7 @@ static const char *failure(const struct conn *c, const char *reason)
 	return "";
 }
 
-void conn_closed(void *user, const char *reason)
+static void on_closed(void *user, const char *reason)
 {
 	struct conn *c = user;
 	const char *error = failure(c, reason);
@@ -617,7 +640,7 @@ void conn_closed(void *user, const char *reason)
 void conn_wake(struct conn *c)
 {
 	if (c->state == CONN_SYNC || c->state == CONN_PAIRING)
-		ws_want_write(c->ws);
+		lane_want_write(c->lane);
 }
 
 void conn_bye(struct conn *c, enum channel_bye reason)
@@ -625,18 +648,32 @@ void conn_bye(struct conn *c, enum channel_bye reason)
 	if (c->state == CONN_CLOSING)
 		return;
 	if (c->state != CONN_SYNC && c->state != CONN_PAIRING) {
-		ws_close(c->ws);
+		lane_close(c->lane);
 		return;
 	}
 	transport_bye(c->transport, reason);
 	enter(c, CONN_CLOSING);
-	ws_want_write(c->ws);
+	lane_want_write(c->lane);
 }
+
+/* Another connection to the same device stays. */
+static void on_retired(void *user)
+{
+	conn_bye(user, CHANNEL_BYE_DUPLICATE);
+}
+
+const struct lane_handler conn_lane_handler = {
+	.connected = on_connected,
+	.received = on_received,
+	.writable = on_writable,
+	.closed = on_closed,
+	.retired = on_retired,
+};
 
 static void give_up(struct conn *c)
 {
 	c->error = -ETIMEDOUT;
-	ws_close(c->ws);
+	lane_close(c->lane);
 }
 
 void conn_ping(struct conn *c)
@@ -645,7 +682,7 @@ void conn_ping(struct conn *c)
 
 	liveness_asked(&c->liveness, monotonic_ms(), token);
 	mux_ping(c->mux, token);
-	ws_want_write(c->ws);
+	lane_want_write(c->lane);
 }
 
 static void check_liveness(struct conn *c, uint64_t now_ms)
@@ -655,7 +692,7 @@ static void check_liveness(struct conn *c, uint64_t now_ms)
 	switch (liveness_check(&c->liveness, now_ms, token)) {
 	case LIVENESS_ASK:
 		mux_ping(c->mux, token);
-		ws_want_write(c->ws);
+		lane_want_write(c->lane);
 		break;
 	case LIVENESS_DEAD:
 		give_up(c);
@@ -681,7 +718,7 @@ static void tick_renewal(struct conn *c, uint64_t now_ms)
 	} else if (!c->incoming && (age_ms >= TRANSPORT_RENEW_MS ||
 				    transport_byte_count(c->transport) >= TRANSPORT_RENEW_BYTES)) {
 		transport_renew(c->transport);
-		ws_want_write(c->ws);
+		lane_want_write(c->lane);
 	}
 }
 
@@ -710,6 +747,11 @@ bool conn_is_in_doubt(const struct conn *c)
 	return c->state == CONN_SYNC && c->liveness.in_doubt;
 }
 
+void conn_avoid(const struct conn *c)
+{
+	lane_doubt(c->lane);
+}
+
 enum conn_state conn_state(const struct conn *c)
 {
 	return c->state;
@@ -727,12 +769,13 @@ bool conn_is_incoming(const struct conn *c)
 
 const struct endpoint *conn_remote(const struct conn *c)
 {
-	return ws_remote(c->ws);
+	return &c->lane->remote;
 }
 
 void conn_traffic(const struct conn *c, uint64_t *ret_up, uint64_t *ret_down)
 {
-	ws_traffic(c->ws, ret_up, ret_down);
+	*ret_up = c->lane->up;
+	*ret_down = c->lane->down;
 }
 
 void conn_info(const struct conn *c, struct sync_info *ret)

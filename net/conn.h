@@ -1,5 +1,5 @@
 /*
- * One connection of the net thread: a WebSocket (net/ws.h), the session on it (net/transport.h),
+ * One connection of the net thread about one database: a lane (net/lane.h), the session on it (net/transport.h),
  * and what is spoken in the session: core/sync.h in a stream (net/mux.h) with a member, or net/pair.h
  * with who holds an invitation.
  *
@@ -16,16 +16,16 @@
 #define BLAZE_NET_CONN_H
 
 #include "net/attempts.h"
+#include "net/carriage.h"
 #include "net/invite.h"
 #include "net/liveness.h"
 #include "net/mux.h"
 #include "net/transport.h"
-#include "net/ws.h"
 
 #include "core/db.h"
 #include "core/sync.h"
 
-/** From the open WebSocket to a finished handshake, of a connection we dialled. */
+/** From the open lane to a finished handshake, of a connection we dialled. */
 #define CONN_HANDSHAKE_MS 5000
 /** Two persons compare words in it. */
 #define CONN_PAIRING_MS 300000
@@ -47,7 +47,7 @@ struct conn_host {
 	struct db *db;
 	const struct keys *keys;
 	struct invites *invites;
-	struct ws *ws;
+	struct carriage *carriage;
 	struct attempts attempts;
 	size_t flags_said; /**< of core/flags.h */
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
@@ -78,12 +78,11 @@ struct conn_host {
 /** Dials a member. device and owner as from recognise(). */
 struct conn *conn_dial(struct conn_host *host, const struct endpoint *e, uint64_t deadline_ms,
 		       const struct device *device, void *owner);
-/** For ws_handler: its `user` is the conn. */
-struct conn *conn_accept(struct conn_host *host, struct ws_conn *ws);
-void conn_connected(void *user);
-int conn_received(void *user, struct slice message);
-int conn_writable(void *user, struct buf *out);
-void conn_closed(void *user, const char *reason);
+/** Of what is dialled and accepted here: `user` is the conn. */
+extern const struct lane_handler conn_lane_handler;
+struct conn *conn_accept(struct conn_host *host, struct lane *lane);
+/** Whether this hello is for us: the member who said it, an invitation that was given out, or the account's. */
+bool conn_knows(const struct conn_host *host, struct slice hello);
 
 /** There may be something to send. */
 void conn_wake(struct conn *c);
@@ -97,6 +96,8 @@ uint64_t conn_due(const struct conn *c);
 void conn_ping(struct conn *c);
 /** LIVENESS: changes wait, and it does not answer. */
 bool conn_is_in_doubt(const struct conn *c);
+/** In doubt: what is dialled now shall not go the same way. */
+void conn_avoid(const struct conn *c);
 
 enum conn_state conn_state(const struct conn *c);
 /** The member's owner, or NULL (pairing, or nobody yet). */

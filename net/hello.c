@@ -116,12 +116,13 @@ int hello_answer_decode(struct slice message, struct hello_answer *ret)
 }
 
 struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
-		     const uint8_t responder_pk[KEYS_PK_BYTES],
+		     const uint8_t responder_pk[KEYS_PK_BYTES], const struct id *database,
 		     const uint8_t nonce[HELLO_NONCE_BYTES])
 {
 	const struct slice parts[] = {
 		SLICE(initiator_pk, KEYS_PK_BYTES),
 		SLICE(responder_pk, KEYS_PK_BYTES),
+		SLICE(database->b, sizeof(database->b)),
 		SLICE(nonce, HELLO_NONCE_BYTES),
 	};
 

@@ -14,7 +14,7 @@
  *   version: the highest that both know; with status VERSION_REFUSED the responder's highest
  *   features: bit 0 = AES instructions; the handshake uses AES-GCM when both have them
  *   more: what a later version adds; bound, and ignored
- *   hint = digest_id("blaze hint", initiator's dh_pk, responder's dh_pk, nonce)
+ *   hint = digest_id("blaze hint", initiator's dh_pk, responder's dh_pk, database id, nonce)
  *         recover: digest_id("blaze recover hint", account's public key, nonce)
  *   invitation id = the first 8 bytes of digest_id("blaze invite", secret)
  *
@@ -90,7 +90,7 @@ void hello_answer_encode(const struct hello_answer *a, struct buf *out);
 int hello_answer_decode(struct slice message, struct hello_answer *ret);
 
 struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
-		     const uint8_t responder_pk[KEYS_PK_BYTES],
+		     const uint8_t responder_pk[KEYS_PK_BYTES], const struct id *database,
 		     const uint8_t nonce[HELLO_NONCE_BYTES]);
 struct id hello_recover_hint(const uint8_t account_pk[KEYS_PK_BYTES],
 			     const uint8_t nonce[HELLO_NONCE_BYTES]);

@@ -323,6 +323,20 @@ enum hello_status invites_claim(struct invites *v, const struct hello *h, uint8_
 	return status;
 }
 
+bool invites_know(struct invites *v, const struct hello *h)
+{
+	bool by_code = h->mode == HELLO_CODE;
+	uint64_t id = id_from_bytes(h->invite);
+
+	if (!by_code && h->mode != HELLO_LINK)
+		return false;
+	mutex_lock(&v->lock);
+	bool found = by_code ? find_nameplate_locked(v, h->nameplate) != NULL
+			     : find_locked(v, id) != NULL;
+	mutex_unlock(&v->lock);
+	return found || (!by_code && was_used(v->db, id));
+}
+
 static void settle(struct invites *v, uint64_t id, enum invite_state state, const struct device *d,
 		   const char *words)
 {

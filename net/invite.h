@@ -55,6 +55,8 @@ void invites_answer(struct invites *v, uint64_t id, bool yes);
  */
 enum hello_status invites_claim(struct invites *v, const struct hello *h, uint8_t ret_secret[32],
 				uint64_t *ret_id);
+/** Whether invites_claim() would say anything but HELLO_UNKNOWN. */
+bool invites_know(struct invites *v, const struct hello *h);
 /** It waits again; but a code that was tried is void. */
 void invites_release(struct invites *v, uint64_t id);
 void invites_wrong(struct invites *v, uint64_t id);

@@ -43,15 +43,13 @@ static bool is_turned_off(void)
 	return value && strcmp(value, "0") == 0;
 }
 
-bool local_endpoint(uint64_t actor, const struct id *database, struct endpoint *ret)
+bool local_endpoint(uint64_t actor, struct endpoint *ret)
 {
 	AUTO(free_ptr) char *dir = is_turned_off() ? NULL : local_directory("net");
-	char id[ID_HEX_BYTES];
 
 	if (!dir)
 		return false;
-	id_hex(database, id);
-	AUTO(free_ptr) char *path = xasprintf("%s/%016" PRIx64 "-%.16s.sock", dir, actor, id);
+	AUTO(free_ptr) char *path = xasprintf("%s/%016" PRIx64 ".sock", dir, actor);
 	*ret = (struct endpoint){0};
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
 		log_debug("no socket for this machine: the path is too long: %s", path);

@@ -1,9 +1,9 @@
 /*
  * UNIX SOCKET: devices of the same user on the same machine find each other in a directory of sockets, one for
- * every mounted database. Whoever connects there has to be the same user (SO_PEERCRED), and proves its keys as
- * everywhere.
+ * every device that has something mounted. Whoever connects there has to be the same user (SO_PEERCRED), and proves its
+ * keys as everywhere.
  *
- *   $XDG_RUNTIME_DIR/blaze/net/ACTOR-DATABASE.sock, or else /tmp/blaze-UID/net/…   (0600 in 0700)
+ *   $XDG_RUNTIME_DIR/blaze/net/ACTOR.sock, or else /tmp/blaze-UID/net/…   (0600 in 0700)
  *
  * BLAZE_LOCAL=0 in the environment turns it off.
  */
@@ -12,16 +12,14 @@
 
 #include "net/endpoint.h"
 
-#include "core/id.h"
-
 /**
  * The user's directory for `purpose` ("net", "pair"), made if need be; NULL when there is none that only this user
  * can write to. Caller frees.
  */
 char *local_directory(const char *purpose);
 
-/** Where this device listens for this database. false: there is no such place. */
-bool local_endpoint(uint64_t actor, const struct id *database, struct endpoint *ret);
+/** Where this device listens. false: there is no such place. */
+bool local_endpoint(uint64_t actor, struct endpoint *ret);
 /** Whether a socket is there. It may be one that a dead process left. */
 bool local_is_there(const struct endpoint *e);
 /** A listening socket there. -EADDRINUSE: another process answers there already. */

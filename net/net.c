@@ -4,13 +4,13 @@
 #include "core/contact.h"
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/carriage.h"
 #include "net/code.h"
 #include "net/find.h"
 #include "net/folders.h"
 #include "net/invite.h"
 #include "net/join.h"
 #include "net/link.h"
-#include "net/local.h"
 #include "net/nearby.h"
 #include "net/peer.h"
 #include "net/relays.h"
@@ -24,6 +24,8 @@
 /** How long net_stop() waits for BYEs to go out. */
 #define NET_STOP_MS 500
 
+/** How long net_listen() waits for the mount that listens for all of this home. */
+#define NET_LISTEN_MS 5000
 #define PINGS_MAX 8
 /** How often we look whether our addresses have changed. */
 #define SAY_WHERE_MS 30000
@@ -39,10 +41,24 @@ struct ping {
 	int64_t rtt_us;
 };
 
+/* Somebody waits for net_listen(). */
+struct listening {
+	enum {
+		LISTEN_FREE,
+		LISTEN_ASKED,
+		LISTEN_SENT,
+		LISTEN_ENDED
+	} state;
+	char address[ENDPOINT_TEXT_BYTES];
+	int result;
+	struct why why;
+};
+
 struct net {
 	struct net_options options;
 	struct ws *ws;
 	struct invites *invites;
+	struct carriage *carriage;
 	struct peers *peers;
 	struct relays *relays;
 	struct folders *folders; /* have their own threads */
@@ -56,14 +72,11 @@ struct net {
 	_Atomic bool changed; /* the database did; set by any thread, then ws_wake() */
 	_Atomic bool stop;
 
-	int local_fd;	       /* bound, not yet taken by the thread; or -1 */
-	struct endpoint local; /* where; "" = nowhere */
-
 	struct mutex lock;
-	struct cond pings_changed;
-	struct ping pings[PINGS_MAX]; /* protected by lock */
-	int listen_fd; /* protected by lock: bound, not yet taken by the thread; or -1 */
-	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock */
+	struct cond answered;
+	struct ping pings[PINGS_MAX];	    /* protected by lock */
+	struct listening listening;	    /* protected by lock */
+	char endpoint[ENDPOINT_TEXT_BYTES]; /* protected by lock: where we listen; "" = nowhere */
 
 	uint64_t said_ms; /* net thread, as all below: when we last looked where we are */
 	bool stopping;
@@ -99,48 +112,45 @@ static void say_where(struct net *n)
 	n->said_ms = monotonic_ms();
 }
 
-static void take_listener(struct net *n)
+/* Where we listen is known, or why we do not. Later on it may become known again: somewhere else. */
+static void on_listening(void *ctx, int err, const char *text)
 {
-	char endpoint[ENDPOINT_TEXT_BYTES];
+	struct net *n = ctx;
+	char endpoint[ENDPOINT_TEXT_BYTES] = "";
 
+	if (err == 0)
+		(void)snprintf(endpoint, sizeof(endpoint), "%s", text);
 	mutex_lock(&n->lock);
-	int fd = n->listen_fd;
-	n->listen_fd = -1;
-	memcpy(endpoint, n->endpoint, sizeof(endpoint));
-	mutex_unlock(&n->lock);
-	if (fd < 0)
-		return;
-	if (ws_listen(n->ws, fd) < 0) {
-		log_err("cannot take connections on %s", endpoint);
-		return;
+	bool is_new = strcmp(n->endpoint, endpoint) != 0;
+	memcpy(n->endpoint, endpoint, sizeof(endpoint));
+	if (n->listening.state == LISTEN_SENT) {
+		n->listening.state = LISTEN_ENDED;
+		n->listening.result = err;
+		if (err < 0)
+			(void)why_set(&n->listening.why, err, "%s", text);
 	}
+	cond_broadcast(&n->answered);
+	mutex_unlock(&n->lock);
+	if (!is_new)
+		return;
+	status_set_listen(n->options.status, endpoint);
 	peers_set_listen(n->peers, endpoint);
 	say_where(n);
-	log_info("listening on %s", endpoint);
+	log_info("listening on %s", endpoint[0] ? endpoint : "nothing");
 }
 
-/* UNIX SOCKET: without it everything goes on over the network. */
-static void listen_local(struct net *n)
+static void ask_to_listen(struct net *n)
 {
-	struct id id = db_id(n->options.db);
-	struct endpoint e;
+	char address[ENDPOINT_TEXT_BYTES] = "";
 
-	if (!local_endpoint(keys_device(n->options.keys)->actor, &id, &e))
-		return;
-	int fd = local_listen(&e);
-	if (fd < 0) {
-		log_warn("no socket for this machine at %s: %s, ignoring", e.host, strerror(-fd));
-		return;
+	mutex_lock(&n->lock);
+	if (n->listening.state == LISTEN_ASKED) {
+		n->listening.state = LISTEN_SENT;
+		memcpy(address, n->listening.address, sizeof(address));
 	}
-	n->local = e;
-	n->local_fd = fd;
-}
-
-static void take_local(struct net *n)
-{
-	if (n->local_fd >= 0 && ws_listen(n->ws, n->local_fd) < 0)
-		log_err("cannot take connections on %s", n->local.host);
-	n->local_fd = -1;
+	mutex_unlock(&n->lock);
+	if (address[0])
+		carriage_listen(n->carriage, address);
 }
 
 static void end_pings(struct net *n, uint64_t actor, int result, int64_t rtt_us)
@@ -155,7 +165,7 @@ static void end_pings(struct net *n, uint64_t actor, int result, int64_t rtt_us)
 		p->result = result;
 		p->rtt_us = rtt_us;
 	}
-	cond_broadcast(&n->pings_changed);
+	cond_broadcast(&n->answered);
 	mutex_unlock(&n->lock);
 }
 
@@ -216,7 +226,7 @@ static void on_woken(void *ctx)
 		look(n);
 	if (atomic_exchange(&n->relays_stale, false) && !n->stopping)
 		relays_refresh(n->relays);
-	take_listener(n);
+	ask_to_listen(n);
 	nearby_woken(n->nearby);
 	send_pings(n);
 	if (atomic_load(&n->stop) && !n->stopping) {
@@ -238,19 +248,40 @@ static void on_timer(void *ctx)
 		ws_wake(n->ws);
 }
 
+static void on_lane_timer(void *ctx)
+{
+	const struct net *n = ctx;
+
+	carriage_tick(n->carriage);
+}
+
 static void *on_accepted(void *ctx, struct ws_conn *c)
 {
-	struct net *n = ctx;
+	const struct net *n = ctx;
 
-	return peers_accept(n->peers, c);
+	return carriage_accept(n->carriage, c);
+}
+
+static bool knows(void *ctx, struct slice hello)
+{
+	const struct net *n = ctx;
+
+	return peers_know(n->peers, hello);
+}
+
+static void *on_lane(void *ctx, struct lane *l)
+{
+	const struct net *n = ctx;
+
+	return peers_accept(n->peers, l);
 }
 
 static void *run(void *arg)
 {
 	struct net *n = arg;
 
-	take_local(n);
-	take_listener(n);
+	carriage_start(n->carriage);
+	ask_to_listen(n);
 	say_where(n);
 	peers_refresh(n->peers);
 	peers_tick(n->peers);
@@ -301,23 +332,19 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 	struct net *n = xcalloc(1, sizeof(*n));
 	const struct ws_handler handler = {
 		.accepted = on_accepted,
-		.connected = conn_connected,
-		.received = conn_received,
-		.writable = conn_writable,
-		.closed = conn_closed,
 		.woken = on_woken,
 		.timer = on_timer,
 		.path_timer = on_path_timer,
+		.lane_timer = on_lane_timer,
 		.ctx = n,
 	};
 
 	digest_init();
 	n->options = *options;
 	n->options.listen = NULL; /* borrowed for this call only */
-	n->listen_fd = -1;
-	n->local_fd = -1;
+	n->options.home = NULL;
 	mutex_init(&n->lock);
-	cond_init(&n->pings_changed);
+	cond_init(&n->answered);
 	n->invites = invites_create(options->db);
 	n->ws = ws_create(&handler, NULL);
 	if (!n->ws) {
@@ -332,6 +359,17 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.ctx = n,
 	};
 	n->nearby = nearby_create(&nearby_options);
+	const struct carriage_options carriage_options = {
+		.home = options->home,
+		.ws = n->ws,
+		.own = keys_device(options->keys),
+		.knows = knows,
+		.accepted = on_lane,
+		.handler = &conn_lane_handler,
+		.listening = on_listening,
+		.ctx = n,
+	};
+	n->carriage = carriage_create(&carriage_options);
 	const struct peers_options peers_options = {
 		.nearby = n->nearby,
 		.db = options->db,
@@ -339,22 +377,22 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.status = options->status,
 		.invites = n->invites,
 		.ws = n->ws,
+		.carriage = n->carriage,
 		.ponged = on_ponged,
 		.ctx = n,
 	};
 	n->peers = peers_create(&peers_options);
 	n->relays = relays_create(options->db, options->keys, n->ws, options->status);
-	int r = options->listen ? net_listen(n, options->listen, why) : 0;
-	if (r < 0) {
-		net_stop(n);
-		return r;
-	}
-	listen_local(n);
 	n->folders = folders_start(options->db, options->keys, options->status);
 	thread_start(&n->thread, "blaze-net", run, n);
 	n->observer = (struct db_observer){.changed = db_changed, .ctx = n};
 	db_observe(options->db, &n->observer);
 	n->observing = true;
+	int r = options->listen ? net_listen(n, options->listen, why) : 0;
+	if (r < 0) {
+		net_stop(n);
+		return r;
+	}
 	*ret = n;
 	return 0;
 }
@@ -373,40 +411,55 @@ void net_stop(struct net *n)
 		thread_join(&n->thread);
 	}
 	nearby_stop(n->nearby);
+	if (n->carriage) {
+		peers_stop(n->peers); /* the thread may have ended by itself */
+		carriage_stop(n->carriage);
+	}
 	ws_destroy(n->ws);
+	carriage_destroy(n->carriage);
 	peers_destroy(n->peers);
 	relays_destroy(n->relays);
 	folders_destroy(n->folders);
 	invites_destroy(n->invites);
 	nearby_destroy(n->nearby);
-	close_fd(&n->listen_fd);
-	close_fd(&n->local_fd);
-	if (n->local.host[0])
-		local_unlisten(&n->local);
 	status_set_listen(n->options.status, "");
-	cond_fini(&n->pings_changed);
+	cond_fini(&n->answered);
 	mutex_fini(&n->lock);
 	free(n);
 }
 
 int net_listen(struct net *n, const char *address, struct why *why)
 {
-	struct endpoint e;
-	char endpoint[ENDPOINT_TEXT_BYTES];
+	uint64_t deadline_ms = monotonic_ms() + NET_LISTEN_MS;
+	struct listening *l = &n->listening;
 
+	if (strlen(address) >= sizeof(l->address))
+		return why_set(why, -EINVAL, "no address to listen on: %.80s", address);
 	mutex_lock(&n->lock);
-	int fd = n->endpoint[0] ? 0 : endpoint_listen(address, &e, why);
-	if (fd > 0) {
-		n->listen_fd = fd;
-		endpoint_format(&e, n->endpoint);
+	while (l->state != LISTEN_FREE && cond_wait_until(&n->answered, &n->lock, deadline_ms))
+		;
+	int r = 0;
+	if (l->state != LISTEN_FREE) {
+		r = why_set(why, -EBUSY, "cannot listen on %s now: try again", address);
+	} else if (!n->endpoint[0]) {
+		*l = (struct listening){.state = LISTEN_ASKED};
+		(void)snprintf(l->address, sizeof(l->address), "%s", address);
+		ws_wake(n->ws);
+		while (l->state != LISTEN_ENDED &&
+		       cond_wait_until(&n->answered, &n->lock, deadline_ms))
+			;
+		r = l->state == LISTEN_ENDED
+			    ? l->result
+			    : why_set(why, -ETIMEDOUT,
+				      "cannot listen on %s: no answer of the mount that has this home's connections",
+				      address);
+		if (l->state == LISTEN_ENDED && r < 0 && why)
+			*why = l->why;
+		l->state = LISTEN_FREE;
+		cond_broadcast(&n->answered);
 	}
-	memcpy(endpoint, n->endpoint, sizeof(endpoint));
 	mutex_unlock(&n->lock);
-	if (fd < 0)
-		return fd;
-	status_set_listen(n->options.status, endpoint);
-	ws_wake(n->ws);
-	return 0;
+	return r;
 }
 
 void net_endpoint(struct net *n, char out[ENDPOINT_BYTES_MAX + 1])
@@ -429,7 +482,7 @@ int net_ping(struct net *n, uint64_t actor, uint64_t deadline_ms, int64_t *ret_r
 	}
 	*p = (struct ping){.actor = actor, .state = PING_ASKED, .rtt_us = -1};
 	ws_wake(n->ws);
-	while (p->state != PING_ENDED && cond_wait_until(&n->pings_changed, &n->lock, deadline_ms))
+	while (p->state != PING_ENDED && cond_wait_until(&n->answered, &n->lock, deadline_ms))
 		;
 	int r = p->state == PING_ENDED ? p->result : -ETIMEDOUT;
 	*ret_rtt_us = p->rtt_us;

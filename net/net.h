@@ -2,10 +2,11 @@
  * Moves messages between this database and those of other devices. Owns the network thread, which
  * alone touches libwebsockets; every function here may be called from any other thread.
  *
- * Besides the address, it listens on a Unix socket for other mounts of this user on this machine (net/local.h).
+ * Besides the address, it listens on a Unix socket for other devices of this user on this machine (net/local.h). The mounts
+ * of one home share all of that, and one connection to each device (net/carriage.h).
  *
  * On the wire: WebSocket (path /blaze/1, subprotocol "blaze1", binary messages, no extensions), inside
- * it Noise (net/noise.h), inside it records of at most 32 KiB (net/channel.h), inside them the messages
+ * it lanes (net/trunk.h), inside these Noise (net/noise.h), inside it records of at most 32 KiB (net/channel.h), inside them the messages
  * of core/sync.h.
  */
 #ifndef BLAZE_NET_NET_H
@@ -23,9 +24,11 @@ struct net_options {
 	struct status *status;
 	/** "address:port" to listen on, port 0 = any; NULL = do not listen, only dial. IPv6 in brackets. */
 	const char *listen;
+	/** The directory that the databases of this device share; NULL = its connections are for this database alone. */
+	const char *home;
 };
 
-/** Binds (so that a used port is reported here) and starts the thread. Call after the last fork. */
+/** Starts the thread and listens (so that a used port is reported here). Call after the last fork. */
 int net_start(const struct net_options *options, struct net **ret, struct why *why);
 /** Says BYE to the peers, stops the thread. NULL is allowed. */
 void net_stop(struct net *n);

@@ -203,9 +203,10 @@ void peers_refresh(struct peers *p)
 static struct peer *recognise_hint(const struct peers *p, const struct hello *h)
 {
 	const uint8_t *own = keys_device(p->options.keys)->dh_pk;
+	struct id database = db_id(p->options.db);
 
 	for (size_t i = 0; i < p->member_count; i++) {
-		struct id hint = hello_hint(p->members[i]->device.dh_pk, own, h->nonce);
+		struct id hint = hello_hint(p->members[i]->device.dh_pk, own, &database, h->nonce);
 
 		if (id_eq(&hint, &h->hint) && !p->members[i]->removed)
 			return p->members[i];
@@ -253,11 +254,16 @@ size_t peers_conn_count(const struct peers *p)
 	return p->entry_count;
 }
 
-void *peers_accept(struct peers *p, struct ws_conn *ws)
+bool peers_know(struct peers *p, struct slice hello)
+{
+	return !p->stopping && conn_knows(&p->host, hello);
+}
+
+void *peers_accept(struct peers *p, struct lane *lane)
 {
 	if (p->stopping)
 		return NULL;
-	struct conn *c = conn_accept(&p->host, ws);
+	struct conn *c = conn_accept(&p->host, lane);
 	(void)add_entry(p, c);
 	peers_tick(p);
 	return c;
@@ -288,6 +294,8 @@ static void dial(struct peers *p, struct peer *m, uint64_t now)
 	const struct endpoint *e = &m->routes.at[m->route++];
 	uint64_t deadline_ms = m->attempt % 4 == 3 ? PEER_DIAL_MS_SLOW : PEER_DIAL_MS;
 
+	if (m->conn)
+		conn_avoid(m->conn);
 	m->dial_count++;
 	m->next_route_ms = now + ROUTES_STAGGER_MS;
 	endpoint_format(e, m->endpoint);
@@ -639,7 +647,7 @@ struct peers *peers_create(const struct peers_options *options)
 		.db = options->db,
 		.keys = options->keys,
 		.invites = options->invites,
-		.ws = options->ws,
+		.carriage = options->carriage,
 		.recognise = recognise,
 		.up = on_up,
 		.greeted = on_greeted,

@@ -53,7 +53,8 @@ struct peers_options {
 	struct status *status;
 	struct invites *invites;
 	const struct nearby *nearby;
-	struct ws *ws;
+	struct ws *ws; /**< for its timer */
+	struct carriage *carriage;
 	/** The answer to peers_ping(); -1: the connection ended. */
 	void (*ponged)(void *ctx, uint64_t actor, int64_t rtt_us);
 	void *ctx;
@@ -71,8 +72,10 @@ void peers_set_listen(struct peers *p, const char *endpoint);
 void peers_woken(struct peers *p);
 /** Does what is due and sets the timer of the ws. */
 void peers_tick(struct peers *p);
-/** An incoming connection, for ws_handler.accepted(). */
-void *peers_accept(struct peers *p, struct ws_conn *ws);
+/** An incoming lane, for carriage_options; NULL: we are about to end. */
+void *peers_accept(struct peers *p, struct lane *lane);
+/** Whether somebody who says this hello is for us. */
+bool peers_know(struct peers *p, struct slice hello);
 /** This member may be found at another address now: it is dialled at once, if it is not connected. */
 void peers_look(struct peers *p, uint64_t actor);
 /** Sends a PING: ponged() follows. -ENOTCONN. */

@@ -68,11 +68,10 @@ static void add_told(struct routes *r, struct db *db, uint64_t actor)
 void routes_find(struct db *db, uint64_t actor, const struct nearby *nearby, struct routes *ret)
 {
 	char known[ENDPOINT_TEXT_BYTES] = "";
-	struct id id = db_id(db);
 	struct endpoint local;
 
 	*ret = (struct routes){0};
-	if (local_endpoint(actor, &id, &local) && local_is_there(&local))
+	if (local_endpoint(actor, &local) && local_is_there(&local))
 		routes_add(ret, &local);
 	if (nearby)
 		nearby_add_routes(nearby, actor, ret);

@@ -96,7 +96,8 @@ static void start_hello(struct transport *s)
 
 	if (s->mode == HELLO_SYNC) {
 		random_bytes(h.nonce, sizeof(h.nonce));
-		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret, h.nonce);
+		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret,
+				    &s->options.database, h.nonce);
 	} else if (s->mode == HELLO_RECOVER) {
 		random_bytes(h.nonce, sizeof(h.nonce));
 		h.hint = hello_recover_hint(s->options.account_pk, h.nonce);

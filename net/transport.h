@@ -53,6 +53,7 @@ struct transport_options {
 	/** Initiator, relay: the static key it has to have; checked before it learns ours. */
 	const uint8_t *expect_pk;
 	const uint8_t *account_pk; /**< initiator, recover */
+	struct id database;	   /**< initiator, sync */
 };
 
 struct transport;

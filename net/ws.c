@@ -122,6 +122,17 @@ void ws_traffic(const struct ws_conn *c, uint64_t *ret_up, uint64_t *ret_down)
 	*ret_down = c->down;
 }
 
+/* RFC 6455: 2 bytes, 2 or 8 more for the length, 4 for the mask of a client. */
+uint64_t ws_frame_bytes(size_t len, bool masked)
+{
+	return len + 2 + (len > 65535 ? 8 : len > 125 ? 2 : 0) + (masked ? 4 : 0);
+}
+
+void ws_use(struct ws_conn *c, const struct ws_handler *handler)
+{
+	c->handler = handler;
+}
+
 /* ---- deadlines ------------------------------------------------------------------------------ */
 
 static void check_deadlines(lws_sorted_usec_list_t *timer);
@@ -187,6 +198,20 @@ void ws_set_path_timer(struct ws *w, uint64_t delay_ms)
 {
 	if (!w->ending)
 		lws_sul_schedule(w->context, 0, &w->path_timer, path_timer_fired,
+				 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
+}
+
+static void lane_timer_fired(lws_sorted_usec_list_t *timer)
+{
+	struct ws *w = container_of(timer, struct ws, lane_timer);
+
+	w->handler.lane_timer(w->handler.ctx);
+}
+
+void ws_set_lane_timer(struct ws *w, uint64_t delay_ms)
+{
+	if (!w->ending)
+		lws_sul_schedule(w->context, 0, &w->lane_timer, lane_timer_fired,
 				 (lws_usec_t)(delay_ms * LWS_US_PER_MS) + 1);
 }
 

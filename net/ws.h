@@ -63,6 +63,8 @@ struct ws_handler {
 	void (*timer)(void *ctx);
 	/** What ws_set_path_timer() asked for. */
 	void (*path_timer)(void *ctx);
+	/** What ws_set_lane_timer() asked for. */
+	void (*lane_timer)(void *ctx);
 	void *ctx;
 };
 
@@ -88,6 +90,8 @@ void ws_wake(struct ws *w);
 void ws_set_timer(struct ws *w, uint64_t delay_ms);
 /** The same, for path_timer(): who keeps relays knows nothing of who keeps peers. */
 void ws_set_path_timer(struct ws *w, uint64_t delay_ms);
+/** The same, for lane_timer(). */
+void ws_set_lane_timer(struct ws *w, uint64_t delay_ms);
 
 /**
  * Incoming TCP connections are inside TLS from now on, with this certificate (net/tls.h), which is not kept. Called again,
@@ -109,6 +113,8 @@ struct ws_conn *ws_dial(struct ws *w, const struct endpoint *e, uint64_t deadlin
 struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struct ws_tls *tls,
 			     uint64_t deadline_ms, const struct ws_handler *handler, void *user);
 
+/** Within accepted(): the connection's user is of this kind. handler outlives it. */
+void ws_use(struct ws_conn *c, const struct ws_handler *handler);
 /** Asks for writable(). */
 void ws_want_write(struct ws_conn *c);
 /** Closes soon; closed() follows. */
@@ -120,5 +126,7 @@ bool ws_is_incoming(const struct ws_conn *c);
 const struct endpoint *ws_remote(const struct ws_conn *c);
 /** Bytes of frames so far, headers included, TCP and HTTP not. */
 void ws_traffic(const struct ws_conn *c, uint64_t *ret_up, uint64_t *ret_down);
+/** What a message of so many bytes takes, its frame's header included; a client's are masked. */
+uint64_t ws_frame_bytes(size_t len, bool masked);
 
 #endif

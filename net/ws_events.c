@@ -10,12 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* RFC 6455: 2 bytes, 2 or 8 more for the length, 4 for the mask of a client. */
-static uint64_t frame_bytes(size_t len, bool masked)
-{
-	return len + 2 + (len > 65535 ? 8 : len > 125 ? 2 : 0) + (masked ? 4 : 0);
-}
-
 static int on_refuse(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
 	(void)w;
@@ -144,13 +138,13 @@ static int on_received(struct ws *w, struct lws *wsi, struct ws_conn *c, struct 
 		return -1;
 	}
 	if (last && c->in.len == 0) {
-		c->down += frame_bytes(in.len, c->incoming);
+		c->down += ws_frame_bytes(in.len, c->incoming);
 		return c->handler->received(c->user, in) < 0 ? -1 : 0;
 	}
 	buf_slice_append(&c->in, in);
 	if (!last)
 		return 0;
-	c->down += frame_bytes(c->in.len, c->incoming);
+	c->down += ws_frame_bytes(c->in.len, c->incoming);
 	int r = c->handler->received(c->user, buf_slice(&c->in));
 	buf_clear(&c->in);
 	return r < 0 ? -1 : 0;
@@ -174,7 +168,7 @@ static int on_writable(struct ws *w, struct lws *wsi, struct ws_conn *c, struct 
 	assert(len > 0 && len <= WS_MESSAGE_BYTES_MAX);
 	if (lws_write(wsi, w->out.data + LWS_PRE, len, LWS_WRITE_BINARY) < (int)len)
 		return -1;
-	c->up += frame_bytes(len, !c->incoming);
+	c->up += ws_frame_bytes(len, !c->incoming);
 	(void)lws_callback_on_writable(wsi);
 	return 0;
 }

@@ -29,6 +29,7 @@ struct ws {
 	struct buf out;
 	lws_sorted_usec_list_t user_timer;
 	lws_sorted_usec_list_t path_timer;
+	lws_sorted_usec_list_t lane_timer;
 	lws_sorted_usec_list_t deadline_timer;
 	lws_sorted_usec_list_t failed_timer;
 };

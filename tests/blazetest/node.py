@@ -40,6 +40,14 @@ class Node:
         self._judged = 0          # bytes of the log that were looked at
         self._commands = open(self.directory / 'commands.log', 'a', encoding='utf-8')
 
+    def beside(self, database):
+        """Another database of the same device, with a mount of its own."""
+        other = Node(self.directory, database, database)
+        other.name, other.home, other.preload = f'{self.name}-{database}', self.home, list(self.preload)
+        other.env |= {name: value for name, value in self.env.items()
+                      if name.startswith(('BLAZE_', 'REDIRECT_', 'XDG_'))}
+        return other
+
     # ---- commands --------------------------------------------------------------------------------
 
     def run(self, *args, code=0, stdin=None, cwd=None, env=None):
