@@ -84,7 +84,8 @@ bool home_name_is_valid(const char *name)
 	size_t n = strlen(name);
 
 	return n > 0 && n <= HOME_NAME_BYTES_MAX && name[strspn(name, letters)] == 0 &&
-	       !strchr("._-", name[0]) && strcmp(name, "device.key") != 0;
+	       !strchr("._-", name[0]) && strcmp(name, "device.key") != 0 &&
+	       strcmp(name, "net.lock") != 0 && strcmp(name, "net.sock") != 0;
 }
 
 char *home_database(const char *home, const char *name)

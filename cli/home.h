@@ -3,6 +3,7 @@
  *
  *   device.key       who this device is; made by the first `init` or `pair CODE`
  *   account.*        see cli/account.h
+ *   net.lock         locked by the mount that has the connections of all; net.sock is its socket (net/carriage.h)
  *   NAME/            one database: format, store/, ballast (core/db.h)
  *   NAME/ctl         the socket of the daemon that has it mounted
  *   NAME/log         what that daemon logged

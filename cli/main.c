@@ -87,6 +87,8 @@
  *     nearby.*           who of the members is there
  *     mux.*              streams of a connection     liveness.*     is it still there?
  *     attempts.*         handshakes that failed
+ *     lane.h, trunk.*    many conversations, one connection    carriage.*  whose it is
+ *     carrier.*, rider.* another mount's, and who goes with it   ride.*   what they say to each other
  *   fs/      shows a database as files
  *     vfs.h, vfs*.c      the mount's semantics, without FUSE
  *       ns.c             the local namespace         localname.*    what never leaves the device

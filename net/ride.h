@@ -8,8 +8,8 @@
  *
  *   HELLO 1      varint version                    both, first, lane 0
  *   DIAL 2       32 bytes device, varint deadline ms, endpoint
- *   OPENED 3     endpoint           where that has led to
- *   OFFER 4      endpoint, HELLO of the peer    is it for your database?
+ *   OPENED 3     endpoint                          where that has led to
+ *   OFFER 4      endpoint, HELLO of the peer       is it for your database?
  *   TAKE 5, PASS 6                                 yes, and this lane is mine now; no
  *   DATA 7       a message of the lane
  *   CLOSE 8      text: why

@@ -393,7 +393,7 @@ void rider_connect(struct rider *r, const struct endpoint *carrier)
 		buf_clear(&message);
 	}
 	ride_queue_fini(&dialled);
-	r->link = ws_dial_with(r->options.ws, carrier, CONNECT_MS, &handler, r);
+	r->link = ws_dial_with(r->options.ws, carrier, NULL, CONNECT_MS, &handler, r);
 }
 
 void rider_abandon(struct rider *r)

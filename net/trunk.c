@@ -419,10 +419,9 @@ static int on_received(void *user, struct slice message)
 
 static bool next_end(struct trunk *k, struct buf *out)
 {
-	struct reader r = reader_init(SLICE(k->ends.data + k->ends_at, k->ends.len - k->ends_at));
-
 	if (k->ends_at == k->ends.len)
 		return false;
+	struct reader r = reader_init(SLICE(k->ends.data + k->ends_at, k->ends.len - k->ends_at));
 	buf_varint(out, reader_varint(&r));
 	k->ends_at = k->ends.len - reader_left(&r);
 	if (k->ends_at == k->ends.len) {
@@ -526,6 +525,7 @@ static struct trunk *find_dialled(const struct trunks *t, const struct lane_targ
 
 		if (!k->incoming && !k->proven && !k->finished && k->lane_count > 0 &&
 		    leads_to(k, target->device) && e->port == target->at->port &&
+		    e->tls == target->at->tls &&
 		    strcmp(e->host, target->at->host) == 0)
 			return k;
 	}
@@ -535,6 +535,7 @@ static struct trunk *find_dialled(const struct trunks *t, const struct lane_targ
 struct lane *trunks_dial(struct trunks *t, const struct lane_target *target,
 			 const struct lane_handler *lane_handler, void *user)
 {
+	const struct ws_tls unpinned = {0};
 	struct trunk *k = find_best(t, target->device);
 	bool far = k && endpoint_is_local(target->at) && !is_local(k);
 
@@ -544,7 +545,8 @@ struct lane *trunks_dial(struct trunks *t, const struct lane_target *target,
 		k = trunk_create(t, false);
 		k->has_device = true;
 		memcpy(k->device, target->device, ID_BYTES);
-		k->ws = ws_dial_with(t->options.ws, target->at, target->deadline_ms, &handler, k);
+		k->ws = ws_dial_with(t->options.ws, target->at, NULL, target->deadline_ms, &handler,
+				     k);
 	}
 	struct trunk_lane *l = lane_create(k, false, 0);
 	l->lane.handler = lane_handler;

@@ -15,10 +15,11 @@ struct ws_conn {
 
 static struct ws_conn conn;
 
-struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
-			     const struct ws_handler *handler, void *user)
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struct ws_tls *tls,
+			     uint64_t deadline_ms, const struct ws_handler *handler, void *user)
 {
 	(void)w;
+	(void)tls;
 	(void)e;
 	(void)deadline_ms;
 	(void)handler;

@@ -41,12 +41,13 @@ static struct ws_conn *conn_new(const struct ws_handler *handler, void *user)
 	return c;
 }
 
-struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, uint64_t deadline_ms,
-			     const struct ws_handler *handler, void *user)
+struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struct ws_tls *tls,
+			     uint64_t deadline_ms, const struct ws_handler *handler, void *user)
 {
 	struct ws_conn *c = conn_new(handler, user);
 
 	(void)w;
+	(void)tls;
 	(void)deadline_ms;
 	c->remote = *e;
 	return c;
