@@ -525,8 +525,7 @@ static struct trunk *find_dialled(const struct trunks *t, const struct lane_targ
 
 		if (!k->incoming && !k->proven && !k->finished && k->lane_count > 0 &&
 		    leads_to(k, target->device) && e->port == target->at->port &&
-		    e->tls == target->at->tls &&
-		    strcmp(e->host, target->at->host) == 0)
+		    e->tls == target->at->tls && strcmp(e->host, target->at->host) == 0)
 			return k;
 	}
 	return NULL;
@@ -545,8 +544,8 @@ struct lane *trunks_dial(struct trunks *t, const struct lane_target *target,
 		k = trunk_create(t, false);
 		k->has_device = true;
 		memcpy(k->device, target->device, ID_BYTES);
-		k->ws = ws_dial_with(t->options.ws, target->at, NULL, target->deadline_ms, &handler,
-				     k);
+		k->ws = ws_dial_with(t->options.ws, target->at, target->at->tls ? &unpinned : NULL,
+				     target->deadline_ms, &handler, k);
 	}
 	struct trunk_lane *l = lane_create(k, false, 0);
 	l->lane.handler = lane_handler;
