@@ -1,5 +1,4 @@
 """Strangers at the listening port: whatever they send, the device goes on, and is not made to wait."""
-import base64
 import os
 import random
 import socket
@@ -8,22 +7,8 @@ import struct
 import pytest
 
 from blazetest.cluster import is_connected
+from blazetest.stranger import closed, dial, replay, upgrade
 from blazetest.wait import eventually
-
-REQUEST = ('GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-           'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n')
-
-
-def dial(node, timeout=5):
-    host, port = node.listen.rsplit(':', 1)
-    return socket.create_connection((host, int(port)), timeout)
-
-
-def upgrade(node, path='/blaze/1', protocol='blaze1'):
-    s = dial(node)
-    key = base64.b64encode(os.urandom(16)).decode()
-    s.sendall(REQUEST.format(path=path, key=key, protocol=protocol).encode())
-    return s, s.recv(4096)
 
 
 def frame(payload, opcode=2, length=None, masked=True):
@@ -34,17 +19,6 @@ def frame(payload, opcode=2, length=None, masked=True):
         struct.pack('!BH', 128 * masked | 126, n) if n < 65536 else struct.pack('!BQ', 128 * masked | 127, n)
     body = bytes(b ^ mask[i % 4] for i, b in enumerate(payload)) if masked else payload
     return bytes([128 | opcode]) + size + (mask if masked else b'') + body
-
-
-def closed(s):
-    """The other side closes, with whatever it says before."""
-    s.settimeout(15)
-    try:
-        while s.recv(65536):
-            pass
-    except ConnectionError:
-        pass
-    return True
 
 
 def goes_on(pair):
@@ -191,22 +165,6 @@ def test_replayed_bytes_are_of_no_use(pair):
     assert not a.exists('once.json')
 
 
-def replay(node, recorded):
-    """Says a recorded hello once more, and then the rest. Returns the status that is answered."""
-    hello = 6 + (recorded[1] & 127)  # a short frame: two bytes, four of mask
-    s, _ = upgrade(node)
-    s.settimeout(15)
-    s.sendall(recorded[:hello])
-    answer = s.recv(4096)
-    try:
-        s.sendall(recorded[hello:])
-        closed(s)
-    except ConnectionError:
-        pass
-    s.close()
-    return answer[4]  # two bytes of frame, then 'B', version, status
-
-
 def test_who_fails_to_show_its_key_again_and_again_has_to_wait(pair):
     a, b = pair.nodes
     pair.proxy().record()
@@ -214,7 +172,6 @@ def test_who_fails_to_show_its_key_again_and_again_has_to_wait(pair):
     pair.restore()
     eventually(lambda: is_connected(b), 10)
     recorded = bytes(pair.proxy().up)
-    recorded = recorded[recorded.index(b'\r\n\r\n') + 4:]
     assert [replay(a, recorded) for _ in range(11)] == [0] * 10 + [7]
     assert '10 handshakes in its name from 127.0.0.1 have failed' in a._log.read_text()
     goes_on(pair)  # who is connected is not concerned

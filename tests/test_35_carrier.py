@@ -9,6 +9,7 @@ import pytest
 from blazetest import Cluster, Node, eventually
 from blazetest.cluster import Invitation, is_connected
 from blazetest.proxy import Proxy
+from blazetest.stranger import replay
 
 CARRIES = 'carrying the connections of this home'
 ESTABLISHED = '01'
@@ -396,6 +397,28 @@ def test_pairing_reaches_the_mount_that_invites(homes, directory):
     finally:
         for c in joined:
             c.discard()
+
+
+def test_rider_counts_who_fails_by_the_address_they_come_from(homes):
+    """LIMITS: the carrier says where a lane is from; only the database it is for knows in whose name it fails."""
+    h = homes('work', 'mail').synced().one_connection()
+    first = carrier(h.a)
+    rider = others(h.a, first)[0]
+    i = h.a.index(rider)
+    h.b[1 - i].stop()
+    h.proxy.cut()
+    eventually(lambda: not is_connected(h.b[i]), 20)
+    h.proxy.record()
+    h.proxy.restore()
+    eventually(lambda: is_connected(h.b[i]), 20)
+    recorded = bytes(h.proxy.up)
+    assert [replay(rider, recorded) for _ in range(11)] == [0] * 10 + [7]
+    assert said(rider, '10 handshakes in its name from 127.0.0.1 have failed')
+    assert not said(first, 'handshakes')
+    rider.write('goes-on.json', '{}')
+    Cluster.synced(None, rider, h.b[i])
+    h.b[1 - i].mount()
+    h.synced().one_connection()
 
 
 # ---- what may be wrong ---------------------------------------------------------------------------
