@@ -355,6 +355,17 @@ static int parse_welcome(struct slice welcome, struct seed *seed)
 	return 0;
 }
 
+int db_welcome_id(struct slice welcome, struct id *ret)
+{
+	AUTO(free_ptr) struct seed *seed = xcalloc(1, sizeof(*seed));
+	int r = parse_welcome(welcome, seed);
+
+	if (r == 0)
+		*ret = seed->id;
+	wipe(seed->root_key, sizeof(seed->root_key));
+	return r;
+}
+
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why)
 {
 	AUTO(buf_fini) struct buf cert = {0};

@@ -34,6 +34,8 @@ int db_create_for(const char *dir, const char *name, const struct keys *keys, co
 		  struct why *why);
 /** As db_create(), from what db_welcome() said on another device. */
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why);
+/** Which database a welcome is to. -EPROTO another version's, -EBADMSG. */
+int db_welcome_id(struct slice welcome, struct id *ret);
 /**
  * -ENOENT no such database, -EBUSY another process has it open, -EBADMSG damaged or foreign,
  * -EPROTONOSUPPORT made by a newer version (nothing is touched then), -ENOSPC full disk.

@@ -148,12 +148,11 @@ static int read_join(struct pair *p, struct reader *r)
 /* Joiner, recover: of the petition only what concerns this device is signed. */
 static int read_petition(struct pair *p, struct slice petition, struct slice welcome)
 {
-	struct reader r = reader_init(welcome);
+	struct id db;
+	int r = db_welcome_id(welcome, &db);
 
-	(void)reader_u8(&r);
-	struct id db = id_read(&r);
-	if (r.bad)
-		return -EBADMSG;
+	if (r < 0)
+		return r;
 	return petition_sign_own(p->options.account, petition, &db, p->options.keys, &p->petition);
 }
 
