@@ -1,11 +1,8 @@
 /*
  * Mounting, running, stopping.
  *
- * libfuse's loop waits in sem_wait() for its workers, and looks at the flag of fuse_session_exit() only
- * when a signal interrupts it. A signal that comes just before it falls asleep is lost. Therefore
- * session_stop() only sets an event; a thread of ours waits for that, sees the last notification
- * off while the workers still answer (notify.h says why), sets the flag, and sends SIGUSR2 to the loop's
- * thread until the loop has ended.
+ * session_stop() only sets an event, for it is called from signal handlers; a thread waits for that, sees the last
+ * notification off while the workers still answer (notify.h says why), and stops the loop.
  */
 #include "fs/session.h"
 
@@ -13,6 +10,7 @@
 #include "core/platform.h"
 #include "core/thread.h"
 #include "fs/echo.h"
+#include "fs/loop.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/refusal.h"
@@ -26,25 +24,13 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/**
- * More workers take turns on few processors, and each turn finds cold caches: with 10, creating files was
- * a tenth slower than with 4. Fewer would all wait for the disk when three programs call fsync.
- */
-#define WORKERS_MAX 4
-
-#define WAKE_SIGNAL SIGUSR2
-#define WAKE_INTERVAL_MS 5
-
 struct session {
 	struct ops_ctx ops;
 	struct fuse_session *se;
 	struct notify notify;
 	char *mountpoint;
 	int stop_fd; /**< readable = stop */
-	struct thread loop;
-	struct mutex lock;
-	struct cond ended;
-	bool loop_ended; /* protected by lock */
+	struct loop *loop;
 };
 
 /* ---- what libfuse has to say ------------------------------------------------------------------ */
@@ -193,8 +179,6 @@ int session_create(const struct session_options *options, struct session **ret, 
 	struct why said = {0};
 
 	s->stop_fd = -1;
-	mutex_init(&s->lock);
-	cond_init(&s->ended);
 	ops_ctx_init(&s->ops);
 	s->ops.vfs = options->vfs;
 	s->ops.special = options->special;
@@ -240,22 +224,6 @@ void session_stop(struct session *s)
 	platform_event_set(s->stop_fd);
 }
 
-static void on_wake(int sig)
-{
-	(void)sig;
-}
-
-/** Sends signals until the loop has seen one. */
-static void wake_loop(struct session *s)
-{
-	mutex_lock(&s->lock);
-	while (!s->loop_ended) {
-		thread_interrupt(&s->loop, WAKE_SIGNAL);
-		(void)cond_wait_until(&s->ended, &s->lock, monotonic_ms() + WAKE_INTERVAL_MS);
-	}
-	mutex_unlock(&s->lock);
-}
-
 static void *stopper(void *arg)
 {
 	struct session *s = arg;
@@ -266,52 +234,24 @@ static void *stopper(void *arg)
 	}
 	echo_stop(s->ops.echo);
 	notify_close(&s->notify);
-	fuse_session_exit(s->se);
-	wake_loop(s);
+	loop_stop(s->loop);
 	return NULL;
-}
-
-static int loop(struct session *s)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-
-	if (!config)
-		return -ENOMEM;
-	/* Said explicitly, because libfuse 3.14 complains about its own default. */
-	fuse_loop_cfg_set_max_threads(config, WORKERS_MAX);
-	fuse_loop_cfg_set_clone_fd(config, 0);
-	int r = fuse_session_loop_mt(s->se, config);
-	fuse_loop_cfg_destroy(config);
-	return r;
 }
 
 int session_run(struct session *s)
 {
-	/* Without SA_RESTART: it is there to interrupt. */
-	struct sigaction wake = {.sa_handler = on_wake};
 	struct thread stop_thread = {0};
-	sigset_t set, old_set;
 
-	assert(!s->loop_ended);
-	s->loop = thread_self();
-	(void)sigemptyset(&wake.sa_mask);
-	(void)sigaction(WAKE_SIGNAL, &wake, NULL);
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, WAKE_SIGNAL);
-	(void)pthread_sigmask(SIG_UNBLOCK, &set, &old_set);
+	assert(!s->loop);
+	s->loop = loop_create(s->se);
 	thread_start(&stop_thread, "stop", stopper, s);
 	ops_sync_start(&s->ops);
 
-	int r = loop(s);
+	int r = loop_run(s->loop);
 
 	ops_sync_stop(&s->ops);
-	mutex_lock(&s->lock);
-	s->loop_ended = true;
-	cond_broadcast(&s->ended);
-	mutex_unlock(&s->lock);
 	session_stop(s);
 	thread_join(&stop_thread);
-	(void)pthread_sigmask(SIG_SETMASK, &old_set, NULL);
 	/* What an unmounting interrupted says so: only a mount that is still there has broken. */
 	if (r == -ECONNABORTED && !platform_is_blaze(s->mountpoint))
 		r = 0;
@@ -334,8 +274,7 @@ void session_destroy(struct session *s)
 	echo_destroy(s->ops.echo);
 	notify_fini(&s->notify);
 	close_fd(&s->stop_fd);
-	cond_fini(&s->ended);
-	mutex_fini(&s->lock);
+	loop_destroy(s->loop);
 	free(s->mountpoint);
 	free(s);
 }
