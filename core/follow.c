@@ -221,6 +221,8 @@ static int read_was(struct late *l)
 		r = history_before(h, left, HISTORY_CONTENT | HISTORY_DOC, &l->left);
 	if (r == 0)
 		r = history_when(h, UINT64_MAX, HISTORY_CONTENT | HISTORY_DOC, &l->now);
+	if (r == 0 && (!l->left.doc || !l->now.doc)) /* a directory has nothing to merge */
+		r = -ENODATA;
 	if (r == 0)
 		l->rev = history_at(h, history_count(h) - 1)->rev;
 	history_close(h);
@@ -247,6 +249,8 @@ static int read_base(struct late *l)
 		r = made == SIZE_MAX ? -ENODATA
 				     : history_after(h, made, HISTORY_CONTENT | HISTORY_DOC, &s);
 	history_close(h);
+	if (r == 0 && !s.doc)
+		r = -ENODATA;
 	if (r < 0)
 		return r == -ENOENT ? -ENODATA : r;
 	l->base = STEAL(s.doc);

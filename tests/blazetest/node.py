@@ -142,7 +142,8 @@ class Node:
         except subprocess.TimeoutExpired:
             # A thread of it is telling the kernel to forget a name, and waits there for the lock of the directory,
             # which a program holds that waits for the daemon: README, "kill -9". `umount -f` is what ends it.
-            assert ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(self.mnt), 1) == 0, os.strerror(ctypes.get_errno())
+            # (It aborts the connection; that the mount itself is busy does not matter.)
+            ctypes.CDLL(None).umount2(os.fsencode(self.mnt), 1)
             process.wait(STOP_SECONDS * SCALE)
         for writer in writers:
             writer.join(10)
