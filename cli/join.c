@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #define LINK_PREFIX "blaze:pair#"
-#define REACH_TIMEOUT_MS 30000
 /* How long the other device may be silent before the rest is left to the first mount. */
 #define SILENCE_MS 15000
 #define LOOK_MS 20
@@ -55,18 +54,32 @@ static void join_fini(struct join *j)
 
 /* ---- pairing -------------------------------------------------------------------------------- */
 
-static int prepare(struct join *j)
+int join_prepare(const char *device_name, struct out *out, char **ret_home, struct keys **ret_keys)
 {
 	struct why why = {""};
 
 	(void)umask(077);
-	if (home_find(&j->home, &why) < 0 || home_create(j->home, &why) < 0 ||
-	    home_become_owner(j->home, &why) < 0)
-		return out_error(j->out, CODE_FAILED, "%s", why.text);
-	int r = home_keys(j->home, j->options->device_name, &j->keys, &why);
+	if (home_find(ret_home, &why) < 0 || home_create(*ret_home, &why) < 0 ||
+	    home_become_owner(*ret_home, &why) < 0)
+		return out_error(out, CODE_FAILED, "%s", why.text);
+	int r = home_keys(*ret_home, device_name, ret_keys, &why);
 	if (r < 0)
-		return out_error(j->out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
+		return out_error(out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
 	return CODE_OK;
+}
+
+int join_code(int r)
+{
+	switch (-r) {
+	case EKEYREJECTED:
+	case ENOENT:
+	case EINVAL:
+		return CODE_PAIRING;
+	case ETIMEDOUT:
+		return CODE_TIMEOUT;
+	default:
+		return CODE_FAILED;
+	}
 }
 
 /* ---- the database --------------------------------------------------------------------------- */
@@ -127,6 +140,8 @@ static void show_offer(void *ctx, const struct pair_result *offer)
 	struct join *j = ctx;
 
 	j->peer = show_text(offer->peer.name);
+	if (j->options->account)
+		return; /* nobody sits there */
 	out_printf(j->out, "Found %s at %s.\n", j->peer, offer->endpoint);
 	out_printf(j->out, "Check that both devices show:   %s\n", offer->words);
 	out_flush(j->out);
@@ -139,7 +154,7 @@ static int accept_offer(void *ctx, const struct pair_result *offer)
 
 	j->pair = *offer;
 	j->code = make_database(j);
-	if (j->code == CODE_OK)
+	if (j->code == CODE_OK && !j->options->account)
 		j->code = ask_trust(j);
 	out_flush(j->out);
 	j->pair.welcome = (struct buf){0}; /* lent */
@@ -150,7 +165,7 @@ static int pair(struct join *j, char *text)
 {
 	struct why why = {""};
 	char *link = net_is_code(text) ? text : strstr(text, LINK_PREFIX);
-	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? REACH_TIMEOUT_MS
+	uint64_t timeout_ms = j->options->timeout_ms == INT64_MAX ? JOIN_REACH_MS
 								  : (uint64_t)j->options->timeout_ms;
 
 	if (!link && !j->options->account)
@@ -162,24 +177,16 @@ static int pair(struct join *j, char *text)
 	const struct pair_target target = {.text = link,
 					   .account = j->options->account,
 					   .at = j->options->at,
+					   .database = j->options->database,
+					   .device_id = j->options->device_id,
 					   .timeout_ms = timeout_ms};
 	const struct pair_confirm confirm = {.proven = show_offer, .confirm = accept_offer, .ctx = j};
 	int r = net_pair_join(&target, j->keys, &confirm, &j->pair, &why);
 	if (link)
 		wipe(link, strlen(link));
-	switch (-r) {
-	case ECANCELED:
+	if (r == -ECANCELED)
 		return j->code;
-	case EKEYREJECTED:
-	case EINVAL:
-		return out_error(j->out, CODE_PAIRING, "%s", why.text);
-	case ETIMEDOUT:
-		return out_error(j->out, CODE_TIMEOUT, "%s", why.text);
-	default:
-		if (r < 0)
-			return out_error(j->out, CODE_FAILED, "%s", why.text);
-	}
-	return CODE_OK;
+	return r < 0 ? out_error(j->out, join_code(r), "%s", why.text) : CODE_OK;
 }
 
 static int give_name(struct join *j)
@@ -274,7 +281,7 @@ static int fetch(struct join *j)
 int join_run_with(char *text, const struct join_options *options, struct out *out)
 {
 	AUTO(join_fini) struct join j = {.options = options, .out = out};
-	int code = prepare(&j);
+	int code = join_prepare(options->device_name, out, &j.home, &j.keys);
 
 	if (code == CODE_OK)
 		code = pair(&j, text);

@@ -4,16 +4,31 @@
 
 #include "cli/out.h"
 
+/** How long the other device may take to answer. */
+#define JOIN_REACH_MS 30000
+
 struct account;
+struct id;
+struct keys;
 
 struct join_options {
 	const char *device_name; /**< for a device that has no identity yet; "" = the host's name */
 	const char *listen;	 /**< NULL: only dial */
 	const char *at;		 /**< for a code: where the other device is; NULL = find it */
-	const struct account *account; /**< joins with its words, and `at`; text is empty then. NULL else */
-	int64_t timeout_ms;	       /**< to reach the other device; INT64_MAX: a sensible one */
+	/**
+	 * Joins with its words, and `at`: this database of this device, which the person has said yes to. text is empty then. NULL
+	 * else.
+	 */
+	const struct account *account;
+	const struct id *database;
+	const uint8_t *device_id;
+	int64_t timeout_ms; /**< to reach the other device; INT64_MAX: a sensible one */
 };
 
+/** The home and the device's keys, made if they are missing: an exit code, the error being said. Caller frees both. */
+int join_prepare(const char *device_name, struct out *out, char **ret_home, struct keys **ret_keys);
+/** The exit code for an error of net_pair_join(). */
+int join_code(int r);
 /** Whether an operand of `blaze pair` invites this device, rather than naming a database. */
 bool join_is_invitation(const char *text);
 /**

@@ -36,6 +36,8 @@ int db_create_for(const char *dir, const char *name, const struct keys *keys, co
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why);
 /** Which database a welcome is to. -EPROTO another version's, -EBADMSG. */
 int db_welcome_id(struct slice welcome, struct id *ret);
+/** What the database of a welcome is called there; the text is not checked. Caller frees. -EPROTO, -EBADMSG. */
+int db_welcome_name(struct slice welcome, char **ret);
 /**
  * -ENOENT no such database, -EBUSY another process has it open, -EBADMSG damaged or foreign,
  * -EPROTONOSUPPORT made by a newer version (nothing is touched then), -ENOSPC full disk.

@@ -307,14 +307,13 @@ static void transport_is_up(void *ctx)
 	lane_want_write(c->lane);
 }
 
-/* RECOVER: the account of this database, if that is whom it is for. */
+/* RECOVER: the account of this database, if it is this one that is meant. */
 static bool is_for_account(const struct conn_host *host, const struct hello *h,
 			   uint8_t ret_pk[KEYS_PK_BYTES])
 {
-	if (db_account(host->db, ret_pk) < 0)
-		return false;
-	struct id hint = hello_recover_hint(ret_pk, h->nonce);
-	return id_eq(&hint, &h->hint);
+	struct id id = db_id(host->db);
+
+	return db_account(host->db, ret_pk) == 0 && hello_recovers(h, ret_pk, &id);
 }
 
 bool conn_knows(const struct conn_host *host, struct slice hello)

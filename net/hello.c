@@ -10,6 +10,7 @@ void hello_encode(const struct hello *h, struct buf *out)
 	if (h->mode == HELLO_SYNC || h->mode == HELLO_RECOVER) {
 		buf_append(&body, h->nonce, sizeof(h->nonce));
 		id_write(&body, &h->hint);
+		buf_append(&body, h->without, h->without_count * HELLO_TAG_BYTES);
 	} else if (h->mode == HELLO_LINK) {
 		buf_append(&body, h->invite, sizeof(h->invite));
 	} else if (h->mode == HELLO_CODE) {
@@ -31,9 +32,14 @@ static int decode_body(struct slice body, struct hello *h)
 
 	switch (h->mode) {
 	case HELLO_SYNC:
+		reader_copy(&r, h->nonce, sizeof(h->nonce));
+		h->hint = id_read(&r);
+		break;
 	case HELLO_RECOVER:
 		reader_copy(&r, h->nonce, sizeof(h->nonce));
 		h->hint = id_read(&r);
+		while (reader_left(&r) > 0 && h->without_count < HELLO_WITHOUT_MAX)
+			reader_copy(&r, h->without[h->without_count++], HELLO_TAG_BYTES);
 		break;
 	case HELLO_LINK:
 		reader_copy(&r, h->invite, sizeof(h->invite));
@@ -130,12 +136,48 @@ struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
 }
 
 struct id hello_recover_hint(const uint8_t account_pk[KEYS_PK_BYTES],
-			     const uint8_t nonce[HELLO_NONCE_BYTES])
+			     const uint8_t nonce[HELLO_NONCE_BYTES], const struct id *database)
 {
-	const struct slice parts[] = {SLICE(account_pk, KEYS_PK_BYTES),
-				      SLICE(nonce, HELLO_NONCE_BYTES)};
+	const struct slice parts[] = {
+		SLICE(account_pk, KEYS_PK_BYTES),
+		SLICE(nonce, HELLO_NONCE_BYTES),
+		database ? SLICE(database->b, sizeof(database->b)) : SLICE("", 0),
+	};
 
-	return digest_id("blaze recover hint", parts, countof(parts));
+	return digest_id("blaze recover hint", parts, countof(parts) - !database);
+}
+
+static void without_tag(const struct hello *h, const struct id *database,
+			uint8_t ret[HELLO_TAG_BYTES])
+{
+	const struct slice parts[] = {SLICE(database->b, sizeof(database->b)),
+				      SLICE(h->nonce, HELLO_NONCE_BYTES)};
+	struct id id = digest_id("blaze recover without", parts, countof(parts));
+
+	memcpy(ret, id.b, HELLO_TAG_BYTES);
+}
+
+void hello_add_without(struct hello *h, const struct id *database)
+{
+	assert(h->without_count < HELLO_WITHOUT_MAX);
+	without_tag(h, database, h->without[h->without_count++]);
+}
+
+bool hello_recovers(const struct hello *h, const uint8_t account_pk[KEYS_PK_BYTES],
+		    const struct id *database)
+{
+	struct id any = hello_recover_hint(account_pk, h->nonce, NULL);
+	struct id one = hello_recover_hint(account_pk, h->nonce, database);
+	uint8_t tag[HELLO_TAG_BYTES];
+
+	if (!id_eq(&any, &h->hint))
+		return id_eq(&one, &h->hint);
+	without_tag(h, database, tag);
+	for (size_t i = 0; i < h->without_count; i++) {
+		if (memcmp(tag, h->without[i], sizeof(tag)) == 0)
+			return false;
+	}
+	return true;
 }
 
 void hello_recover_secret(const uint8_t account_pk[KEYS_PK_BYTES], uint8_t ret[32])

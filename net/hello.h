@@ -7,7 +7,7 @@
  *     mode 2, link:  body = 8 bytes invitation id
  *     mode 3, code:  body = varint nameplate, 16 bytes sid, 32 bytes CPace share
  *     mode 4, relay: body is empty
- *     mode 5, recover: body = 16 bytes nonce, 16 bytes hint
+ *     mode 5, recover: body = 16 bytes nonce, 16 bytes hint, n * 8 bytes: those databases not
  *   hello of the responder = u8 'B', u8 version, u8 status, u8 features, 16 bytes nonce, bytes body, more
  *     mode 3, code, status 0:  body = 32 bytes CPace share
  *
@@ -15,7 +15,9 @@
  *   features: bit 0 = AES instructions; the handshake uses AES-GCM when both have them
  *   more: what a later version adds; bound, and ignored
  *   hint = digest_id("blaze hint", initiator's dh_pk, responder's dh_pk, database id, nonce)
- *         recover: digest_id("blaze recover hint", account's public key, nonce)
+ *         recover: digest_id("blaze recover hint", account's public key, nonce): any database;
+ *                  digest_id("blaze recover hint", account's public key, nonce, database id): this one
+ *   those not = the first 8 bytes of digest_id("blaze recover without", database id, nonce), n <= HELLO_WITHOUT_MAX
  *   invitation id = the first 8 bytes of digest_id("blaze invite", secret)
  *
  * The responder's nonce makes a recorded first handshake message useless.
@@ -37,6 +39,9 @@
 /** Longest hello or answer, whatever a later version puts into it. */
 #define HELLO_BYTES_MAX 512
 #define HELLO_NAMEPLATE_MAX 999
+#define HELLO_TAG_BYTES 8
+/** Databases that who recovers can say that it does not mean. */
+#define HELLO_WITHOUT_MAX 48
 
 enum hello_mode {
 	HELLO_SYNC = 1,	   /**< between members */
@@ -63,8 +68,10 @@ struct hello {
 	uint8_t version_max;
 	enum hello_mode mode;
 	uint8_t features;
-	uint8_t nonce[HELLO_NONCE_BYTES];   /**< sync, recover */
-	struct id hint;			    /**< sync, recover */
+	uint8_t nonce[HELLO_NONCE_BYTES];		     /**< sync, recover */
+	struct id hint;					     /**< sync, recover */
+	uint8_t without[HELLO_WITHOUT_MAX][HELLO_TAG_BYTES]; /**< recover */
+	size_t without_count;
 	uint8_t invite[HELLO_INVITE_BYTES]; /**< link */
 	uint32_t nameplate;		    /**< code: 1 to HELLO_NAMEPLATE_MAX */
 	uint8_t sid[CPACE_SID_BYTES];	    /**< code */
@@ -92,8 +99,14 @@ int hello_answer_decode(struct slice message, struct hello_answer *ret);
 struct id hello_hint(const uint8_t initiator_pk[KEYS_PK_BYTES],
 		     const uint8_t responder_pk[KEYS_PK_BYTES], const struct id *database,
 		     const uint8_t nonce[HELLO_NONCE_BYTES]);
+/** database NULL: of any. */
 struct id hello_recover_hint(const uint8_t account_pk[KEYS_PK_BYTES],
-			     const uint8_t nonce[HELLO_NONCE_BYTES]);
+			     const uint8_t nonce[HELLO_NONCE_BYTES], const struct id *database);
+/** Recover: does not mean this database; at most HELLO_WITHOUT_MAX times, after the nonce is there. */
+void hello_add_without(struct hello *h, const struct id *database);
+/** Whether who recovers by this hello means this database of this account. */
+bool hello_recovers(const struct hello *h, const uint8_t account_pk[KEYS_PK_BYTES],
+		    const struct id *database);
 /** RECOVER's psk: no secret of the person's, but none that strangers know. */
 void hello_recover_secret(const uint8_t account_pk[KEYS_PK_BYTES], uint8_t ret[32]);
 void hello_invite_id(const uint8_t secret[32], uint8_t ret[HELLO_INVITE_BYTES]);

@@ -34,6 +34,7 @@ struct join {
 	struct link link;	       /* of a code: the secret and the addresses only */
 	uint32_t nameplate;	       /* code */
 	const struct account *account; /* recover */
+	const struct pair_target *target;
 	struct ws *ws;
 	struct attempt attempts[LINK_ADDRESSES_MAX];
 	struct attempt *active; /* the one with the session */
@@ -60,7 +61,7 @@ static uint64_t wall_s(void)
 
 static bool concerns_trust(int r)
 {
-	return r == -EKEYREJECTED;
+	return r == -EKEYREJECTED || r == -ENOENT;
 }
 
 /* Keeps the failure that tells most: one of trust, else the latest. */
@@ -131,7 +132,7 @@ static void note_status(struct join *j, enum hello_status status)
 	};
 
 	if (j->mode == HELLO_RECOVER && status == HELLO_UNKNOWN)
-		note(j, -EKEYREJECTED,
+		note(j, -ENOENT,
 		     "the device at %s has no database of the account of these words; check them",
 		     j->active->address);
 	else if (status == HELLO_LATER)
@@ -160,6 +161,9 @@ static void note_session(struct join *j, int r)
 		note_status(j, status);
 	else if (r == -EPROTONOSUPPORT)
 		note_status(j, HELLO_VERSION_REFUSED);
+	else if (r == -EACCES && j->mode == HELLO_RECOVER)
+		note(j, -EKEYREJECTED, "the device at %s is not the one that was asked before",
+		     address);
 	else if (r == -EACCES)
 		note(j, -EKEYREJECTED,
 		     "the device at %s is not the one that made this link; do not go on, ask for a new one",
@@ -197,7 +201,7 @@ static void transport_is_up(void *ctx)
 	struct pair_options o = {
 		.role = PAIR_JOINER,
 		.keys = j->keys,
-		.device_id = j->mode == HELLO_LINK ? j->link.device : NULL,
+		.device_id = j->mode == HELLO_LINK ? j->link.device : j->target->device_id,
 		.account = j->account,
 	};
 
@@ -221,14 +225,14 @@ static void show(struct join *j)
 }
 
 /* And what it offers: now the person here can decide. */
-static int confirm(struct join *j)
+static void confirm(struct join *j)
 {
 	pair_take_welcome(j->pair, &j->result.welcome);
 	j->confirmed = true;
 	if (j->confirm.confirm(j->confirm.ctx, &j->result) >= 0)
-		return 0;
+		return;
 	j->refused = true;
-	return -ECANCELED;
+	transport_bye(j->session, CHANNEL_BYE_DONE);
 }
 
 static int transport_message(void *ctx, struct slice message)
@@ -239,10 +243,10 @@ static int transport_message(void *ctx, struct slice message)
 	if (r >= 0 && !j->shown && pair_is_proven(j->pair))
 		show(j);
 	if (r >= 0 && !j->confirmed && pair_is_welcome(j->pair))
-		r = confirm(j);
+		confirm(j);
 	if (r < 0)
 		return r;
-	while (pair_next(j->pair, &j->message) > 0)
+	while (!j->refused && pair_next(j->pair, &j->message) > 0)
 		transport_send(j->session, &j->message);
 	if (pair_is_done(j->pair)) {
 		j->paired = true;
@@ -268,6 +272,10 @@ static void activate(struct join *j)
 		.secret = j->link.secret,
 		.nameplate = j->nameplate,
 		.account_pk = j->account ? j->account->pk : NULL,
+		.database = j->target->database ? *j->target->database : (struct id){{0}},
+		.has_database = j->target->database != NULL,
+		.without = j->target->without,
+		.without_count = j->target->without_count,
 	};
 	j->session = transport_create(&o);
 	ws_want_write(j->active->conn);
@@ -322,7 +330,7 @@ static int on_writable(void *user, struct buf *out)
 	if (j->active != a)
 		return 0;
 	/* The joiner speaks first once the session is up. */
-	while (j->pair && pair_next(j->pair, &j->message) > 0)
+	while (j->pair && !j->refused && pair_next(j->pair, &j->message) > 0)
 		transport_send(j->session, &j->message);
 	return transport_next(j->session, out);
 }
@@ -484,6 +492,7 @@ int join_run(const struct pair_target *target, const struct keys *keys,
 	struct join *j = xcalloc(1, sizeof(*j));
 
 	j->keys = keys;
+	j->target = target;
 	j->confirm = *confirm;
 	int r = target->account		     ? target_account(j, target->account, target->at)
 		: code_is_like(target->text) ? target_code(j, target->text, target->at)

@@ -123,11 +123,19 @@ bool net_is_code(const char *text);
 
 struct account;
 
+#define RECOVER_WITHOUT_MAX 48
+
 struct pair_target {
 	const char *text; /**< a link or a code; NULL: `account` says who we are */
 	const struct account *account;
 	/** For a code: where the other device is, or NULL = find it. For an account it has to be said. */
 	const char *at;
+	/** Account: this database; NULL = any of it but the first RECOVER_WITHOUT_MAX or fewer here. Borrowed. */
+	const struct id *database;
+	const struct id *without;
+	size_t without_count;
+	/** Account: the id of the device that has to answer; NULL = any. Borrowed. */
+	const uint8_t *device_id;
 	uint64_t timeout_ms;
 };
 
@@ -136,7 +144,7 @@ struct pair_target {
  * timeout_ms besides the persons' time; uses no other part of net and needs no database. On failure why says
  * which of "not a pairing link", "expired N minutes ago", "already used", "not known there", "wrong",
  * "cannot reach ADDR: reason" it was and what to do; the code is -EKEYREJECTED for all that concern
- * trust, -EINVAL for no link, -ECONNREFUSED or -ETIMEDOUT when nobody answers, -ECANCELED when
+ * trust, -ENOENT if there is no (other) database of the account, -EINVAL for no link, -ECONNREFUSED or -ETIMEDOUT when nobody answers, -ECANCELED when
  * confirm said no (why is empty then).
  */
 int net_pair_join(const struct pair_target *target, const struct keys *keys,

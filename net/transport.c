@@ -84,6 +84,16 @@ static int finish_cpace(struct transport *s, struct cpace *c, const uint8_t *the
 	return r;
 }
 
+static void start_recover(const struct transport *s, struct hello *h)
+{
+	const struct transport_options *o = &s->options;
+
+	random_bytes(h->nonce, sizeof(h->nonce));
+	h->hint = hello_recover_hint(o->account_pk, h->nonce, o->has_database ? &o->database : NULL);
+	for (size_t i = 0; i < o->without_count; i++)
+		hello_add_without(h, &o->without[i]);
+}
+
 static void start_hello(struct transport *s)
 {
 	struct hello h = {
@@ -99,8 +109,7 @@ static void start_hello(struct transport *s)
 		h.hint = hello_hint(keys_device(s->options.keys)->dh_pk, s->secret,
 				    &s->options.database, h.nonce);
 	} else if (s->mode == HELLO_RECOVER) {
-		random_bytes(h.nonce, sizeof(h.nonce));
-		h.hint = hello_recover_hint(s->options.account_pk, h.nonce);
+		start_recover(s, &h);
 	} else if (s->mode == HELLO_LINK) {
 		hello_invite_id(s->secret, h.invite);
 	} else if (s->mode == HELLO_CODE) {

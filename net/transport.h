@@ -53,7 +53,10 @@ struct transport_options {
 	/** Initiator, relay: the static key it has to have; checked before it learns ours. */
 	const uint8_t *expect_pk;
 	const uint8_t *account_pk; /**< initiator, recover */
-	struct id database;	   /**< initiator, sync */
+	struct id database;	   /**< initiator, sync; recover with has_database: this one only */
+	bool has_database;
+	const struct id *without; /**< initiator, recover: not these */
+	size_t without_count;
 };
 
 struct transport;

@@ -5,7 +5,9 @@ import pytest
 
 from blazetest import Node
 from blazetest.node import BIN
-from blazetest.cluster import is_connected
+from blazetest.cluster import Invitation, is_connected
+from blazetest.proxy import Proxy
+from blazetest.stranger import replay
 from blazetest.terminal import Terminal
 from blazetest.wait import eventually
 
@@ -74,6 +76,29 @@ def test_words_let_a_new_device_in(hub, guest):
     guest.close()
 
 
+def test_who_fails_again_and_again_to_recover_has_to_wait(hub, guest, directory):
+    """LIMITS: what somebody recorded does not help him; he is told to wait, even with the words. Members are not concerned."""
+    proxy, target = Proxy(hub.listen), hub.listen
+    try:
+        proxy.record()
+        hub.listen = proxy.address
+        assert recover_some(guest, hub, answer='n')[0] == 13
+        recorded = bytes(proxy.up)
+    finally:
+        hub.listen = target
+        proxy.close()
+    assert [replay(hub, recorded) for _ in range(11)] == [0] * 10 + [7]
+    hub.allow('.*10 handshakes with recovery words from 127.0.0.1 have failed.*')
+    assert '10 handshakes with recovery words from 127.0.0.1 have failed' in hub._log.read_text()
+    with on_terminal(guest, 'recover', hub.listen) as t:
+        t.expect('words').type(hub.words + '\n')
+        assert t.ended() == 13 and 'try again in a minute' in t.text()
+    with Invitation(hub, hub.database) as invitation:
+        guest.run('pair', invitation.link)
+        invitation.accepted()
+    assert hub.status()['peers'] != []
+
+
 def changed(words, index, word):
     parts = words.split()
     parts[index] = word if parts[index] != word else 'acorn'
@@ -114,6 +139,96 @@ def take_back(node, whom, act, words):
 
 def members(node):
     return {d['name']: d for d in node.json('devices', node.database, code=None)['devices']}
+
+
+@pytest.fixture
+def three(hub, guest):
+    """A device with three databases of one account at one port, each with a record that tells it."""
+    nodes = [hub]
+    try:
+        for name in ('mail', 'notes'):
+            nodes.append(hub.beside(name))
+            nodes[-1].run('init', name)
+            nodes[-1].mount(listen='127.0.0.1:0')
+            assert nodes[-1].listen == hub.listen
+        for node in nodes:
+            node.write(f'{node.database}.json', '{}')
+        yield nodes
+        for node in nodes[1:]:
+            node.close()
+    finally:
+        for node in nodes[1:]:
+            node.discard()
+
+
+def have(guest):
+    return sorted(f.parent.name for f in guest.home.glob('*/format'))
+
+
+def recover_some(guest, hub, *names, answer='y'):
+    with on_terminal(guest, 'recover', '--name', 'new', hub.listen, *names) as t:
+        t.expect('words').type(hub.words + '\n')
+        shown = t.expect('[y/N]').text()
+        t.type(answer + '\n')
+        return t.ended(60), shown, t.text()
+
+
+def test_all_databases_at_a_port_are_recovered(three, guest):
+    code, shown, said = recover_some(guest, three[0])
+    assert code == 0, said
+    assert 'device-a at 127.0.0.1' in shown and 'has 3 databases of this account' in shown
+    assert 'join "mail", "notes" and "work"?' in shown and have(guest) == ['mail', 'notes', 'work']
+    for node in three:
+        there = guest.beside(node.database)
+        try:
+            there.mount()
+            assert there.names() == [f'{node.database}.json']
+            there.close()
+        finally:
+            there.discard()
+
+
+def test_those_that_are_named_are_recovered(three, guest):
+    code, shown, said = recover_some(guest, three[0], 'notes', 'work')
+    assert code == 0 and have(guest) == ['notes', 'work'], said
+    assert re.search('mail +not asked for', shown)
+    assert three[1].status()['peers'] == []
+    code, shown, said = recover_some(guest, three[0])
+    assert code == 0 and have(guest) == ['mail', 'notes', 'work'], said
+    assert len(re.findall('on this device already', shown)) == 2 and 'join "mail"?' in shown
+
+
+def test_who_says_no_joins_none(three, guest):
+    code, _, said = recover_some(guest, three[0], answer='n')
+    assert code == 13 and 'nothing was kept' in said and have(guest) == []
+    assert all(node.status()['peers'] == [] for node in three)
+
+
+def test_name_that_is_not_there_joins_none(three, guest):
+    with on_terminal(guest, 'recover', three[0].listen, 'mail', 'nots') as t:
+        t.expect('words').type(three[0].words + '\n')
+        assert t.ended(30) == 13 and 'no database "nots"' in t.text() and have(guest) == []
+
+
+def test_those_of_other_accounts_at_the_port_are_not_listed(three, guest):
+    """The account is the home's: one that came by pairing with somebody else is that person's."""
+    other = Node(three[0].directory, 'other').init()
+    mine = three[0].beside('theirs')
+    try:
+        other.database = 'theirs'
+        other.run('init', 'theirs')
+        other.mount(listen='127.0.0.1:0')
+        with Invitation(other, 'theirs') as invitation:
+            mine.run('pair', invitation.link)
+            invitation.accepted()
+        mine.mount(listen='127.0.0.1:0')
+        code, shown, said = recover_some(guest, three[0])
+        assert code == 0 and 'theirs' not in shown and have(guest) == ['mail', 'notes', 'work'], said
+        mine.close()
+        other.close()
+    finally:
+        mine.discard()
+        other.discard()
 
 
 def test_words_remove_a_stolen_founder_that_has_removed_this_device(pair):

@@ -44,4 +44,4 @@ def replay(node, recorded):
     except ConnectionError:
         pass
     s.close()
-    return answer[5]  # two bytes of frame, the lane, then 'B', version, status
+    return answer[answer.index(b'B') + 2]  # two bytes of frame, perhaps the lane, then 'B', version, status
