@@ -3,9 +3,12 @@
 
 #include "core/thread.h"
 
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /**
@@ -19,6 +22,11 @@
 #define AT_ONCE_NS 5000
 /** So many requests in a row that were there before their reader: one reader more; that were not: one less. */
 #define CROWD 16
+/** How long a reader looks out for the next request; after how many it does so again if none came, */
+#define LOOKOUT_NS 30000
+#define IN_VAIN 32
+/** or if somebody else wanted the processor: who sleeps is let in sooner than who always runs. */
+#define UNWANTED 512
 /** The usher looks after the workers every millisecond, and sleeps after so many in which nothing came. */
 #define USHER_ROUNDS 4
 
@@ -29,6 +37,8 @@ struct worker {
 	_Atomic uint64_t busy; /**< the request it is at, while it is a reader; 0 = none */
 	uint64_t seen;	       /**< the usher's: busy as it was a moment ago */
 	bool running;	       /**< protected by lock */
+	pid_t client; /**< whose the last request was; 0 = nobody waits for its answer, as for RELEASE */
+	unsigned no_lookout; /**< for so many requests it sleeps at once */
 	int crowd; /**< requests in a row that were there already; or, below 0, that were not */
 };
 
@@ -40,7 +50,7 @@ struct loop {
 	struct cond may_read;
 	struct cond usher;
 	unsigned readers;
-	unsigned readers_max;
+	atomic_uint readers_max;
 	unsigned running;
 	bool stop;
 	int error;
@@ -118,14 +128,73 @@ static bool fits_the_crowd(struct worker *w)
 	return stays;
 }
 
+/* The head of a request, as fuse(4) has it. */
+static uint32_t head_field(const struct worker *w, size_t at)
+{
+	uint32_t ret = 0;
+
+	if (w->buf.size >= at + sizeof(ret))
+		memcpy(&ret, (const char *)w->buf.mem + at, sizeof(ret));
+	return ret;
+}
+
+/*
+ * A request that waited says that there is more than one asker, unless it is of the one just answered: that may be
+ * quicker than we are. Reading ahead, the kernel asks for much at once in one thread's name.
+ */
+static bool is_crowd(struct worker *w)
+{
+	enum {
+		OPCODE_AT = 4,
+		PID_AT = 32,
+		OPCODE_READ = 15
+	};
+	pid_t last = w->client;
+
+	w->client = (pid_t)head_field(w, PID_AT);
+	return w->client && last && (w->client != last || head_field(w, OPCODE_AT) == OPCODE_READ);
+}
+
+/*
+ * Looks for the next request for a moment before it sleeps: to be woken on a processor that sleeps takes longer than
+ * a program needs to ask again. Whoever else wants the processor gets it at once.
+ */
+static void look_out(struct worker *w, uint64_t from)
+{
+	struct pollfd p = {.fd = fuse_session_fd(w->loop->se), .events = POLLIN};
+
+	if (w->loop->readers_max > 1 || w->no_lookout) {
+		w->no_lookout -= w->no_lookout > 0;
+		return;
+	}
+	for (uint64_t now = from, then = from; poll(&p, 1, 0) == 0; then = now) {
+		(void)sched_yield();
+		now = now_ns();
+		if (now - then > AT_ONCE_NS) {
+			w->no_lookout = UNWANTED;
+			return;
+		}
+		if (now - from > LOOKOUT_NS) {
+			w->no_lookout = IN_VAIN;
+			return;
+		}
+	}
+}
+
 /* A request, or what fuse_session_receive_buf() says. */
 static int receive(struct worker *w)
 {
 	uint64_t from = now_ns();
+
+	look_out(w, from);
 	int r = fuse_session_receive_buf(w->loop->se, &w->buf);
 	bool there = now_ns() - from < AT_ONCE_NS;
+	bool crowd = r > 0 && is_crowd(w);
 
-	w->crowd = there ? (w->crowd < 0 ? 1 : w->crowd + 1) : (w->crowd > 0 ? -1 : w->crowd - 1);
+	if (!there)
+		w->crowd = w->crowd > 0 ? -1 : w->crowd - 1;
+	else if (crowd)
+		w->crowd = w->crowd < 0 ? 1 : w->crowd + 1;
 	return r;
 }
 

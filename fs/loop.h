@@ -2,7 +2,9 @@
  * Who reads requests. One worker reads, answers, and reads again, while its caches are warm and it need not be woken;
  * the others come in when there is more to do than one can, or when an answer takes long.
  *
- *   - While requests are there before their reader is, another worker reads too.
+ *   - While requests of several threads are there before their reader is, another worker reads too.
+ *   - A lone reader looks out for the next request for some microseconds before it sleeps, unless that was in vain or
+ *     somebody else wanted the processor.
  *   - A worker that is not done within a millisecond or two reads no more; the usher lets another in. So one that
  *     waits for a disk or a lock holds up nobody.
  */
