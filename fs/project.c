@@ -47,6 +47,10 @@ void vfs_told(struct vfs *v, const struct vfs_notice *list, size_t count)
 			untold_told(&v->untold, list[k].parent, list[k].name);
 	}
 	db_leave(v->db);
+	mutex_lock(&v->queue_lock);
+	v->names_told++;
+	cond_broadcast(&v->queue_changed);
+	mutex_unlock(&v->queue_lock);
 }
 
 /* like: without paths, the names borrowed. */

@@ -451,6 +451,17 @@ bool vfs_settle_gone(struct vfs *v, uint64_t deadline_ms)
 	return settle(v, gone_count, deadline_ms);
 }
 
+/* Of names that are gone the echo tells, which is nobody's thread here. v->queue_lock is held before and after. */
+static bool names_are_untold(struct vfs *v)
+{
+	mutex_unlock(&v->queue_lock);
+	db_enter(v->db);
+	bool ret = v->untold.count > 0;
+	db_leave(v->db);
+	mutex_lock(&v->queue_lock);
+	return ret;
+}
+
 bool vfs_settle_told(struct vfs *v, uint64_t deadline_ms)
 {
 	mutex_lock(&v->queue_lock);
@@ -458,6 +469,13 @@ bool vfs_settle_told(struct vfs *v, uint64_t deadline_ms)
 	while (v->notices_told < queued && !v->stop && monotonic_ms() < deadline_ms)
 		(void)cond_wait_until(&v->queue_changed, &v->queue_lock, deadline_ms);
 	bool told = v->notices_told >= queued;
+	uint64_t seen = v->names_told;
+	while (told && names_are_untold(v)) {
+		while (v->names_told == seen && !v->stop && monotonic_ms() < deadline_ms)
+			(void)cond_wait_until(&v->queue_changed, &v->queue_lock, deadline_ms);
+		told = v->names_told != seen;
+		seen = v->names_told;
+	}
 	mutex_unlock(&v->queue_lock);
 	return told;
 }

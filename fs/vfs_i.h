@@ -258,7 +258,8 @@ struct vfs {
 	struct vfs_notice *notices;
 	size_t notice_count;
 	uint64_t notices_queued; /**< ever, */
-	uint64_t notices_told;	 /**< and of these the kernel has been told, or there was none */
+	uint64_t notices_told;	 /**< and of these the kernel has been told, there was none, or the echo does it */
+	uint64_t names_told;	 /**< how often `untold` became less */
 	struct doomed *removals; /**< files that no batch names any more; a crash leaves them to bytes_sweep() */
 	bool delivering;
 	void (*notify)(void *ctx, struct vfs_notice *n);

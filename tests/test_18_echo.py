@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from blazetest.echo import Paused, helper_of
 from blazetest.node import is_mounted
 from blazetest.wait import eventually, never
 from blazetest.watch import Program, Watch
@@ -23,25 +24,6 @@ def watched(pair):
     pair.synced()
     with Watch(b.path('c')) as watch:
         yield a, b, watch
-
-
-def helper_of(node):
-    """The process id of the echo helper."""
-    with open(f'/proc/{node.process.pid}/task/{node.process.pid}/children', encoding='ascii') as f:
-        return int(f.read().split()[0])
-
-
-class Paused:
-    """The echo helper performs nothing while it lasts."""
-
-    def __init__(self, node):
-        self.pid = helper_of(node)
-
-    def __enter__(self):
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def __exit__(self, *exc):
-        os.kill(self.pid, signal.SIGCONT)
 
 
 def test_save(watched):

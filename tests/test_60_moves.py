@@ -1,8 +1,10 @@
 """Records moved to another collection: their history goes on, and so do changes that others make meanwhile."""
 import os
+import threading
 
 import pytest
 
+from blazetest.echo import Paused
 from blazetest.wait import eventually
 
 LINES = ''.join(f'line {n}\n' for n in range(20))
@@ -147,8 +149,25 @@ def test_move_to_another_collection_is_undone_at_once(node):
     move('old/a.txt', 'new/b.txt')(node)
     eventually(lambda: node.status()['held'] == 0)
     node.run('undo', cwd=node.mnt)
-    eventually(lambda: not node.exists('new/b.txt'))
-    assert node.text('old/a.txt') == LINES
+    assert node.text('old/a.txt') == LINES and not node.exists('new/b.txt')
+
+
+def test_undo_ends_when_programs_see_that_a_name_is_gone(node):
+    node.write('old/a.txt', LINES)
+    node.path('new').mkdir()
+    move('old/a.txt', 'new/b.txt')(node)
+    eventually(lambda: node.status()['held'] == 0)
+    assert node.exists('new/b.txt')
+    before = len(node.log('old'))
+    with Paused(node):
+        undo = threading.Thread(target=node.run, args=('undo',), kwargs={'cwd': node.mnt})
+        undo.start()
+        eventually(lambda: len(node.log('old')) > before)
+        for _ in range(5):  # commands that have nothing to wait for
+            node.status()
+        assert undo.is_alive()
+    undo.join()
+    assert node.text('old/a.txt') == LINES and not node.exists('new/b.txt')
 
 
 @pytest.mark.parametrize('what', ['a.txt', 'd'])
