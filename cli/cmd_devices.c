@@ -2,6 +2,7 @@
 #include "cli/client.h"
 #include "cli/peer.h"
 #include "cli/petition.h"
+#include "cli/relay_grant.h"
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/flags.h"
@@ -45,7 +46,7 @@ static const char *name_of(const struct member_info *list, size_t n, uint64_t ac
 	return "";
 }
 
-static void print_json(struct out *out, const struct member_info *list, size_t n)
+static void print_json(struct db *db, struct out *out, const struct member_info *list, size_t n)
 {
 	AUTO(buf_fini) struct buf text = {0};
 
@@ -62,6 +63,8 @@ static void print_json(struct out *out, const struct member_info *list, size_t n
 		show_json_text(&text, "admitted_by", name_of(list, n, m->admitted_by));
 		if (m->removed)
 			show_json_text(&text, "removed_by", name_of(list, n, m->removed_by));
+		if (m->role == MEMBER_RELAY)
+			relay_grant_json(db, m->device.actor, &text);
 		buf_printf(&text, "\"own\":%s,\"removed\":%s}", m->own ? "true" : "false",
 			   m->removed ? "true" : "false");
 	}
@@ -69,7 +72,15 @@ static void print_json(struct out *out, const struct member_info *list, size_t n
 	out_text(out, buf_slice(&text));
 }
 
-static void print_list(struct out *out, const struct member_info *list, size_t n)
+static void print_relay(struct db *db, struct out *out, const struct member_info *m)
+{
+	AUTO(buf_fini) struct buf names = {0};
+
+	relay_grant_names(db, m->device.actor, &names);
+	out_printf(out, "reads: %s\n", names.len ? buf_str(&names) : "nothing");
+}
+
+static void print_list(struct db *db, struct out *out, const struct member_info *list, size_t n)
 {
 	int width = 6;
 
@@ -91,6 +102,8 @@ static void print_list(struct out *out, const struct member_info *list, size_t n
 		if (m->removed)
 			out_printf(out, "removed%s%s%s\n", *by ? " by " : "", by,
 				   m->own ? " (this device)" : "");
+		else if (m->role == MEMBER_RELAY)
+			print_relay(db, out, m);
 		else
 			out_printf(out, "%s\n", m->own ? "this device" : "member");
 	}
@@ -175,9 +188,9 @@ static int devices_serve(struct service *s, struct out *out, int argc, char **ar
 	}
 	size_t n = db_members(s->db, &list);
 	if (o.json)
-		print_json(out, list, n);
+		print_json(s->db, out, list, n);
 	else
-		print_list(out, list, n);
+		print_list(s->db, out, list, n);
 	if (!o.json)
 		print_flags(s, out);
 	return db_is_removed(s->db) ? CODE_ATTENTION : CODE_OK;
@@ -251,11 +264,13 @@ const struct command cmd_devices = {
 		  .operands_max = 4,
 		  .summary =
 			  "Lists the devices that share the database; removes one, gives it a role.",
-		  .notes = "Roles: read sees all and changes nothing; write changes files; manage also admits and removes\n"
-			   "devices up to its own role; owner is what one's own devices are.\n"
-			   "A removed device keeps what it has. Nobody who hears of it accepts what it writes "
-			   "afterwards,\nhowever it is dated, and what is written from then on is sealed "
-			   "under keys it does not get.\nExit code 3: this device was removed.\n",
+		  .notes =
+			  "Roles: read sees all and changes nothing; write changes files; manage also admits and removes\n"
+			  "devices up to its own role; owner is what one's own devices are. A relay\n"
+			  "reads what blaze relay grant said, and no more.\n"
+			  "A removed device keeps what it has. Nobody who hears of it accepts what it writes "
+			  "afterwards,\nhowever it is dated, and what is written from then on is sealed "
+			  "under keys it does not get.\nExit code 3: this device was removed.\n",
 		  .rows = devices_rows,
 		  .row_count = countof(devices_rows)},
 	.run = devices_run,

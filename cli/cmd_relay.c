@@ -1,6 +1,7 @@
 /* blaze relay: which relays keep this database's changes for devices that are away. */
 #include "cli/client.h"
 #include "cli/mountpoint.h"
+#include "cli/relay_grant.h"
 #include "cli/service.h"
 #include "cli/show.h"
 #include "net/folders.h"
@@ -88,6 +89,10 @@ static void list_json(const struct service *s, struct out *out, const struct rel
 		buf_printf(&text, "\"used\":%s,\"in_doubt\":%s,", r->used ? "true" : "false",
 			   r->in_doubt ? "true" : "false");
 		buf_printf(&text, "\"keyless\":%s,", r->keyless ? "true" : "false");
+		buf_printf(&text, "\"member\":%s,\"reads\":%s,\"copied\":%s,",
+			   r->member ? "true" : "false", r->reads ? "true" : "false",
+			   r->copied ? "true" : "false");
+		show_json_text(&text, "copy_error", r->copy_error);
 		buf_printf(&text,
 			   "\"cursor\":%" PRIu64 ",\"unsafe\":%" PRIu64 ",\"refused\":%" PRIu64
 			   ",\"receipted_ms\":%" PRIu64 ",\"rtt_us\":%" PRId64
@@ -138,6 +143,28 @@ static void folders_text(const struct service *s, struct out *out, const struct 
 	}
 }
 
+/* SMART: what it may read, and how its copy is. */
+static void copy_text(const struct service *s, struct out *out, const struct relay_info *r)
+{
+	AUTO(free_ptr) char *why = show_text(r->copy_error);
+	AUTO(buf_fini) struct buf names = {0};
+
+	if (r->reads && !r->member) {
+		out_printf(out,
+			   "  says that it has a readable copy; nobody granted it anything, and it is "
+			   "given nothing\n");
+		return;
+	}
+	if (!r->member)
+		return;
+	relay_grant_names(s->db, r->member, &names);
+	out_printf(out, "  reads %s: its copy is %s%s%s\n", names.len ? buf_str(&names) : "nothing",
+		   r->copied  ? "complete"
+		   : r->reads ? "behind"
+			      : "not there yet",
+		   *why ? ": " : "", why);
+}
+
 static void list_text(const struct service *s, struct out *out, const struct relay_info *infos,
 		      size_t count)
 {
@@ -159,6 +186,7 @@ static void list_text(const struct service *s, struct out *out, const struct rel
 		if (r->state == RELAY_OPEN && r->rtt_us >= 0)
 			out_printf(out, ", %.1f ms", (double)r->rtt_us / 1000);
 		out_printf(out, "\n");
+		copy_text(s, out, r);
 		if (r->keyless)
 			out_printf(out,
 				   "  holds changes under a key that this device does not have yet: one "
@@ -216,6 +244,23 @@ static int change_folder(struct service *s, const char *path, bool adds, struct 
 	return net_folder_add(s->net, path, why);
 }
 
+/* Words that are followed by a relay's address. */
+static bool names_relay(const char *text)
+{
+	static const char *const words[] = {"add", "remove", "grant", "revoke"};
+
+	for (size_t i = 0; i < countof(words); i++) {
+		if (strcmp(text, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_word(const char *text)
+{
+	return strcmp(text, "list") == 0 || names_relay(text);
+}
+
 static int relay_serve(struct service *s, struct out *out, int argc, char **argv)
 {
 	struct relay_options o = {0};
@@ -228,11 +273,15 @@ static int relay_serve(struct service *s, struct out *out, int argc, char **argv
 	const char *word = first < argc ? argv[first] : "list";
 	const char *address = first + 1 < argc ? argv[first + 1] : NULL;
 	bool adds = strcmp(word, "add") == 0;
-	if (!adds && strcmp(word, "remove") != 0)
+	if (strcmp(word, "grant") == 0 && argc - first > 2)
+		return relay_grant_serve(s, out, argc - first - 1, argv + first + 1);
+	if (strcmp(word, "revoke") == 0 && address)
+		return relay_revoke_serve(s, out, address);
+	if (!adds && !names_relay(word))
 		return list(s, out, o.json);
 	if (!address)
-		return out_error(out, CODE_USAGE, "relay: %s which? blaze relay %s ADDRESS", word,
-				 word);
+		return out_error(out, CODE_USAGE, "relay: %s which? blaze relay %s ADDRESS%s", word,
+				 word, strcmp(word, "grant") == 0 ? " DIR..." : "");
 	int r = is_folder(address) ? change_folder(s, address + strlen(FOLDERS_SCHEME), adds, &why)
 		: adds		   ? net_relay_add(s->net, address, &why)
 				   : net_relay_remove(s->net, address, &why);
@@ -241,11 +290,6 @@ static int relay_serve(struct service *s, struct out *out, int argc, char **argv
 				 why.text);
 	out_printf(out, adds ? "Added. See blaze relay for how it is.\n" : "Removed.\n");
 	return CODE_OK;
-}
-
-static bool is_word(const char *text)
-{
-	return strcmp(text, "list") == 0 || strcmp(text, "add") == 0 || strcmp(text, "remove") == 0;
 }
 
 /* Makes the path of a folder absolute, here, where a directory that hangs makes nobody else wait. Caller frees. */
@@ -291,7 +335,14 @@ static int relay_run(const struct command *c, struct out *out, int argc, char **
 			argv[i] = folder;
 		}
 	}
-	int code = client_run(c, out, argc, argv);
+	int code = CODE_OK;
+	struct relay_options o = {0};
+	int first = options_parse(&c->usage, &o, argc, argv, out, &code);
+	if (!first)
+		return code;
+	code = first < argc && strcmp(argv[first], "grant") == 0
+		       ? relay_grant_run(c, out, argc, argv, first)
+		       : client_run(c, out, argc, argv);
 	wipe(text, sizeof(text));
 	return code;
 }
@@ -301,22 +352,30 @@ static int path_operand(int count, char **operands)
 {
 	if (count == 0 || !is_word(operands[0]))
 		return 0;
+	if (strcmp(operands[0], "grant") == 0) /* relay_grant_run() puts it behind the directories */
+		return count > 2 ? count - 1 : count;
 	return strcmp(operands[0], "list") == 0 ? 1 : 2;
 }
 
 const struct command cmd_relay = {
-	.usage = {.name = "relay",
-		  .operands = "[list|add ADDRESS|add folder:PATH|remove ADDRESS] [NAME|DIR]",
-		  .operands_max = 3,
-		  .summary =
-			  "Adds, removes or lists the relays that keep changes for devices that are away.",
-		  .notes =
-			  "ADDRESS is what blaze-relay setup printed (-: read it from standard input). A relay can read nothing it is given. Devices\n"
-			  "that sync with this one hear of it; on one that never does, add it, too.\n"
-			  "folder:PATH: a directory that another program carries to the other devices (iCloud Drive, Dropbox, NFS, rclone).\n"
-			  "Add it on each device: where it is differs. Nothing readable is put into it.\n",
-		  .rows = relay_rows,
-		  .row_count = countof(relay_rows)},
+	.usage =
+		{.name = "relay",
+		 .operands =
+			 "[list|add ADDRESS|add folder:PATH|remove ADDRESS|revoke ADDRESS] [NAME|DIR]\n"
+			 "       blaze relay grant ADDRESS DIR...",
+		 .operands_max = RELAY_GRANT_MAX + 3,
+		 .summary =
+			 "Adds, removes or lists the relays that keep changes for devices that are away; lets one read.",
+		 .notes =
+			 "ADDRESS is what blaze-relay setup printed (-: read it from standard input). A relay can read nothing it is given. Devices\n"
+			 "that sync with this one hear of it; on one that never does, add it, too.\n"
+			 "folder:PATH: a directory that another program carries to the other devices (iCloud Drive, Dropbox, NFS, rclone).\n"
+			 "Add it on each device: where it is differs. Nothing readable is put into it.\n"
+			 "grant: the relay may read these directories, and keeps a readable copy of them. They are at the top of a\n"
+			 "database: paths in a mount, or NAME:DIR. It is a member from then on: see blaze devices.\n"
+			 "revoke: it may not any more. It erases its copy, and what is written from then on it cannot read.\n",
+		 .rows = relay_rows,
+		 .row_count = countof(relay_rows)},
 	.run = relay_run,
 	.serve = relay_serve,
 	.needs = COMMAND_NEEDS_NET,

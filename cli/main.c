@@ -15,6 +15,7 @@
  *     cmd_restore.c      brings back what was        cmd_undo.c     takes back what was done
  *     cmd_conflicts.c    settles what two devices changed
  *     cmd_compact.c      packs old changes at once      cmd_relay.c   relays: added, removed, listed
+ *     relay_grant.[ch]   what a relay may read
  *     cmd_petition.c, petition.h  removing a device by the recovery words
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
@@ -79,7 +80,7 @@
  *     find.*             where a code's inviter is   cpace.*        a key of a few words
  *     path.h             ways that are no connection to a device
  *     relays.*, relay.*  relays, as a device sees them   ledger.*     what is believed of a relay's log
- *     ranking.*          which of several relays is used
+ *     ranking.*          which of several relays is used      smart.*, relay_smart.c  one that may read some
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     folders.*, folder*.*   relays that are directories      segment.*  the files in them
  *     local.*            sockets of this machine     routes.*       where a member may be

@@ -377,6 +377,17 @@ int db_welcome_name(struct slice welcome, char **ret)
 	return r;
 }
 
+int db_welcome_is_limited(struct slice welcome, bool *ret)
+{
+	AUTO(free_ptr) struct seed *seed = xcalloc(1, sizeof(*seed));
+	int r = parse_welcome(welcome, seed);
+
+	if (r == 0)
+		*ret = seed->limited;
+	wipe(seed->root_key, sizeof(seed->root_key));
+	return r;
+}
+
 int db_join(const char *dir, const struct keys *keys, struct slice welcome, struct why *why)
 {
 	AUTO(buf_fini) struct buf cert = {0};

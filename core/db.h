@@ -38,6 +38,8 @@ int db_join(const char *dir, const struct keys *keys, struct slice welcome, stru
 int db_welcome_id(struct slice welcome, struct id *ret);
 /** What the database of a welcome is called there; the text is not checked. Caller frees. -EPROTO, -EBADMSG. */
 int db_welcome_name(struct slice welcome, char **ret);
+/** Whether it is db_welcome_relay()'s. As db_welcome_id(). */
+int db_welcome_is_limited(struct slice welcome, bool *ret);
 /**
  * -ENOENT no such database, -EBUSY another process has it open, -EBADMSG damaged or foreign,
  * -EPROTONOSUPPORT made by a newer version (nothing is touched then), -ENOSPC full disk.
@@ -277,6 +279,8 @@ bool db_is_bounded(struct db *db, uint64_t peer);
 bool db_may_have(struct db *db, uint64_t peer, const struct id *stream);
 /** Another number whenever db_may_have() may say something else. */
 uint64_t db_grant_revision(struct db *db);
+/** Who was ever named as a member and connects with this key; removed: is none now. -ENOENT. */
+int db_member_by_key(struct db *db, const uint8_t dh_pk[KEYS_PK_BYTES], struct member_info *ret);
 /** All that ever were, the most senior first. Returns the count; *ret is the caller's to free. */
 size_t db_members(struct db *db, struct member_info **ret);
 /**
@@ -312,7 +316,7 @@ int db_set_shared(struct db *db, const char *name, const char *value);
 int db_member(struct db *db, uint64_t actor, struct device *ret);
 /** The same within a transaction. */
 int db_member_locked(struct db *db, uint64_t actor, struct device *ret);
-/** All members that are not removed but this device. Returns the count; *ret is the caller's to free. */
+/** All devices that are members now, but this one and relays. Returns the count; *ret is the caller's to free. */
 size_t db_peers(struct db *db, struct device **ret);
 /** Where a peer was last reached ("host:port"), "" unknown. */
 void db_peer_endpoint(struct db *db, uint64_t actor, char out[256]);

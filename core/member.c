@@ -294,30 +294,52 @@ size_t db_peers(struct db *db, struct device **ret)
 	db_lock(db);
 	struct device *list = xcalloc(db->member_count, sizeof(*list));
 	for (size_t i = 0; i < db->member_count; i++) {
-		if (db->members[i].device.actor != db->actor && member_is_current(&db->members[i]))
-			list[n++] = db->members[i].device;
+		const struct member *m = &db->members[i];
+
+		if (m->device.actor != db->actor && member_is_current(m) && m->role != MEMBER_RELAY)
+			list[n++] = m->device;
 	}
 	mutex_unlock(&db->lock);
 	*ret = list;
 	return n;
 }
 
+static struct member_info info_of(const struct db *db, const struct member *m)
+{
+	return (struct member_info){
+		.device = m->device,
+		.role = m->role,
+		.removed = m->removed,
+		.own = m->device.actor == db->actor,
+		.admitted_by = m->admitted_by,
+		.removed_by = m->removal.actor,
+	};
+}
+
+int db_member_by_key(struct db *db, const uint8_t dh_pk[KEYS_PK_BYTES], struct member_info *ret)
+{
+	int r = -ENOENT;
+
+	db_lock(db);
+	for (size_t i = 0; i < db->member_count; i++) {
+		const struct member *m = &db->members[i];
+
+		if (memcmp(m->device.dh_pk, dh_pk, KEYS_PK_BYTES) != 0)
+			continue;
+		*ret = info_of(db, m);
+		ret->removed = !member_is_current(m);
+		r = 0;
+	}
+	mutex_unlock(&db->lock);
+	return r;
+}
+
 size_t db_members(struct db *db, struct member_info **ret)
 {
 	db_lock(db);
 	struct member_info *list = xcalloc(db->member_count, sizeof(*list));
-	for (size_t i = 0; i < db->member_count; i++) {
-		const struct member *m = &db->members[i];
-
-		list[i] = (struct member_info){
-			.device = m->device,
-			.role = m->role,
-			.removed = m->removed,
-			.own = m->device.actor == db->actor,
-			.admitted_by = m->admitted_by,
-			.removed_by = m->removal.actor,
-		};
-	}
+	for (size_t i = 0; i < db->member_count; i++)
+		list[i] = info_of(db, &db->members[i]);
 	size_t n = db->member_count;
 	mutex_unlock(&db->lock);
 	*ret = list;

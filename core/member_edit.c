@@ -112,6 +112,10 @@ static int check_role(const struct db *db, const struct member *m, enum member_r
 		return why_set(why, -ENOENT, "no such device");
 	if (!member_may_manage(db))
 		return why_set(why, -EPERM, "this device may not give others a role");
+	if (m->role == MEMBER_RELAY ||
+	    role == MEMBER_RELAY) /* its keys are others from the beginning */
+		return why_set(why, -EINVAL,
+			       "what a relay may read, blaze relay grant says: it has no other role");
 	if (role > own->role)
 		return why_set(why, -EPERM, "this device cannot give more than it may itself");
 	if (role < m->role && m == own)

@@ -643,7 +643,9 @@ static int next(struct sync *s, bool content, struct buf *out)
 		return r;
 	if (next_ack(s, out))
 		return 1;
-	r = sync_contacts_next(&s->contacts, s->db, s->peer, out);
+	/* A relay dials nobody: where people's devices are is not its business. */
+	r = db_is_bounded(s->db, s->peer) ? 0
+					  : sync_contacts_next(&s->contacts, s->db, s->peer, out);
 	if (r != 0)
 		return r;
 	if (!content)

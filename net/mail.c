@@ -6,11 +6,11 @@
 
 /*
  * r request, c cursor, f first, s slots, t time, v version, m mailbox, l log, a acl, h chain, k sign_pk, d durable, e code, x text,
- * g signature; i the rest, at least a byte; z the rest, which may be empty.
+ * b reads, g signature; i the rest, at least a byte; z the rest, which may be empty.
  */
 static const char *const rows[] = {
 	[MAIL_OPEN] = "mlcs",
-	[MAIL_OPENED] = "lfhcvak",
+	[MAIL_OPENED] = "lfhcvakb",
 	[MAIL_CREATE] = "i",
 	[MAIL_PUT] = "ri",
 	[MAIL_RECEIPT] = "rmlchtdg",
@@ -31,6 +31,11 @@ static const char *const rows[] = {
 	[MAIL_REFILL] = "",
 	[MAIL_PING] = "t",
 	[MAIL_PONG] = "t",
+	[MAIL_READS] = "bx",
+	[MAIL_CERT_ASK] = "",
+	[MAIL_CERT] = "i",
+	[MAIL_WELCOME] = "i",
+	[MAIL_STREAM] = "i",
 };
 
 static uint64_t *number(struct mail *m, char field)
@@ -78,6 +83,9 @@ static uint8_t *fixed(struct mail *m, char field, size_t *ret_len)
 	case 'e':
 		*ret_len = 1;
 		return &m->code;
+	case 'b':
+		*ret_len = 1;
+		return &m->reads;
 	case 'g':
 		*ret_len = sizeof(m->signature);
 		return m->signature;

@@ -23,7 +23,7 @@ enum mail_type {
 	MAIL_OPEN = 1, /**< mailbox, log, cursor, slots: where we are in which log */
 	MAIL_OPENED =
 		2, /**< log, first, chain, cursor, version, acl, sign_pk: what follows comes after `first`, whose chain
-			      is `chain`; the log ends at `cursor`; the ACL's version and mail_acl_id() */
+			      is `chain`; the log ends at `cursor`; the ACL's version and mail_acl_id(); reads */
 	MAIL_CREATE = 3, /**< acl. Answered by OPENED */
 	MAIL_PUT = 4,	 /**< request, item */
 	MAIL_RECEIPT =
@@ -46,6 +46,15 @@ enum mail_type {
 	MAIL_REFILL = 23,   /**< nothing: what was trimmed is wanted again, from whoever has it */
 	MAIL_PING = 24,	    /**< time, to be echoed */
 	MAIL_PONG = 25,	    /**< time */
+
+	/* SMART: a relay that was granted something. */
+	MAIL_READS =
+		32, /**< reads, text: whether it has a copy of the database now; the text says why not */
+	MAIL_CERT_ASK = 33, /**< nothing */
+	MAIL_CERT = 34,	    /**< cert: what the relay is called as a member */
+	MAIL_WELCOME =
+		35, /**< welcome: of an administrator, db_welcome_relay(). Answered by READS */
+	MAIL_STREAM = 36, /**< stream: a message of net/smart.h, both ways */
 };
 
 enum mail_error {
@@ -75,9 +84,10 @@ struct mail {
 	uint8_t sign_pk[KEYS_PK_BYTES];
 	uint8_t durable; /**< 1: on this disk */
 	uint8_t code;	 /**< enum mail_error */
+	uint8_t reads;	 /**< 1: it has a copy of the database, limited to what it was granted */
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
 	struct slice text;
-	struct slice rest; /**< item, acl or list */
+	struct slice rest; /**< item, acl, list, cert, welcome or stream */
 };
 
 /** Appends. */

@@ -226,6 +226,7 @@ static void on_woken(void *ctx)
 		look(n);
 	if (atomic_exchange(&n->relays_stale, false) && !n->stopping)
 		relays_refresh(n->relays);
+	relays_woken(n->relays);
 	ask_to_listen(n);
 	nearby_woken(n->nearby);
 	send_pings(n);
@@ -510,6 +511,29 @@ int net_relay_add(struct net *n, const char *address, struct why *why)
 int net_relay_remove(struct net *n, const char *address, struct why *why)
 {
 	return relays_were_changed(n, relays_remove(n->relays, address, why));
+}
+
+int net_relay_grant(struct net *n, const char *address, const struct grant_info *list, size_t count,
+		    uint64_t deadline_ms, struct why *why)
+{
+	int r = relays_grant(n->relays, address, list, count, deadline_ms, why);
+
+	net_refresh(n);
+	return r;
+}
+
+int net_relay_revoke(struct net *n, const char *address, struct why *why)
+{
+	int r = relays_revoke(n->relays, address, why);
+
+	net_refresh(n);
+	return r;
+}
+
+int net_relay_wait_copy(struct net *n, const char *address, bool wanted, uint64_t deadline_ms,
+			struct relay_info *ret)
+{
+	return relays_wait_copy(n->relays, address, wanted, deadline_ms, ret);
 }
 
 size_t net_relay_list(struct net *n, struct relay_info **ret)

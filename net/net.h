@@ -49,6 +49,12 @@ struct relay_info;
 int net_relay_add(struct net *n, const char *address, struct why *why);
 int net_relay_remove(struct net *n, const char *address, struct why *why);
 size_t net_relay_list(struct net *n, struct relay_info **ret);
+/** SMART: as relays_grant(), relays_revoke() and relays_wait_copy(). */
+int net_relay_grant(struct net *n, const char *address, const struct grant_info *list, size_t count,
+		    uint64_t deadline_ms, struct why *why);
+int net_relay_revoke(struct net *n, const char *address, struct why *why);
+int net_relay_wait_copy(struct net *n, const char *address, bool wanted, uint64_t deadline_ms,
+			struct relay_info *ret);
 struct folder_info;
 
 /** folder: net/folders.h. path is absolute. */

@@ -93,6 +93,7 @@ static void on_up(void *ctx)
 
 	ws_trust(r->ws);
 	relay_enter(r, RELAY_KNOCKING);
+	relay_smart_start(r);
 	relay_say_open(r);
 }
 
@@ -183,6 +184,7 @@ static void on_closed(void *user, const char *reason)
 	else if (r->state == RELAY_HANDSHAKE && !r->refused)
 		relay_refuse(r, "the handshake failed: its token or key is another by now");
 	r->ws = NULL;
+	relay_smart_end(r);
 	transport_destroy(STEAL(r->transport));
 	mailbox_reset(r->mailbox);
 	mailbox_unask(r->mailbox);
@@ -277,6 +279,7 @@ static uint64_t tick_open(struct relay *r, uint64_t now)
 	if (!r->acl_checked)
 		relay_check_acl(r);
 	relay_check_gap(r, now);
+	relay_smart_tick(r, now);
 	if (now >= mailbox_due_ms(r->mailbox)) {
 		r->busy = true;
 		ws_want_write(r->ws);
@@ -425,6 +428,7 @@ void relay_info(const struct relay *r, struct relay_info *ret)
 		.keyless = mailbox_awaits_key(r->mailbox),
 		.rtt_us = r->rtt_us,
 	};
+	relay_smart_info(r, ret);
 	if (r->ws)
 		ws_traffic(r->ws, &up, &down);
 	ret->up_bytes = r->up_past + up;

@@ -68,6 +68,10 @@ struct relay_info {
 	uint64_t receipted_ms; /**< wall clock of its last receipt; 0 = none */
 	uint64_t refused;      /**< items that were forged, damaged or foreign */
 	bool keyless;	       /**< it holds something under a key that is not here yet */
+	bool reads;	       /**< SMART: it says that it has a copy */
+	uint64_t member;       /**< SMART: its actor, while it is a member; 0 = it is none */
+	bool copied;	       /**< its copy and this device have the same of what it was granted */
+	char copy_error[160];  /**< why it has none, or takes nothing into it; "" */
 	int64_t rtt_us;	       /**< -1 unknown */
 	uint64_t up_bytes;
 	uint64_t down_bytes;
@@ -88,6 +92,8 @@ struct relay_host {
 	size_t (*logs)(void *ctx, struct mailbox_log *ret, size_t max);
 	/** info() is another now. */
 	void (*published)(void *ctx, struct relay *r);
+	/** An answer to relay_ask_cert(): its certificate, or what is wrong. */
+	void (*certified)(void *ctx, struct relay *r, struct slice cert, const char *error);
 	/** tick() has to be called earlier than it said. */
 	void (*hurry)(void *ctx);
 	void *ctx;
@@ -101,6 +107,8 @@ void relay_destroy(struct relay *r);
 bool relay_is_gone(const struct relay *r);
 const struct mailaddr *relay_address(const struct relay *r);
 void relay_info(const struct relay *r, struct relay_info *ret);
+/** Asks what it is called as a member; only when it is open. certified() follows, unless the connection ends. */
+void relay_ask_cert(struct relay *r);
 /** For net/ranking.h. */
 struct rank *relay_rank(struct relay *r);
 /** Whether it is used, or a spare: it is told of changes later. A relay begins as a spare. */

@@ -5,6 +5,7 @@
 #include "net/ledger.h"
 #include "net/liveness.h"
 #include "net/relay.h"
+#include "net/smart.h"
 #include "net/transport.h"
 
 /* A PUT: its place in the log is told by PLACED, that it is safe by a RECEIPT; either may come first. */
@@ -63,6 +64,17 @@ struct relay {
 	uint64_t refused_items;
 	uint64_t up_past;
 	uint64_t down_past;
+
+	/* SMART */
+	struct smart *smart; /* as long as there is a transport that is up */
+	bool reads;
+	bool welcomed; /* in this connection */
+	bool cert_asked;
+	uint64_t member_at; /* db_grant_revision() for which the next is true, and 1; 0 = not looked */
+	struct member_info member; /* the relay; actor 0 = it never was one */
+	uint64_t stream_ms;	   /* when the stream may be opened again */
+	char copy_error[160];
+
 	char error[160];
 	char said_alarm[LEDGER_TEXT_BYTES];
 };
@@ -74,7 +86,25 @@ void relay_save(struct relay *r);
 /** What it was caught at is said once, and kept. */
 void relay_note_alarm(struct relay *r);
 
+/* relay_smart.c */
+void relay_smart_start(struct relay *r);
+void relay_smart_end(struct relay *r);
+/** Does what is due: brings the welcome, opens the stream, or ends it. */
+void relay_smart_tick(struct relay *r, uint64_t now_ms);
+/** Says what the stream has to say, while there is room. */
+int relay_smart_fill(struct relay *r);
+void relay_smart_info(const struct relay *r, struct relay_info *ret);
+/** Whether this relay is a member now. */
+bool relay_is_member(const struct relay *r);
+/** OPENED, READS: whether it has a copy. */
+void relay_smart_reads(struct relay *r, bool reads, struct slice why);
+int relay_smart_on_reads(struct relay *r, const struct mail *m);
+int relay_smart_on_cert(struct relay *r, const struct mail *m);
+int relay_smart_on_stream(struct relay *r, const struct mail *m);
+
 /* relay_talk.c */
+/** Whether this device may say who uses the mailbox, and who reads. */
+bool relay_may_administer(const struct relay *r);
 /** The connection is to end, and why; the next attempt takes its time. */
 void relay_refuse(struct relay *r, const char *why);
 void relay_say(struct relay *r, const struct mail *m);

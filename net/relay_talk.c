@@ -71,7 +71,7 @@ static void list_members(struct relay *r, struct mail_acl *acl)
 	mail_acl_sort(acl);
 }
 
-static bool may_administer(const struct relay *r)
+bool relay_may_administer(const struct relay *r)
 {
 	int role = db_own_role(r->host->db);
 
@@ -101,7 +101,7 @@ void relay_check_acl(struct relay *r)
 	list_members(r, &acl);
 	struct id wanted = mail_acl_id(&acl);
 	r->acl_checked = true;
-	if (!id_eq(&wanted, &r->acl) && may_administer(r))
+	if (!id_eq(&wanted, &r->acl) && relay_may_administer(r))
 		say_acl(r, MAIL_ACL, r->acl_version + 1);
 }
 
@@ -201,7 +201,7 @@ int relay_fill(struct relay *r)
 	}
 	if (e >= 0 && r->state == RELAY_OPEN && !r->liveness.in_doubt)
 		want_chunks(r);
-	return e;
+	return e < 0 ? e : relay_smart_fill(r);
 }
 
 /* ---- hearing ------------------------------------------------------------------------------------- */
@@ -236,6 +236,7 @@ static int on_opened(struct relay *r, const struct mail *m)
 	relay_note_alarm(r);
 	r->taken = r->ledger.cursor;
 	r->told = r->ledger.cursor;
+	relay_smart_reads(r, m->reads, SLICE("", 0));
 	relay_say(r, &(struct mail){.type = MAIL_HAVE_ASK});
 	return 0;
 }
@@ -419,7 +420,7 @@ static int on_pong(struct relay *r, const struct mail *m)
 static int on_error(struct relay *r, const struct mail *m)
 {
 	bool unknown = m->code == MAIL_ERROR_UNKNOWN && r->state == RELAY_KNOCKING;
-	if (unknown && !may_administer(r)) {
+	if (unknown && !relay_may_administer(r)) {
 		relay_refuse(r, "it has no mailbox of this database: a device that manages it has "
 				"to come first");
 		return -ECONNREFUSED;
@@ -445,10 +446,21 @@ static int on_error(struct relay *r, const struct mail *m)
 int relay_handle(void *ctx, struct slice message)
 {
 	static int (*const handlers[])(struct relay * r, const struct mail *m) = {
-		[MAIL_OPENED] = on_opened, [MAIL_RECEIPT] = on_receipt, [MAIL_PUSH] = on_push,
-		[MAIL_HAVE] = on_have,	   [MAIL_ACL_SET] = on_acl_set, [MAIL_ERROR] = on_error,
-		[MAIL_PLACED] = on_placed, [MAIL_SLOT] = on_slot,	[MAIL_LACK] = on_lack,
-		[MAIL_ITEM] = on_item,	   [MAIL_NONE] = on_none,	[MAIL_PONG] = on_pong,
+		[MAIL_OPENED] = on_opened,
+		[MAIL_RECEIPT] = on_receipt,
+		[MAIL_PUSH] = on_push,
+		[MAIL_HAVE] = on_have,
+		[MAIL_ACL_SET] = on_acl_set,
+		[MAIL_ERROR] = on_error,
+		[MAIL_PLACED] = on_placed,
+		[MAIL_SLOT] = on_slot,
+		[MAIL_LACK] = on_lack,
+		[MAIL_ITEM] = on_item,
+		[MAIL_NONE] = on_none,
+		[MAIL_PONG] = on_pong,
+		[MAIL_READS] = relay_smart_on_reads,
+		[MAIL_CERT] = relay_smart_on_cert,
+		[MAIL_STREAM] = relay_smart_on_stream,
 	};
 	struct relay *r = ctx;
 	struct mail m;

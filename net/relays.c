@@ -14,6 +14,19 @@
 #define HURRY_MS 20
 #define LOOK_MS 250
 
+/* Somebody waits for a relay's certificate. */
+struct asking {
+	enum {
+		ASKING_NOBODY,
+		ASKING_WANTED,
+		ASKING_SENT,
+		ASKING_ENDED
+	} state;
+	uint8_t dh_pk[KEYS_PK_BYTES];
+	struct buf cert; /* empty: error says why */
+	char error[160];
+};
+
 struct relays {
 	struct relay_host host;
 	struct status *status;
@@ -27,6 +40,8 @@ struct relays {
 	struct mutex lock;
 	struct relay_info *infos; /* protected by lock */
 	size_t info_count;
+	struct cond news;     /* infos or asking are others */
+	struct asking asking; /* protected by lock */
 };
 
 /* ---- the setting --------------------------------------------------------------------------------- */
@@ -118,6 +133,124 @@ int relays_remove(struct relays *r, const char *address, struct why *why)
 	return e < 0 ? cannot(why, "remove", e) : 0;
 }
 
+/* ---- SMART --------------------------------------------------------------------------------------- */
+
+/* address: all of it, or the part in front of the "#". */
+static bool is_called(const struct mailaddr *a, const char *address)
+{
+	char shown[MAILADDR_TEXT_BYTES];
+	size_t len = strcspn(address, "#");
+
+	mailaddr_show(a, shown);
+	return strlen(shown) == len && strncmp(shown, address, len) == 0;
+}
+
+static int find_known(struct relays *r, const char *address, struct mailaddr *ret, struct why *why)
+{
+	struct mailaddr known[RELAYS_MAX];
+	size_t n = read_setting(r->host.db, known);
+	size_t i = 0;
+
+	while (i < n && !is_called(&known[i], address))
+		i++;
+	if (i < n)
+		*ret = known[i];
+	wipe(known, sizeof(known));
+	return i < n ? 0
+		     : why_set(why, -ENOENT, "no relay %.*s here: see blaze relay",
+			       (int)strcspn(address, "#"), address);
+}
+
+/* The certificate of a relay that is connected. */
+static int ask_cert(struct relays *r, const struct mailaddr *relay, uint64_t deadline_ms,
+		    struct buf *ret, struct why *why)
+{
+	struct asking *a = &r->asking;
+	int e = 0;
+
+	mutex_lock(&r->lock);
+	if (a->state != ASKING_NOBODY) {
+		mutex_unlock(&r->lock);
+		return why_set(why, -EBUSY, "another command is asking a relay: try again");
+	}
+	a->state = ASKING_WANTED;
+	memcpy(a->dh_pk, relay->dh_pk, sizeof(a->dh_pk));
+	ws_wake(r->host.ws);
+	while (a->state != ASKING_ENDED && cond_wait_until(&r->news, &r->lock, deadline_ms))
+		;
+	if (a->state != ASKING_ENDED)
+		e = why_set(why, -ETIMEDOUT, "the relay does not answer: try again");
+	else if (a->cert.len == 0)
+		e = why_set(why, -ENOTCONN, "the relay cannot be asked who it is: %s", a->error);
+	else
+		buf_slice_append(ret, buf_slice(&a->cert));
+	a->state = ASKING_NOBODY;
+	mutex_unlock(&r->lock);
+	return e;
+}
+
+int relays_grant(struct relays *r, const char *address, const struct grant_info *list, size_t count,
+		 uint64_t deadline_ms, struct why *why)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	struct mailaddr relay;
+	int e = find_known(r, address, &relay, why);
+
+	if (e == 0)
+		e = db_may_admit(r->host.db, MEMBER_RELAY, why);
+	if (e == 0)
+		e = ask_cert(r, &relay, deadline_ms, &cert, why);
+	wipe(&relay, sizeof(relay));
+	if (e < 0)
+		return e;
+	e = db_grant(r->host.db, buf_slice(&cert), list, count);
+	return e < 0 ? why_set(why, e, "cannot grant it: %s", strerror(-e)) : 0;
+}
+
+int relays_revoke(struct relays *r, const char *address, struct why *why)
+{
+	struct member_info m;
+	struct mailaddr relay;
+	int e = find_known(r, address, &relay, why);
+
+	if (e < 0)
+		return e;
+	e = db_member_by_key(r->host.db, relay.dh_pk, &m);
+	wipe(&relay, sizeof(relay));
+	if (e < 0 || m.removed || m.role != MEMBER_RELAY)
+		return why_set(why, -ENOENT, "nothing is granted to this relay");
+	return db_remove_member(r->host.db, m.device.actor, why);
+}
+
+int relays_wait_copy(struct relays *r, const char *address, bool wanted, uint64_t deadline_ms,
+		     struct relay_info *ret)
+{
+	struct mailaddr relay;
+	char shown[MAILADDR_TEXT_BYTES];
+	bool waits = true;
+	int e = find_known(r, address, &relay, NULL);
+
+	if (e < 0)
+		return e;
+	mailaddr_show(&relay, shown);
+	wipe(&relay, sizeof(relay));
+	mutex_lock(&r->lock);
+	for (e = -ETIMEDOUT; e < 0 && waits;) {
+		for (size_t i = 0; i < r->info_count; i++) {
+			const struct relay_info *info = &r->infos[i];
+
+			if (strcmp(info->address, shown) != 0)
+				continue;
+			*ret = *info;
+			if (wanted ? info->copied : info->state == RELAY_OPEN && !info->reads)
+				e = 0;
+		}
+		waits = e < 0 && cond_wait_until(&r->news, &r->lock, deadline_ms);
+	}
+	mutex_unlock(&r->lock);
+	return e;
+}
+
 /* ---- what is known ------------------------------------------------------------------------------- */
 
 static enum peer_state peer_state_of(const struct relay_info *info)
@@ -155,6 +288,7 @@ static void publish(void *ctx, struct relay *relay)
 		if (strcmp(r->infos[i].address, info.address) == 0)
 			r->infos[i] = info;
 	}
+	cond_broadcast(&r->news);
 	mutex_unlock(&r->lock);
 	struct relay_status s = summary(&info);
 	status_set_relay(r->status, &s);
@@ -218,6 +352,48 @@ static size_t list_logs(void *ctx, struct mailbox_log *ret, size_t max)
 	return n;
 }
 
+static void on_certified(void *ctx, struct relay *relay, struct slice cert, const char *error)
+{
+	struct relays *r = ctx;
+	struct asking *a = &r->asking;
+
+	mutex_lock(&r->lock);
+	if (a->state == ASKING_SENT &&
+	    memcmp(a->dh_pk, relay_address(relay)->dh_pk, sizeof(a->dh_pk)) == 0) {
+		buf_clear(&a->cert);
+		buf_slice_append(&a->cert, cert);
+		(void)snprintf(a->error, sizeof(a->error), "%s", error);
+		a->state = ASKING_ENDED;
+		cond_broadcast(&r->news);
+	}
+	mutex_unlock(&r->lock);
+}
+
+void relays_woken(struct relays *r)
+{
+	struct asking *a = &r->asking;
+	struct relay *found = NULL;
+
+	mutex_lock(&r->lock);
+	for (size_t i = 0; a->state == ASKING_WANTED && i < r->count; i++) {
+		struct relay_info info;
+
+		relay_info(r->items[i], &info);
+		if (memcmp(relay_address(r->items[i])->dh_pk, a->dh_pk, sizeof(a->dh_pk)) == 0 &&
+		    info.state == RELAY_OPEN)
+			found = r->items[i];
+	}
+	if (a->state == ASKING_WANTED) {
+		a->state = found ? ASKING_SENT : ASKING_ENDED;
+		buf_clear(&a->cert);
+		(void)snprintf(a->error, sizeof(a->error), "it is not connected");
+		cond_broadcast(&r->news);
+	}
+	mutex_unlock(&r->lock);
+	if (found)
+		relay_ask_cert(found);
+}
+
 /* Tests do not wait for half a minute. */
 static uint64_t read_ms(const char *variable, uint64_t otherwise)
 {
@@ -240,12 +416,14 @@ struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *
 		.on_log = on_log,
 		.logs = list_logs,
 		.published = publish,
+		.certified = on_certified,
 		.hurry = hurry,
 		.ctx = r,
 	};
 	r->status = status;
 	r->return_ms = read_ms("BLAZE_RELAY_RETURN_MS", RANKING_RETURN_MS);
 	mutex_init(&r->lock);
+	cond_init(&r->news);
 	return r;
 }
 
@@ -257,6 +435,8 @@ void relays_destroy(struct relays *r)
 		relay_destroy(r->items[i]);
 	free(r->items);
 	free(r->infos);
+	buf_fini(&r->asking.cert);
+	cond_fini(&r->news);
 	mutex_fini(&r->lock);
 	free(r);
 }

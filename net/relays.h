@@ -6,7 +6,7 @@
  * what they are given by others is taken from them as well, and they are given all a second later, so that the loss of a relay
  * with its disk loses nothing, and the successor needs no time.
  *
- * Threads: the network thread, but for relays_list(), relays_add() and relays_remove().
+ * Threads: the network thread, but for those that say otherwise.
  */
 #ifndef BLAZE_NET_RELAYS_H
 #define BLAZE_NET_RELAYS_H
@@ -36,5 +36,25 @@ size_t relays_list(struct relays *r, struct relay_info **ret);
 int relays_add(struct relays *r, const char *address, struct why *why);
 /** By address, or by the part in front of the "#". -ENOENT. Any thread. */
 int relays_remove(struct relays *r, const char *address, struct why *why);
+
+/* ---- SMART: core/grant.h ------------------------------------------------------------------------- */
+
+/**
+ * Admits the relay, if it is no member, and grants it the collections. It is asked for its certificate, so it has to be connected.
+ * address: as relays_remove() takes it. -ENOENT, -ENOTCONN, -ETIMEDOUT (monotonic deadline_ms), -EBUSY somebody else is asking,
+ * -EPERM, -EKEYREJECTED; and why. Any thread.
+ */
+int relays_grant(struct relays *r, const char *address, const struct grant_info *list, size_t count,
+		 uint64_t deadline_ms, struct why *why);
+/** Removes it from the members, by address or as a device is called. -ENOENT, -EPERM. Any thread. */
+int relays_revoke(struct relays *r, const char *address, struct why *why);
+/**
+ * Waits until the relay has a copy and holds in it what is here (wanted), or until it has none. 0, -ETIMEDOUT; -ENOENT no such
+ * relay. Any thread.
+ */
+int relays_wait_copy(struct relays *r, const char *address, bool wanted, uint64_t deadline_ms,
+		     struct relay_info *ret);
+/** Somebody asked: net thread. */
+void relays_woken(struct relays *r);
 
 #endif

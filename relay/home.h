@@ -6,6 +6,7 @@
  *   relay.conf   "name value" a line, "#" begins a comment: the names are those of the options
  *   tls.crt      a certificate of its own, if it was set up with one, and tls.key, 0600
  *   store/       what it was given
+ *   read/        copies of what it may read: copies.h
  */
 #ifndef BLAZE_RELAY_HOME_H
 #define BLAZE_RELAY_HOME_H
@@ -20,6 +21,7 @@ struct relay_config {
 	char *tls_cert; /**< PEM files; NULL: no TLS */
 	char *tls_key;
 	struct box_limits limits;
+	uint64_t copies; /**< databases it reads some of */
 	uint64_t connections;
 	uint64_t rate;
 	uint64_t burst;

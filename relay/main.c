@@ -1,11 +1,12 @@
 /*
- * blaze-relay: keeps sealed items for many databases, and reads none. The map of this directory:
+ * blaze-relay: keeps sealed items for many databases, and reads none but what it is granted. The map of this directory:
  *
  *   main.c                 this file: commands, signals
  *   home.[ch]              keys, token, configuration      server.[ch]  sockets, and the thread that flushes
  *   certs.[ch]             the certificate, renewed
  *   session.[ch]           what is said on a connection    box.[ch]     mailboxes and their rules
  *   store.h                what is asked of a store        store_leveldb.c  the store on this machine
+ *   copies.[ch]            SMART: what it was granted, and the thread that has it    copy.[ch]  one on the disk
  *
  * It links core/ and net/ only.
  */
@@ -36,7 +37,8 @@ static const char help[] =
 	"       blaze-relay address [OPTIONS]  prints the address again: it is a secret\n"
 	"       blaze-relay run [OPTIONS]      serves, in the foreground\n"
 	"\n"
-	"Keeps sealed changes for devices that are not there at the same time. It can read none of them.\n"
+	"Keeps sealed changes for devices that are not there at the same time. It can read none of them,\n"
+	"but for directories that a database grants it: blaze relay grant RELAY DIR\n"
 	"On each device: blaze relay add ADDRESS\n"
 	"\n"
 	"  --home DIR           where it keeps all it has (default: $BLAZE_RELAY_HOME, else /var/lib/blaze-relay)\n"
@@ -48,6 +50,7 @@ static const char help[] =
 	"  --mailboxes N        databases it takes in (default: 1000)\n"
 	"  --mailbox-bytes N    of one database (default: 2 GiB)\n"
 	"  --mailbox-items N    of one database's log (default: 2000000)\n"
+	"  --copies N           databases that grant it something, of which it keeps a copy (default: 100)\n"
 	"  --connections N      at a time (default: 2000)\n"
 	"  --rate N             items a second that a device may put, for long (default: 2000)\n"
 	"  --burst N            and at once (default: 20000)\n"
@@ -177,14 +180,23 @@ struct asked {
 static int read_options(struct relay_config *c, int argc, char **argv, struct asked *ret)
 {
 	static const struct option rows[] = {
-		{"home", 1, NULL, 'h'},		 {"ready-fd", 1, NULL, 'r'},
-		{"help", 0, NULL, '?' + 128},	 {"version", 0, NULL, 'v'},
-		{"self-signed", 0, NULL, 't'},	 {"listen", 1, NULL, 's'},
-		{"address", 1, NULL, 's'},	 {"tls-cert", 1, NULL, 's'},
-		{"tls-key", 1, NULL, 's'},	 {"mailboxes", 1, NULL, 's'},
-		{"mailbox-bytes", 1, NULL, 's'}, {"mailbox-items", 1, NULL, 's'},
-		{"connections", 1, NULL, 's'},	 {"rate", 1, NULL, 's'},
-		{"burst", 1, NULL, 's'},	 {NULL, 0, NULL, 0},
+		{"home", 1, NULL, 'h'},
+		{"ready-fd", 1, NULL, 'r'},
+		{"help", 0, NULL, '?' + 128},
+		{"version", 0, NULL, 'v'},
+		{"self-signed", 0, NULL, 't'},
+		{"listen", 1, NULL, 's'},
+		{"address", 1, NULL, 's'},
+		{"tls-cert", 1, NULL, 's'},
+		{"tls-key", 1, NULL, 's'},
+		{"mailboxes", 1, NULL, 's'},
+		{"mailbox-bytes", 1, NULL, 's'},
+		{"mailbox-items", 1, NULL, 's'},
+		{"copies", 1, NULL, 's'},
+		{"connections", 1, NULL, 's'},
+		{"rate", 1, NULL, 's'},
+		{"burst", 1, NULL, 's'},
+		{NULL, 0, NULL, 0},
 	};
 	struct why why = {""};
 

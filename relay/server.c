@@ -26,6 +26,7 @@ struct server {
 	struct session_host host;
 	struct keys *keys;
 	struct boxes *boxes;
+	struct copies *copies;
 	struct ws *ws;
 	struct certs *certs; /* NULL: no TLS */
 	struct session **sessions;
@@ -103,6 +104,14 @@ static uint64_t durable(void *ctx)
 	struct server *s = ctx;
 
 	return atomic_load(&s->durable);
+}
+
+/* The copies' thread has something to be said. */
+static void on_news(void *ctx)
+{
+	struct server *s = ctx;
+
+	ws_wake(s->ws);
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------ */
@@ -229,6 +238,20 @@ static int open_boxes(struct server *s, struct why *why)
 	return why_set(why, r, "the store in %s cannot be read: %s", dir, strerror(-r));
 }
 
+static int open_copies(struct server *s, struct why *why)
+{
+	const struct copies_options o = {
+		.home = s->config->home,
+		.keys = s->keys,
+		.count_max = s->config->copies,
+		.bytes_max = s->config->limits.box_bytes,
+		.news = on_news,
+		.ctx = s,
+	};
+
+	return copies_create(&o, &s->copies, why);
+}
+
 static int open_network(struct server *s, struct why *why)
 {
 	const struct ws_handler handler = {
@@ -273,6 +296,8 @@ int server_create(const struct relay_config *config, struct server **ret, struct
 	if (r == 0)
 		r = open_boxes(s, why);
 	if (r == 0)
+		r = open_copies(s, why);
+	if (r == 0)
 		r = open_network(s, why);
 	if (r < 0) {
 		server_destroy(s);
@@ -281,6 +306,7 @@ int server_create(const struct relay_config *config, struct server **ret, struct
 	s->host = (struct session_host){
 		.keys = s->keys,
 		.boxes = s->boxes,
+		.copies = s->copies,
 		.rate = config->rate,
 		.burst = config->burst,
 		.now_ms = wall_ms,
@@ -309,7 +335,9 @@ void server_destroy(struct server *s)
 		mutex_unlock(&s->lock);
 		thread_join(&s->flusher);
 	}
+	copies_stop(s->copies); /* as does this */
 	ws_destroy(s->ws);
+	copies_destroy(s->copies);
 	certs_destroy(s->certs);
 	boxes_destroy(s->boxes);
 	keys_destroy(s->keys);
@@ -333,6 +361,7 @@ const struct keys *server_keys(const struct server *s)
 int server_run(struct server *s)
 {
 	thread_start(&s->flusher, "relay-flush", flusher_run, s);
+	copies_start(s->copies);
 	ws_set_timer(s->ws, TRIM_MS);
 	for (;;) {
 		if (s->stopping && (s->session_count == 0 || monotonic_ms() >= s->stop_ms))

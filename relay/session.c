@@ -37,6 +37,7 @@ struct session {
 	struct transport *transport;
 	uint8_t dh_pk[KEYS_PK_BYTES];
 	struct box *box;
+	struct seat *seat; /* SMART; NULL until a mailbox is open */
 	struct id log; /* of the mailbox when it was opened: another one now means that it was begun anew */
 	uint8_t rights;
 	uint64_t cursor; /* sent up to here */
@@ -246,6 +247,18 @@ static int next_chunk(struct session *s)
 	return 1;
 }
 
+/* SMART: READS, and the stream of the copy. */
+static int next_of_copy(struct session *s)
+{
+	struct buf message = {0};
+	int r = seat_next(s->seat, &message);
+
+	if (r > 0)
+		transport_send(s->transport, &message);
+	buf_fini(&message);
+	return r;
+}
+
 /* Whether this device may use the mailbox, and how. */
 static bool is_admitted(struct session *s, struct box *b)
 {
@@ -266,13 +279,25 @@ static int say_next(struct session *s)
 		return 1;
 	if (!(s->rights & MAIL_GET_RIGHT))
 		return 0;
-	int r = next_of_log(s);
+	int r = next_of_copy(s);
+	if (r == 0)
+		r = next_of_log(s);
 	if (r == 0)
 		r = next_slot(s);
 	return r != 0 ? r : next_chunk(s);
 }
 
 /* ---- what a client asks -------------------------------------------------------------------------- */
+
+static void take_seat(struct session *s, struct mail *ret)
+{
+	uint8_t hash[NOISE_HASH_BYTES];
+	bool reads = false;
+
+	transport_hash(s->transport, hash);
+	s->seat = seat_take(s->host->copies, &s->box->id, s->dh_pk, hash, &reads);
+	ret->reads = reads;
+}
 
 static int opened(struct session *s, const struct mail *asked)
 {
@@ -296,6 +321,7 @@ static int opened(struct session *s, const struct mail *asked)
 		return r;
 	s->cursor = m.first;
 	memcpy(m.sign_pk, keys_device(s->host->keys)->sign_pk, sizeof(m.sign_pk));
+	take_seat(s, &m);
 	say(s, &m);
 	return 0;
 }
@@ -497,6 +523,28 @@ static int on_refill(struct session *s, const struct mail *m)
 	return r < 0 ? say_error(s, 0, r) : 0;
 }
 
+static int on_cert_ask(struct session *s, const struct mail *m)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+
+	(void)m;
+	keys_cert(s->host->keys, &cert);
+	say(s, &(struct mail){.type = MAIL_CERT, .rest = buf_slice(&cert)});
+	return 0;
+}
+
+static int on_welcome(struct session *s, const struct mail *m)
+{
+	if (!(s->rights & MAIL_ADMIN_RIGHT))
+		return say_error(s, 0, -EACCES);
+	return seat_welcome(s->seat, m->rest);
+}
+
+static int on_stream(struct session *s, const struct mail *m)
+{
+	return s->rights & MAIL_GET_RIGHT ? seat_receive(s->seat, m->rest) : -EACCES;
+}
+
 static int on_ping(struct session *s, const struct mail *m)
 {
 	say(s, &(struct mail){.type = MAIL_PONG, .time_ms = m->time_ms});
@@ -511,6 +559,8 @@ static int handle(void *ctx, struct slice message)
 		[MAIL_HAVE_ASK] = on_have_ask, [MAIL_ACL] = on_acl,
 		[MAIL_LACK_ASK] = on_lack_ask, [MAIL_GET] = on_get,
 		[MAIL_REFILL] = on_refill,     [MAIL_PING] = on_ping,
+		[MAIL_CERT_ASK] = on_cert_ask, [MAIL_WELCOME] = on_welcome,
+		[MAIL_STREAM] = on_stream,
 	};
 	struct session *s = ctx;
 	struct mail m;
@@ -599,6 +649,7 @@ void session_closed(void *user, const char *reason)
 
 	(void)reason;
 	s->host->gone(s->host->ctx, s);
+	seat_leave(s->seat);
 	if (s->box)
 		box_unref(s->box);
 	transport_destroy(s->transport);

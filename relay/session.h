@@ -11,6 +11,7 @@
 
 #include "net/ws.h"
 #include "relay/box.h"
+#include "relay/copies.h"
 
 /** Of the log, sent and not taken. */
 #define SESSION_WINDOW_BYTES (4u << 20)
@@ -32,6 +33,7 @@ struct session_host {
 	const struct keys *keys;
 	uint8_t psk[32];
 	struct boxes *boxes;
+	struct copies *copies;
 	uint64_t rate;	/**< items a second that a device may put, for long */
 	uint64_t burst; /**< and at once */
 	/** Wall clock. */
