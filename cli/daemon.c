@@ -12,6 +12,7 @@
 #include "core/platform.h"
 #include "core/thread.h"
 #include "fs/echo.h"
+#include "fs/guard.h"
 #include "fs/session.h"
 #include "fs/special.h"
 
@@ -40,6 +41,7 @@ struct daemon {
 	struct special *special;
 	struct session *session;
 	struct echo_helper echo;
+	struct guard guard;
 	struct thread signals;
 	atomic_bool ended; /* the mount is gone: the signal that comes now is our own */
 	int log_fd;	   /* -1: standard error is the log */
@@ -187,6 +189,7 @@ static void finish(struct daemon *d)
 
 	platform_tell_systemd("STOPPING=1\nSTATUS=Publishing what was held back\n");
 	/* Before the mount is taken away: a program that watches it may then ask at once. */
+	guard_reap(&d->guard);
 	session_destroy(STEAL(d->session));
 	echo_reap(&d->echo);
 	control_stop(control);
@@ -232,6 +235,7 @@ static int open_session(struct daemon *d)
 	if (r < 0)
 		return out_error(d->out, r == -EBUSY ? CODE_BUSY : CODE_FAILED, "mount: %s",
 				 why.text);
+	guard_watch(&d->guard, s->mountpoint);
 	return CODE_OK;
 }
 
@@ -259,13 +263,15 @@ static int open_all(struct daemon *d)
 }
 
 /* Before any thread, and before keys are in memory. */
-static void start_echo(struct daemon *d)
+static void start_helpers(struct daemon *d)
 {
 	struct why why = {""};
 
 	if (d->options->echo && echo_spawn(&d->echo, &why) < 0)
 		out_warn(d->out, "programs will not be told of changes from other devices: %s",
 			 why.text);
+	if (guard_spawn(&d->guard, &why) < 0)
+		out_warn(d->out, "a killed daemon may leave programs hanging: %s", why.text);
 }
 
 /* The whole life of the process: returns its exit code. */
@@ -277,7 +283,7 @@ static int live(struct daemon *d)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	harden();
 	raise_file_limit();
-	start_echo(d);
+	start_helpers(d);
 	int code = open_all(d);
 
 	if (code == CODE_OK) {

@@ -106,6 +106,7 @@
  *       untold.*         names that the kernel takes for something else by now
  *     session.*          the FUSE session            ops*.c         FUSE's requests, one to one
  *     special*.*         .blaze/                     notify.*       what the kernel has to forget
+ *     guard.*            when the daemon is killed
  *     init_patch.*       what libfuse 3.14 does not tell the kernel
  *     refusal.*          why fusermount3 will not mount
  *   tests/, scripts/     pytest, simulator, fuzz targets, benchmarks; setup, demo, test, check, bench

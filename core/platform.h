@@ -102,6 +102,19 @@ bool platform_is_fuse(const char *path);
 bool platform_is_blaze(const char *path);
 /** Whether statfs(2), which no cache answers, says that the process behind a mount is gone. */
 bool platform_is_dead(const char *path);
+/** What ends the kernel's connection to the process behind a mount. */
+struct platform_connection {
+	const char *mountpoint;
+	char device[32]; /**< as the table of mounts names it */
+	int control;	 /**< of the kernel's own file system for that; -1 = that is not mounted */
+};
+/**
+ * Of the topmost mount exactly at this absolute path, which the caller keeps; asks nothing of the mount itself.
+ * -ENOTSUP: on this system it need not be aborted, or cannot be.
+ */
+int platform_connection_open(const char *mountpoint, struct platform_connection *ret);
+/** Every request that waits for an answer fails. What is mounted there stays; if it is another one by now, nothing happens. */
+void platform_connection_abort(const struct platform_connection *c);
 /** -EPERM: only PLATFORM's helper program may, see platform_unmount_helper(). */
 int platform_unmount(const char *path, bool lazy);
 /** The program, with fusermount3's options, that unmounts for users; NULL = there is none. */
@@ -124,6 +137,11 @@ void platform_process(pid_t id, pid_t *ret_process, pid_t *ret_parent);
 void platform_close_from(int fd);
 /** Gives this process a name for ps(1), and has it killed when its parent dies, where that can be had. */
 void platform_follow_parent(const char *name);
+/**
+ * Takes a name for ps(1), and waits until the main thread of its parent is gone, of which threads may be left. To be
+ * started by that thread. false: it cannot be told.
+ */
+bool platform_outlive(const char *name, pid_t parent);
 /** No debugger of the same user may read this process' memory. */
 void platform_hide_memory(void);
 /** After work that took much memory for a moment: gives what this thread has freed back to the system. */

@@ -255,6 +255,17 @@ const char *platform_no_fuse(void)
 	return NULL;
 }
 
+int platform_connection_open(const char *mountpoint, struct platform_connection *ret)
+{
+	*ret = (struct platform_connection){.mountpoint = mountpoint, .control = -1};
+	return -ENOTSUP;
+}
+
+void platform_connection_abort(const struct platform_connection *c)
+{
+	(void)c;
+}
+
 int platform_enter_namespace(const char *ns)
 {
 	(void)ns;
@@ -288,6 +299,13 @@ void platform_close_from(int fd)
 void platform_follow_parent(const char *name)
 {
 	(void)name;
+}
+
+bool platform_outlive(const char *name, pid_t parent)
+{
+	(void)name;
+	(void)parent;
+	return false;
 }
 
 void platform_hide_memory(void)

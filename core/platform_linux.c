@@ -182,7 +182,8 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-bool platform_is_blaze(const char *path)
+/* What the table of mounts says of the topmost one exactly there: its device "0:45", and whether it is a Blaze. */
+static bool find_mount(const char *path, char device[static 32], bool *ret_is_blaze)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	AUTO(free_ptr) char *line = NULL;
@@ -193,19 +194,62 @@ bool platform_is_blaze(const char *path)
 	while (f && getline(&line, &cap, f) > 0) {
 		const char *type = strstr(line, " - ");
 		char *save = NULL;
-		char *field = type ? strtok_r(line, " ", &save) : NULL;
+		char *field[5] = {type ? strtok_r(line, " ", &save) : NULL};
 
-		for (int i = 0; field && i < 4; i++)
-			field = strtok_r(NULL, " ", &save);
-		if (!field)
+		for (size_t i = 1; field[i - 1] && i < countof(field); i++)
+			field[i] = strtok_r(NULL, " ", &save);
+		if (!field[4])
 			continue;
-		unescape(field);
-		if (strcmp(field, path) == 0)
-			found = strncmp(type + 3, MOUNT_TYPE " ", sizeof(MOUNT_TYPE)) == 0;
+		unescape(field[4]);
+		if (strcmp(field[4], path) != 0)
+			continue;
+		found = true;
+		(void)snprintf(device, 32, "%s", field[2]);
+		*ret_is_blaze = strncmp(type + 3, MOUNT_TYPE " ", sizeof(MOUNT_TYPE)) == 0;
 	}
 	if (f)
 		(void)fclose(f);
 	return found;
+}
+
+bool platform_is_blaze(const char *path)
+{
+	char device[32];
+	bool is_blaze = false;
+
+	return find_mount(path, device, &is_blaze) && is_blaze;
+}
+
+int platform_connection_open(const char *mountpoint, struct platform_connection *ret)
+{
+	bool is_blaze = false;
+
+	*ret = (struct platform_connection){.mountpoint = mountpoint, .control = -1};
+	if (!find_mount(mountpoint, ret->device, &is_blaze) || !is_blaze)
+		return -ENOENT;
+	const char *minor = strchr(ret->device, ':');
+	AUTO(free_ptr)
+	char *path = xasprintf("/sys/fs/fuse/connections/%s/abort", minor ? minor + 1 : "");
+	/* Open from now on: a number is given to another mount, a file that is open is not. */
+	ret->control = open(path, O_WRONLY | O_CLOEXEC);
+	return ret->control >= 0 || geteuid() == 0 ? 0 : -ENOTSUP;
+}
+
+void platform_connection_abort(const struct platform_connection *c)
+{
+	char device[32];
+	bool is_blaze = false;
+
+	if (c->control >= 0) {
+		(void)!write(c->control, "1", 1);
+		return;
+	}
+	/* Open, so that it is busy: unmounting by force then aborts, and leaves the mount in its place. */
+	AUTO(close_fd)
+	int busy = open(c->mountpoint, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (busy >= 0 && find_mount(c->mountpoint, device, &is_blaze) && is_blaze &&
+	    strcmp(device, c->device) == 0)
+		(void)umount2(c->mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW);
 }
 
 bool platform_is_dead(const char *path)
@@ -323,6 +367,42 @@ void platform_follow_parent(const char *name)
 {
 	(void)prctl(PR_SET_NAME, name);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* A process whose main thread has ended is called a zombie, whatever its other threads do. */
+static bool is_ending(pid_t process)
+{
+	AUTO(free_ptr) char *path = xasprintf("/proc/%d/stat", (int)process);
+	AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[256];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return true;
+	text[n] = 0;
+	const char *name_end = strrchr(text, ')');
+	return name_end && strchr("ZX", name_end[1] ? name_end[2] : 0);
+}
+
+bool platform_outlive(const char *name, pid_t parent)
+{
+	/* The signal comes a moment before the state changes. */
+	static const struct timespec moment = {.tv_nsec = 10000000};
+	sigset_t set;
+
+	(void)prctl(PR_SET_NAME, name);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGUSR1);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	if (prctl(PR_SET_PDEATHSIG, SIGUSR1) < 0)
+		return false;
+	while (getppid() == parent && !is_ending(parent)) {
+		if (sigwaitinfo(&set, NULL) < 0)
+			continue;
+		for (int i = 0; i < 100 && !is_ending(parent); i++)
+			(void)sigtimedwait(&set, NULL, &moment);
+	}
+	return true;
 }
 
 void platform_hide_memory(void)

@@ -2,6 +2,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from blazetest.faults import Gate
 from blazetest.node import is_mounted
 from blazetest.wait import SCALE, eventually, in_fuse, never, now, read_line
 
@@ -163,6 +165,49 @@ def test_program_that_maps_a_file_of_a_killed_daemon_ends(node):
     process.wait()
     assert reader.wait(20 * SCALE) != 0
     node.mount()
+
+
+@pytest.mark.root  # where /sys/fs/fuse/connections is mounted, anybody's guard can do it
+def test_daemon_killed_while_it_waits_for_a_directory_that_a_program_holds(pair):
+    """It cannot end before the program does, nor the program before it."""
+    a, b = pair.nodes
+    gate = Gate(b)
+    a.write('c/r.json', '1')
+    pair.synced()
+    b.remount()
+    assert b.names('c') == ['r.json']
+    with gate.held(f'reply {Gate.CREATE}'):
+        creator = subprocess.Popen([sys.executable, '-c', 'open("c/mine", "x")'], cwd=b.mnt, stderr=subprocess.PIPE,
+                                   text=True)
+        gate.waits()
+        a.write('c/theirs.json', '2')
+        gate.tells()
+        process, b.process = b.process, None
+        os.killpg(process.pid, signal.SIGKILL)  # all of its process group
+        assert process.wait(20 * SCALE) == -signal.SIGKILL
+        assert re.search('not connected|connection abort', creator.communicate(timeout=20 * SCALE)[1])
+    assert is_mounted(b.mnt)
+    b.mount()
+    pair.synced()
+    assert {'r.json', 'theirs.json'} <= set(b.names('c'))
+
+
+def guard_of(node):
+    pids = Path(f'/proc/{node.process.pid}/task/{node.process.pid}/children').read_text(encoding='ascii').split()
+    return next((int(p) for p in pids if is_guard(p)), None)
+
+
+def is_guard(pid):
+    return Path(f'/proc/{pid}/comm').read_text(encoding='utf-8') == 'blaze-guard\n'
+
+
+def test_nobody_guards_a_mount_that_is_gone(node):
+    guard = eventually(lambda: guard_of(node), 10, 'the guard has taken its name')
+    os.kill(guard, signal.SIGUSR1)  # what the kernel sends it, from somebody else
+    node.write('a.json', '{}')
+    assert is_guard(guard) and node.text('a.json') == '{}'
+    node.stop()
+    assert not os.path.exists(f'/proc/{guard}')
 
 
 # ---- waiting programs -------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 """One device: one BLAZE_HOME, one database, one mount of the real program."""
-import ctypes
 import hashlib
 import json
 import os
@@ -137,14 +136,7 @@ class Node:
         """SIGKILL, then takes the dead mount away, once the threads that write to it have noticed."""
         process, self.process = self.process, None
         os.killpg(process.pid, signal.SIGKILL)
-        try:
-            process.wait(STOP_SECONDS * SCALE)
-        except subprocess.TimeoutExpired:
-            # A thread of it is telling the kernel to forget a name, and waits there for the lock of the directory,
-            # which a program holds that waits for the daemon: README, "kill -9". `umount -f` is what ends it.
-            # (It aborts the connection; that the mount itself is busy does not matter.)
-            ctypes.CDLL(None).umount2(os.fsencode(self.mnt), 1)
-            process.wait(STOP_SECONDS * SCALE)
+        process.wait(STOP_SECONDS * SCALE)
         for writer in writers:
             writer.join(10)
         self.detach()
