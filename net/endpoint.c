@@ -175,6 +175,19 @@ bool endpoint_is_any(const struct endpoint *e)
 	return host_is(e, any4, sizeof(any4), &in6addr_any);
 }
 
+void endpoint_place(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES])
+{
+	struct in6_addr a;
+	char text[INET6_ADDRSTRLEN];
+
+	(void)snprintf(out, ENDPOINT_TEXT_BYTES, "%s", e->host);
+	if (inet_pton(AF_INET6, e->host, &a) != 1)
+		return;
+	memset(a.s6_addr + 8, 0, 8);
+	if (inet_ntop(AF_INET6, &a, text, sizeof(text)))
+		(void)snprintf(out, ENDPOINT_TEXT_BYTES, "%s", text);
+}
+
 bool endpoint_is_loopback(const struct endpoint *e)
 {
 	static const uint8_t loopback4[1] = {127};

@@ -33,6 +33,8 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoi
 bool endpoint_is_numeric(const struct endpoint *e);
 /** Whether the host means every address of the machine: "0.0.0.0" or "::". */
 bool endpoint_is_any(const struct endpoint *e);
+/** Where that is, for LIMITS: the host, or of IPv6 its /64, which one subscriber has. */
+void endpoint_place(const struct endpoint *e, char out[ENDPOINT_TEXT_BYTES]);
 /** This machine. */
 bool endpoint_is_loopback(const struct endpoint *e);
 /**

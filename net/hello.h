@@ -38,7 +38,7 @@
 #define HELLO_INVITE_BYTES 8
 /** Longest hello or answer, whatever a later version puts into it. */
 #define HELLO_BYTES_MAX 512
-#define HELLO_NAMEPLATE_MAX 999
+#define HELLO_NAMEPLATE_MAX 999999
 #define HELLO_TAG_BYTES 8
 /** Databases that who recovers can say that it does not mean. */
 #define HELLO_WITHOUT_MAX 48

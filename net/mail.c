@@ -6,7 +6,7 @@
 
 /*
  * r request, c cursor, f first, s slots, t time, v version, m mailbox, l log, a acl, h chain, k sign_pk, d durable, e code, x text,
- * b reads, g signature; i the rest, at least a byte; z the rest, which may be empty.
+ * b reads, g signature, n nameplate, w invite; i the rest, at least a byte; z the rest, which may be empty.
  */
 static const char *const rows[] = {
 	[MAIL_OPEN] = "mlcs",
@@ -36,6 +36,12 @@ static const char *const rows[] = {
 	[MAIL_CERT] = "i",
 	[MAIL_WELCOME] = "i",
 	[MAIL_STREAM] = "i",
+	[MAIL_WAIT] = "rnw",
+	[MAIL_WAITS] = "re",
+	[MAIL_UNWAIT] = "r",
+	[MAIL_KNOCK] = "ri",
+	[MAIL_PASS] = "ri",
+	[MAIL_HANG_UP] = "r",
 };
 
 static uint64_t *number(struct mail *m, char field)
@@ -53,6 +59,8 @@ static uint64_t *number(struct mail *m, char field)
 		return &m->time_ms;
 	case 'v':
 		return &m->version;
+	case 'n':
+		return &m->nameplate;
 	default:
 		return NULL;
 	}
@@ -89,6 +97,9 @@ static uint8_t *fixed(struct mail *m, char field, size_t *ret_len)
 	case 'g':
 		*ret_len = sizeof(m->signature);
 		return m->signature;
+	case 'w':
+		*ret_len = sizeof(m->invite);
+		return m->invite;
 	default:
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 #define MAIL_TOKEN_BYTES 16
 #define MAIL_LIST_TAGS_MAX 256
 #define MAIL_TEXT_BYTES_MAX 200
+#define MAIL_INVITE_BYTES 8
 
 enum mail_type {
 	MAIL_OPEN = 1, /**< mailbox, log, cursor, slots: where we are in which log */
@@ -55,6 +56,15 @@ enum mail_type {
 	MAIL_WELCOME =
 		35, /**< welcome: of an administrator, db_welcome_relay(). Answered by READS */
 	MAIL_STREAM = 36, /**< stream: a message of net/smart.h, both ways */
+
+	/* RENDEZVOUS. `request` names one waiting, and the conversation that comes of it. */
+	MAIL_WAIT =
+		40, /**< request, nameplate, invite: an invitation waits here for who knows its code or link */
+	MAIL_WAITS = 41,   /**< request, code: it does (0), or why not */
+	MAIL_UNWAIT = 42,  /**< request: it does not any more */
+	MAIL_KNOCK = 43,   /**< request, HELLO: somebody came */
+	MAIL_PASS = 44,	   /**< request, message: of the conversation, unread; either way */
+	MAIL_HANG_UP = 45, /**< request: it is over; either way */
 };
 
 enum mail_error {
@@ -65,6 +75,7 @@ enum mail_error {
 	MAIL_ERROR_FULL,      /**< the disk is */
 	MAIL_ERROR_UNKNOWN,   /**< there is no such mailbox */
 	MAIL_ERROR_GAP,	      /**< what comes before this item is not there: ask HAVE? */
+	MAIL_ERROR_TAKEN,     /**< WAIT: somebody else's code has this nameplate */
 	MAIL_ERROR_COUNT,
 };
 
@@ -77,6 +88,8 @@ struct mail {
 	uint64_t slots;
 	uint64_t time_ms;
 	uint64_t version;
+	uint64_t nameplate;
+	uint8_t invite[MAIL_INVITE_BYTES]; /**< invitation id, as in HELLO of mode LINK */
 	struct id mailbox;
 	struct id log;
 	struct id acl;

@@ -10,9 +10,7 @@
 #include "core/platform.h"
 #include "net/local.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,25 +31,23 @@ static void drop_oldest_untrusted(struct ws *w)
 	}
 }
 
-/* Whether both come from one place: the same address, or the same /64, which one subscriber has. */
-static bool is_same_place(const struct endpoint *a, const struct endpoint *b)
-{
-	struct in6_addr x, y;
-
-	if (inet_pton(AF_INET6, a->host, &x) == 1 && inet_pton(AF_INET6, b->host, &y) == 1)
-		return memcmp(&x, &y, 8) == 0;
-	return strcmp(a->host, b->host) == 0;
-}
-
 /* LIMITS: one address alone cannot take the places of all who have not shown who they are. */
 static bool has_too_many(const struct ws *w, const struct endpoint *from)
 {
+	char place[ENDPOINT_TEXT_BYTES];
 	size_t n = 0;
 
 	if (endpoint_is_loopback(from))
 		return false;
-	for (const struct ws_conn *c = w->first; c; c = c->next)
-		n += c->incoming && !c->trusted && is_same_place(&c->remote, from);
+	endpoint_place(from, place);
+	for (const struct ws_conn *c = w->first; c; c = c->next) {
+		char other[ENDPOINT_TEXT_BYTES];
+
+		if (!c->incoming || c->trusted)
+			continue;
+		endpoint_place(&c->remote, other);
+		n += strcmp(place, other) == 0;
+	}
 	return n >= w->limits.untrusted_per_address_max;
 }
 

@@ -3,7 +3,7 @@
  *
  *   main.c                 this file: commands, signals
  *   home.[ch]              keys, token, configuration      server.[ch]  sockets, and the thread that flushes
- *   certs.[ch]             the certificate, renewed
+ *   certs.[ch]             the certificate, renewed        splice.[ch]  invitations that wait, and who knocks
  *   session.[ch]           what is said on a connection    box.[ch]     mailboxes and their rules
  *   store.h                what is asked of a store        store_leveldb.c  the store on this machine
  *   copies.[ch]            SMART: what it was granted, and the thread that has it    copy.[ch]  one on the disk

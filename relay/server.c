@@ -27,6 +27,7 @@ struct server {
 	struct keys *keys;
 	struct boxes *boxes;
 	struct copies *copies;
+	struct splices *splices;
 	struct ws *ws;
 	struct certs *certs; /* NULL: no TLS */
 	struct session **sessions;
@@ -209,6 +210,7 @@ static void on_timer(void *ctx)
 		if (r < 0)
 			log_warn("cannot trim a mailbox: %s", strerror(-r));
 	}
+	splice_tick(s->splices, monotonic_ms());
 	certs_look(s->certs, false);
 	if (!s->stopping)
 		ws_set_timer(s->ws, TRIM_MS);
@@ -303,10 +305,12 @@ int server_create(const struct relay_config *config, struct server **ret, struct
 		server_destroy(s);
 		return r;
 	}
+	s->splices = splice_create(&(struct splice_ops){.say = session_say, .wake = session_wake});
 	s->host = (struct session_host){
 		.keys = s->keys,
 		.boxes = s->boxes,
 		.copies = s->copies,
+		.splices = s->splices,
 		.rate = config->rate,
 		.burst = config->burst,
 		.now_ms = wall_ms,
@@ -338,6 +342,7 @@ void server_destroy(struct server *s)
 	copies_stop(s->copies); /* as does this */
 	ws_destroy(s->ws);
 	copies_destroy(s->copies);
+	splice_destroy(s->splices);
 	certs_destroy(s->certs);
 	boxes_destroy(s->boxes);
 	keys_destroy(s->keys);

@@ -53,6 +53,8 @@ struct session {
 	uint64_t tokens_ms;
 	double slot_tokens; /* bytes of slots that may be said */
 	uint64_t slot_tokens_ms;
+	struct splice_guest *guest; /* it knocked: no mailbox, and no transport of ours */
+	enum hello_status knocked;  /* what it is answered otherwise */
 	bool refused; /* a PUT was: no later one is taken, for it may need the one that is not there */
 	bool ending;
 };
@@ -551,6 +553,43 @@ static int on_ping(struct session *s, const struct mail *m)
 	return 0;
 }
 
+/* ---- RENDEZVOUS --------------------------------------------------------------------------------- */
+
+static int on_wait(struct session *s, const struct mail *m)
+{
+	/* Only who may let others in has invitations. */
+	if (s->rights & MAIL_ADMIN_RIGHT)
+		splice_wait(s->host->splices, s, m, monotonic_ms());
+	else
+		say(s, &(struct mail){
+			       .type = MAIL_WAITS, .request = m->request, .code = MAIL_ERROR_ACL});
+	return 0;
+}
+
+static int on_pass(struct session *s, const struct mail *m)
+{
+	splice_pass(s->host->splices, s, m);
+	return 0;
+}
+
+static int on_leave(struct session *s, const struct mail *m)
+{
+	splice_leave(s->host->splices, s, m->request);
+	return 0;
+}
+
+/* Whether the connection is somebody's who joins, and is let through. */
+static bool knocks(struct session *s, struct slice message)
+{
+	if (transport_state(s->transport) != TRANSPORT_HELLO)
+		return false;
+	s->knocked = splice_knock(s->host->splices, message, ws_remote(s->ws), s, monotonic_ms(),
+				  &s->guest);
+	if (s->guest)
+		ws_trust(s->ws); /* it has SPLICE_TALK_MS now, and limits of its own */
+	return s->guest;
+}
+
 static int handle(void *ctx, struct slice message)
 {
 	static int (*const handlers[])(struct session * s, const struct mail *m) = {
@@ -560,7 +599,9 @@ static int handle(void *ctx, struct slice message)
 		[MAIL_LACK_ASK] = on_lack_ask, [MAIL_GET] = on_get,
 		[MAIL_REFILL] = on_refill,     [MAIL_PING] = on_ping,
 		[MAIL_CERT_ASK] = on_cert_ask, [MAIL_WELCOME] = on_welcome,
-		[MAIL_STREAM] = on_stream,
+		[MAIL_STREAM] = on_stream,     [MAIL_WAIT] = on_wait,
+		[MAIL_UNWAIT] = on_leave,      [MAIL_PASS] = on_pass,
+		[MAIL_HANG_UP] = on_leave,
 	};
 	struct session *s = ctx;
 	struct mail m;
@@ -586,7 +627,7 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 	const struct session *s = ctx;
 
 	if (h->mode != HELLO_RELAY)
-		return HELLO_UNKNOWN;
+		return s->knocked;
 	memcpy(ret_secret, s->host->psk, 32);
 	return HELLO_OK;
 }
@@ -620,8 +661,12 @@ struct session *session_create(const struct session_host *host, struct ws_conn *
 int session_received(void *user, struct slice message)
 {
 	struct session *s = user;
-	int r = transport_receive(s->transport, message);
 
+	if (s->guest)
+		return splice_receive(s->guest, message);
+	if (knocks(s, message))
+		return 0;
+	int r = transport_receive(s->transport, message);
 	if (r < 0 && r != -ECANCELED)
 		log_info("%s: closed: %s", ws_remote(s->ws)->host, strerror(-r));
 	ws_want_write(s->ws);
@@ -633,6 +678,8 @@ int session_writable(void *user, struct buf *out)
 	struct session *s = user;
 	int r = 1;
 
+	if (s->guest)
+		return splice_next(s->guest, out);
 	while (r > 0 && !s->ending && transport_state(s->transport) == TRANSPORT_UP &&
 	       transport_pending_bytes(s->transport) < SESSION_QUEUE_BYTES)
 		r = say_next(s);
@@ -648,6 +695,9 @@ void session_closed(void *user, const char *reason)
 	struct session *s = user;
 
 	(void)reason;
+	if (s->guest)
+		splice_end(s->guest);
+	splice_gone(s->host->splices, s);
 	s->host->gone(s->host->ctx, s);
 	seat_leave(s->seat);
 	if (s->box)
@@ -665,8 +715,19 @@ struct box *session_box(const struct session *s)
 	return s->box;
 }
 
-void session_wake(struct session *s)
+void session_say(void *session, const struct mail *m)
 {
+	struct session *s = session;
+
+	if (!s->ending)
+		say(s, m);
+	ws_want_write(s->ws);
+}
+
+void session_wake(void *session)
+{
+	struct session *s = session;
+
 	ws_want_write(s->ws);
 }
 

@@ -3,7 +3,7 @@
  *
  *     HELLO, HANDSHAKE ──up──▶ (knocking) ──OPEN or CREATE──▶ (open) ──▶ gone
  *
- * Who has no token does not get through the handshake; who is not in the ACL gets nothing but an error. In the order of
+ * Who has no token does not get through the handshake, but may knock where an invitation waits (relay/splice.h); who is not in the ACL gets nothing but an error. In the order of
  * importance it says: answers, receipts of what has become durable, the log, slots, and chunks that were asked for.
  */
 #ifndef BLAZE_RELAY_SESSION_H
@@ -12,6 +12,7 @@
 #include "net/ws.h"
 #include "relay/box.h"
 #include "relay/copies.h"
+#include "relay/splice.h"
 
 /** Of the log, sent and not taken. */
 #define SESSION_WINDOW_BYTES (4u << 20)
@@ -34,8 +35,9 @@ struct session_host {
 	uint8_t psk[32];
 	struct boxes *boxes;
 	struct copies *copies;
-	uint64_t rate;	/**< items a second that a device may put, for long */
-	uint64_t burst; /**< and at once */
+	struct splices *splices; /**< their devices and connections are sessions */
+	uint64_t rate;		 /**< items a second that a device may put, for long */
+	uint64_t burst;		 /**< and at once */
 	/** Wall clock. */
 	uint64_t (*now_ms)(void);
 	/** Number of the last batch that is on stable storage. */
@@ -59,8 +61,10 @@ int session_writable(void *user, struct buf *out);
 void session_closed(void *user, const char *reason);
 /** NULL: none is open yet. */
 struct box *session_box(const struct session *s);
+/** For splice_ops: says m. */
+void session_say(void *session, const struct mail *m);
 /** There may be something to say. */
-void session_wake(struct session *s);
+void session_wake(void *session);
 /** There may be a slot to say. */
 void session_wake_for_slots(struct session *s);
 void session_bye(struct session *s);
