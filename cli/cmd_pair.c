@@ -5,6 +5,8 @@
 #include "cli/service.h"
 #include "cli/show.h"
 #include "core/thread.h"
+#include "net/folders.h"
+#include "net/relays.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,14 +55,34 @@ static void invite_text_fini(struct invite_text *t)
 	buf_fini(&t->link);
 }
 
-static void print_invitation(struct out *out, struct invite_text *t, uint64_t ttl_ms)
+/* Why a device that cannot reach this one cannot use the code. */
+static void print_no_relay(struct service *s, struct out *out)
+{
+	AUTO(free_ptr) struct relay_info *relays = NULL;
+	AUTO(free_ptr) struct folder_info *folders = NULL;
+	size_t relay_count = net_relay_list(s->net, &relays);
+	size_t folder_count = net_folder_list(s->net, &folders);
+
+	for (size_t i = 0; i < relay_count; i++)
+		out_printf(out, "The relay %s does not answer now%s%s.\n", relays[i].address,
+			   relays[i].error[0] ? ": " : "", relays[i].error);
+	if (relay_count == 0 && folder_count > 0)
+		out_printf(out, "A folder relay cannot pass a code on.\n");
+	if (relay_count > 0 || folder_count > 0)
+		out_printf(out, "The other device has to reach this one, on the same network or with "
+				"--at.\n");
+}
+
+static void print_invitation(struct service *s, struct out *out, struct invite_text *t,
+			     uint64_t ttl_ms)
 {
 	AUTO(buf_fini) struct buf life = {0};
+	AUTO(free_ptr) char *whole = xasprintf("%s%s%s", t->code, t->relay[0] ? "@" : "", t->relay);
 
-	out_printf(out, "On the other device run:\n\n    blaze pair %s\n\n", t->code);
+	out_printf(out, "On the other device run:\n\n    blaze pair %s\n\n", whole);
 	if (out->tty) {
 		AUTO(buf_fini) struct buf drawing = {0};
-		AUTO(free_ptr) char *scanned = xasprintf("blaze:pair/%s", t->code);
+		AUTO(free_ptr) char *scanned = xasprintf("blaze:pair/%s", whole);
 
 		qr_draw(scanned, &drawing);
 		out_printf(out, "or scan:\n\n%s\n", buf_str(&drawing));
@@ -71,6 +93,13 @@ static void print_invitation(struct out *out, struct invite_text *t, uint64_t tt
 		buf_printf(&life, "5 minutes");
 	else
 		show_duration(&life, ttl_ms);
+	if (t->relay[0])
+		out_printf(out,
+			   "This device waits here, and at the relay %s, which can read nothing of "
+			   "it. On the same network the part from '@' on can be left out.\n",
+			   t->relay);
+	else
+		print_no_relay(s, out);
 	out_printf(out, "Code and link are good for %s and one try. Waiting…\n", buf_str(&life));
 	out_flush(out);
 }
@@ -95,7 +124,7 @@ static int invite(struct service *s, struct out *out, const struct pair_options 
 	if (net_invite(s->net, &options, &text, ret_id, &why) < 0)
 		return out_error(out, CODE_FAILED, "pair: %s", why.text);
 	service_remember_listen(s);
-	print_invitation(out, &text, options.ttl_ms);
+	print_invitation(s, out, &text, options.ttl_ms);
 	return CODE_OK;
 }
 
@@ -144,9 +173,22 @@ static bool is_connected(struct service *s, const struct device *device)
 	       (p.state == PEER_SYNCING || p.state == PEER_SYNCED);
 }
 
+/* Whether a relay has all, and lets the new device in: then nobody needs this process any more. */
+static bool relay_has_all(struct service *s)
+{
+	AUTO(free_ptr) struct relay_info *infos = NULL;
+	size_t n = net_relay_list(s->net, &infos);
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++)
+		any = any || (infos[i].state == RELAY_OPEN && infos[i].idle && infos[i].listed &&
+			      infos[i].generation == db_generation(s->db));
+	return any && net_relays_have_all(s->net);
+}
+
 /*
  * Without a mount this process is all there is to receive from: it stays until the other device has
- * everything, and then until that one has hung up, so that both know it.
+ * everything, and then until that one has hung up, so that both know it; or until a relay has it.
  */
 static void send_all(struct service *s, struct out *out, const struct device *device,
 		     const char *name)
@@ -164,6 +206,10 @@ static void send_all(struct service *s, struct out *out, const struct device *de
 			done_ms = 0;
 		else if (!done_ms)
 			done_ms = now;
+		if (now - alive_ms > HANG_UP_MS && relay_has_all(s)) {
+			out_printf(out, " the relay has it all.\n");
+			return;
+		}
 		if (done_ms && (!connected || now - done_ms > HANG_UP_MS)) {
 			out_printf(out, " done.\n");
 			return;
@@ -277,7 +323,7 @@ static int pair_run(const struct command *c, struct out *out, int argc, char **a
 
 const struct command cmd_pair = {
 	.usage = {.name = "pair",
-		  .operands = "[NAME|DIR|CODE|LINK|-]",
+		  .operands = "[NAME|DIR|CODE[@RELAY]|LINK|-]",
 		  .operands_max = 1,
 		  .summary = "Invites another device; with a CODE, joins the one that invited.",
 		  .notes = "Without a code: prints one for the other device (and a link that does the same), and\n"

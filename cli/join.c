@@ -12,6 +12,7 @@
 #include "cli/show.h"
 #include "core/platform.h"
 #include "core/thread.h"
+#include "net/relays.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,6 +26,8 @@
 /* How long the other device may be silent before the rest is left to the first mount. */
 #define SILENCE_MS 15000
 #define LOOK_MS 20
+/* How long it may take to be connected directly, before what a relay has is enough. */
+#define DIRECT_MS 3000
 
 struct join {
 	const struct join_options *options;
@@ -96,7 +99,8 @@ static int make_database(struct join *j)
 	if (r < 0)
 		return out_error(j->out, command_code(r == -ENOENT ? -EIO : r), "%s", why.text);
 	j->name = xstrdup(db_name(db));
-	(void)db_set_peer_endpoint(db, j->pair.peer.actor, j->pair.endpoint);
+	if (!j->pair.by_relay)
+		(void)db_set_peer_endpoint(db, j->pair.peer.actor, j->pair.endpoint);
 	db_close(db);
 	if (!home_name_is_valid(j->name)) {
 		AUTO(free_ptr) char *shown = show_text(j->name);
@@ -142,7 +146,8 @@ static void show_offer(void *ctx, const struct pair_result *offer)
 	j->peer = show_text(offer->peer.name);
 	if (j->options->account)
 		return; /* nobody sits there */
-	out_printf(j->out, "Found %s at %s.\n", j->peer, offer->endpoint);
+	out_printf(j->out, "Found %s %s %s.\n", j->peer,
+		   offer->by_relay ? "through the relay" : "at", offer->endpoint);
 	out_printf(j->out, "Check that both devices show:   %s\n", offer->words);
 	out_flush(j->out);
 }
@@ -205,36 +210,59 @@ static int give_name(struct join *j)
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
+/* Whether a relay has given all that it has; and what came from there. */
+static bool relay_told_all(struct service *s, uint64_t *ret_bytes)
+{
+	AUTO(free_ptr) struct relay_info *infos = NULL;
+	size_t n = net_relay_list(s->net, &infos);
+	bool all = false;
+
+	*ret_bytes = 0;
+	for (size_t i = 0; i < n; i++) {
+		*ret_bytes += infos[i].down_bytes;
+		all = all || (infos[i].state == RELAY_OPEN && infos[i].idle && !infos[i].asking &&
+			      infos[i].generation == db_generation(s->db));
+	}
+	return all;
+}
+
 static void say_received(const struct join *j, struct service *s, bool again)
 {
 	AUTO(buf_fini) struct buf size = {0};
 	struct peer_status p = {0};
+	uint64_t relayed = 0;
 	struct db_stats stats;
 
 	db_get_stats(s->db, &stats);
 	(void)status_get(s->status, j->pair.peer.actor, &p);
-	show_size(&size, p.down_bytes);
+	(void)relay_told_all(s, &relayed);
+	show_size(&size, p.down_bytes + relayed);
 	out_printf(j->out, "%sPaired. Receiving \"%s\": %" PRIu64 " record%s, %s …",
 		   again ? "\r\033[K" : "", j->name, stats.record_count,
 		   show_plural(stats.record_count), buf_str(&size));
 }
 
 /*
- * Until the peer has nothing that we lack. -ETIMEDOUT when nothing new has come for a while: what the
+ * Until the peer has nothing that we lack, or the relay through which it was found. -ETIMEDOUT when nothing new has come for a while: what the
  * connection says to keep itself alive does not count.
  */
 static int receive(const struct join *j, struct service *s)
 {
 	uint64_t last_generation = 0;
 	uint64_t last_ms = monotonic_ms();
+	uint64_t relay_ms = last_ms + (j->pair.by_relay ? 0 : DIRECT_MS);
 	uint64_t said_ms = 0;
 
 	for (;;) {
 		uint64_t generation = db_generation(s->db);
 		uint64_t now = monotonic_ms();
 		struct peer_status p = {0};
+		uint64_t relayed = 0;
 
-		if (status_get(s->status, j->pair.peer.actor, &p) && p.state == PEER_SYNCED)
+		(void)status_get(s->status, j->pair.peer.actor, &p);
+		if (p.state == PEER_SYNCED)
+			return 0;
+		if (p.state != PEER_SYNCING && now >= relay_ms && relay_told_all(s, &relayed))
 			return 0;
 		if (generation != last_generation) {
 			last_ms = now;

@@ -81,6 +81,7 @@
  *     path.h             ways that are no connection to a device
  *     relays.*, relay.*  relays, as a device sees them   ledger.*     what is believed of a relay's log
  *     ranking.*          which of several relays is used      smart.*, relay_smart.c  one that may read some
+ *     rendezvous.*       invitations that wait at relays
  *     mail.*             what is said to a relay     mailaddr.*     a relay's address
  *     folders.*, folder*.*   relays that are directories      segment.*  the files in them
  *     local.*            sockets of this machine     routes.*       where a member may be

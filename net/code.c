@@ -46,7 +46,7 @@ static uint32_t cut_nameplate(const char **text)
 	size_t digits = strspn(p, "0123456789");
 	uint32_t n = 0;
 
-	if (digits == 0 || digits > 3 || p[digits] != '-')
+	if (digits == 0 || digits > 6 || p[digits] != '-')
 		return 0;
 	for (size_t i = 0; i < digits; i++)
 		n = n * 10 + (uint32_t)(p[i] - '0');
@@ -58,8 +58,10 @@ bool code_is_like(const char *text)
 {
 	const char *rest = text;
 
-	return cut_nameplate(&rest) > 0 && (*rest | 0x20) >= 'a' && (*rest | 0x20) <= 'z' &&
-	       strpbrk(rest, "/:.") == NULL;
+	if (cut_nameplate(&rest) == 0 || (*rest | 0x20) < 'a' || (*rest | 0x20) > 'z')
+		return false;
+	size_t words = strcspn(rest, "@");
+	return strcspn(rest, "/:.") >= words;
 }
 
 int code_parse(const char *text, uint32_t *ret_nameplate, uint8_t ret_secret[DIGEST_BYTES])
@@ -70,11 +72,41 @@ int code_parse(const char *text, uint32_t *ret_nameplate, uint8_t ret_secret[DIG
 
 	if (nameplate == 0)
 		return -EINVAL;
-	int r = words_decode(SLICE_STR(rest), bits, sizeof(bits), CODE_WORDS);
+	int r = words_decode(SLICE(rest, strcspn(rest, "@")), bits, sizeof(bits), CODE_WORDS);
 	if (r < 0)
 		return r == -ENOENT ? r : -EINVAL;
 	*ret_nameplate = nameplate;
 	secret_of(bits, ret_secret);
 	wipe(bits, sizeof(bits));
 	return 0;
+}
+
+void code_write_relay(const struct endpoint *relay, char out[ENDPOINT_TEXT_BYTES])
+{
+	struct endpoint e = *relay;
+
+	e.tls = false; /* both ways are tried */
+	endpoint_format(&e, out);
+	if (e.port == CODE_RELAY_PORT)
+		*strrchr(out, ':') = 0;
+}
+
+int code_relay(const char *text, struct endpoint *ret)
+{
+	const char *at = strchr(text, '@');
+	char copy[ENDPOINT_TEXT_BYTES];
+	char whole[ENDPOINT_TEXT_BYTES];
+
+	if (!at)
+		return 0;
+	size_t len = strcspn(++at, CODE_BLANKS);
+	if (len + strlen(":65535") >= sizeof(copy) || at[len + strspn(at + len, CODE_BLANKS)])
+		return -EINVAL;
+	(void)snprintf(copy, sizeof(copy), "%.*s", (int)len, at);
+	const char *colon = strrchr(copy, ':');
+	bool has_port = colon && copy[len - 1] != ']';
+	(void)snprintf(whole, sizeof(whole), has_port ? "%s" : "%s:%u", copy, CODE_RELAY_PORT);
+	if (endpoint_parse(whole, ret) < 0 || ret->port == 0)
+		return -EINVAL;
+	return 1;
 }

@@ -49,7 +49,7 @@ struct conn_host {
 	struct invites *invites;
 	struct carriage *carriage;
 	struct attempts attempts;
-	size_t flags_said; /**< of core/flags.h */
+	size_t flags_said;		  /**< of core/flags.h */
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */
 
 	/**

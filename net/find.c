@@ -24,6 +24,20 @@ struct find_ad {
 #define FILE_BYTES_MAX 4096
 /* Small numbers are easier to read out, and rarely taken. */
 #define NAMEPLATE_FIRST_MAX 99
+#define NAMEPLATE_NEAR_MAX 999
+/* At a relay they must not be guessed: always six digits. */
+#define NAMEPLATE_FAR_MIN 100000
+
+static uint32_t draw(bool for_relays, unsigned attempt)
+{
+	uint32_t near_max = attempt < ATTEMPTS / 2 ? NAMEPLATE_FIRST_MAX : NAMEPLATE_NEAR_MAX;
+	uint32_t min = for_relays ? NAMEPLATE_FAR_MIN : 1;
+	uint32_t max = for_relays ? HELLO_NAMEPLATE_MAX : near_max;
+	uint64_t random = 0;
+
+	random_bytes(&random, sizeof(random));
+	return min + (uint32_t)(random % (max - min + 1));
+}
 
 /* What the file says; "" when it says nothing, or who wrote it is gone. */
 static void read_file(const char *path, char out[FILE_BYTES_MAX])
@@ -61,17 +75,14 @@ static bool write_file(const char *path, char (*addresses)[ENDPOINT_TEXT_BYTES],
 }
 
 uint32_t find_publish(struct nearby *nearby, char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count,
-		      struct find_ad **ret_ad)
+		      bool for_relays, struct find_ad **ret_ad)
 {
 	struct find_ad *ad = xcalloc(1, sizeof(*ad));
 	AUTO(free_ptr) char *dir = local_directory("pair");
 	uint32_t nameplate = 0;
 
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
-		uint32_t max = i < ATTEMPTS / 2 ? NAMEPLATE_FIRST_MAX : HELLO_NAMEPLATE_MAX;
-
-		random_bytes(&nameplate, sizeof(nameplate));
-		nameplate = 1 + nameplate % max;
+		nameplate = draw(for_relays, i);
 		AUTO(free_ptr) char *path = dir ? xasprintf("%s/%u", dir, nameplate) : NULL;
 		if (!path)
 			break;
@@ -98,7 +109,7 @@ void find_withdraw(struct find_ad *ad)
 	free(ad);
 }
 
-static size_t lookup_here(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
+size_t find_lookup_here(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
 {
 	AUTO(free_ptr) char *dir = local_directory("pair");
 	char text[FILE_BYTES_MAX] = "";
@@ -122,7 +133,7 @@ static size_t lookup_here(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], 
 
 size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max)
 {
-	size_t n = lookup_here(nameplate, out, max);
+	size_t n = find_lookup_here(nameplate, out, max);
 
 	return n > 0 ? n : nearby_lookup(nameplate, FIND_NEARBY_MS, out, max);
 }

@@ -17,14 +17,17 @@ struct find_ad;
 #define FIND_NEARBY_MS 3000
 
 /**
- * Takes a nameplate that is free on this machine and says where this process can be reached. *ret_ad is what find_withdraw()
+ * Takes a nameplate that is free on this machine, of six digits if it is for relays too (RENDEZVOUS), and says where this
+ * process can be reached. *ret_ad is what find_withdraw()
  * gets. Where nothing can be said, the nameplate is valid all the same, for who is told the address. nearby has to outlive
  * the ad.
  */
 uint32_t find_publish(struct nearby *nearby, char (*addresses)[ENDPOINT_TEXT_BYTES], size_t count,
-		      struct find_ad **ret_ad);
+		      bool for_relays, struct find_ad **ret_ad);
 /** Frees it. NULL is allowed. */
 void find_withdraw(struct find_ad *ad);
+/** Those that the machine's own directory names. Returns the count, 0 = nobody waits under this nameplate here. */
+size_t find_lookup_here(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max);
 /** Addresses of who waits under this nameplate; may take FIND_NEARBY_MS. Returns the count, 0 = nobody here. */
 size_t find_lookup(uint32_t nameplate, char (*out)[ENDPOINT_TEXT_BYTES], size_t max);
 

@@ -24,6 +24,8 @@ struct invite {
 	bool cancelled;
 	struct device device;
 	char words[NET_WORDS_BYTES];
+	struct invite_place *places; /* while it waits */
+	size_t place_count;
 };
 
 struct invites {
@@ -32,6 +34,15 @@ struct invites {
 	struct cond changed;
 	struct invite table[INVITE_COUNT_MAX]; /* protected by lock */
 };
+
+/* Nobody can use it any more. */
+static void forget_secrets(struct invite *e)
+{
+	find_withdraw(STEAL(e->secrets.published));
+	wipe(&e->secrets, sizeof(e->secrets));
+	free(STEAL(e->places));
+	e->place_count = 0;
+}
 
 struct invites *invites_create(struct db *db)
 {
@@ -48,7 +59,7 @@ void invites_destroy(struct invites *v)
 	if (!v)
 		return;
 	for (size_t i = 0; i < countof(v->table); i++)
-		find_withdraw(v->table[i].secrets.published);
+		forget_secrets(&v->table[i]);
 	cond_fini(&v->changed);
 	mutex_fini(&v->lock);
 	wipe(v, sizeof(*v));
@@ -69,13 +80,6 @@ static struct invite *find_locked(struct invites *v, uint64_t id)
 			return id ? &v->table[i] : NULL;
 	}
 	return NULL;
-}
-
-/* Nobody can use it any more. */
-static void forget_secrets(struct invite *e)
-{
-	find_withdraw(STEAL(e->secrets.published));
-	wipe(&e->secrets, sizeof(e->secrets));
 }
 
 /* Lets time pass: what waits too long has expired. */
@@ -199,6 +203,57 @@ void invites_answer(struct invites *v, uint64_t id, bool yes)
 			settle_locked(v, e, INVITE_DECLINED);
 	}
 	mutex_unlock(&v->lock);
+}
+
+/* ---- RENDEZVOUS ----------------------------------------------------------------------------- */
+
+size_t invites_waiting(struct invites *v, struct invite_wait ret[INVITE_COUNT_MAX])
+{
+	size_t n = 0;
+
+	mutex_lock(&v->lock);
+	expire_locked(v);
+	for (size_t i = 0; i < countof(v->table); i++) {
+		const struct invite *e = &v->table[i];
+
+		if (e->id == 0 || (e->state != INVITE_WAITING && e->state != INVITE_ASKING))
+			continue;
+		ret[n++] = (struct invite_wait){
+			.id = e->id,
+			.nameplate = e->secrets.nameplate,
+			.claimed = e->claimed || e->state == INVITE_ASKING,
+		};
+	}
+	mutex_unlock(&v->lock);
+	return n;
+}
+
+void invites_placed(struct invites *v, uint64_t id, const struct invite_place *place)
+{
+	size_t i = 0;
+
+	mutex_lock(&v->lock);
+	struct invite *e = find_locked(v, id);
+	if (e && e->state == INVITE_WAITING) {
+		while (i < e->place_count && strcmp(e->places[i].relay, place->relay) != 0)
+			i++;
+		if (i == e->place_count)
+			e->places = xreallocarray(e->places, ++e->place_count, sizeof(*e->places));
+		e->places[i] = *place;
+	}
+	mutex_unlock(&v->lock);
+}
+
+size_t invites_places(struct invites *v, uint64_t id, struct invite_place *ret, size_t max)
+{
+	size_t n = 0;
+
+	mutex_lock(&v->lock);
+	const struct invite *e = find_locked(v, id);
+	for (; e && n < e->place_count && n < max; n++)
+		ret[n] = e->places[n];
+	mutex_unlock(&v->lock);
+	return n;
 }
 
 /* ---- memory of what was used ---------------------------------------------------------------- */

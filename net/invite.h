@@ -16,6 +16,8 @@
 
 #define INVITE_COUNT_MAX 32
 #define INVITE_USED_MAX 64
+/** An address as net/mailaddr.h shows it. */
+#define INVITE_RELAY_BYTES (ENDPOINT_BYTES_MAX + 8)
 #define INVITE_MEMORY_MS (24ull * 60 * 60 * 1000)
 
 struct invites;
@@ -46,6 +48,27 @@ enum invite_state invites_wait(struct invites *v, uint64_t id, uint64_t deadline
 			       struct device *ret_device, char ret_words[NET_WORDS_BYTES]);
 /** What the person said who was asked. */
 void invites_answer(struct invites *v, uint64_t id, bool yes);
+
+/* ---- RENDEZVOUS: where invitations wait besides here -------------------------------------------- */
+
+/** What a relay said of an invitation. */
+struct invite_place {
+	char relay[INVITE_RELAY_BYTES]; /**< as it is shown */
+	uint8_t code;			/**< 0: it waits there; else an enum mail_error */
+};
+
+struct invite_wait {
+	uint64_t id;
+	uint32_t nameplate;
+	bool claimed; /**< somebody is using it right now */
+};
+
+/** Those that wait for somebody, or are being used. Returns the count. */
+size_t invites_waiting(struct invites *v, struct invite_wait ret[INVITE_COUNT_MAX]);
+/** A relay's answer, the newest of each. */
+void invites_placed(struct invites *v, uint64_t id, const struct invite_place *place);
+/** The answers that came. Returns the count, at most max. */
+size_t invites_places(struct invites *v, uint64_t id, struct invite_place *ret, size_t max);
 
 /* Net thread only: */
 

@@ -1,6 +1,7 @@
 /*
  * All addresses of the link, or found for the code, are dialled at once; those that open are tried one after the other,
- * because another machine may live at one of them by now.
+ * because another machine may live at one of them by now. A relay where the inviter waits (RENDEZVOUS) is an address as any
+ * other: it is told the same HELLO, and what follows is the inviter's.
  */
 #include "net/join.h"
 
@@ -25,6 +26,7 @@ struct attempt {
 	struct join *join;
 	struct ws_conn *conn; /* NULL when it is gone */
 	const char *address;
+	bool is_relay;
 	bool open;
 };
 
@@ -37,7 +39,9 @@ struct join {
 	const struct pair_target *target;
 	struct ws *ws;
 	struct attempt attempts[LINK_ADDRESSES_MAX];
-	struct attempt *active; /* the one with the session */
+	struct attempt *active;		 /* the one with the session */
+	char relay[ENDPOINT_TEXT_BYTES]; /* of a code, as it was written; "" = none */
+	bool spent;			 /* somebody answered: the code is good for no other try */
 	struct transport *session;
 	struct pair *pair;
 	struct buf message;
@@ -140,6 +144,11 @@ static void note_status(struct join *j, enum hello_status status)
 		     j->active->address);
 	else if (status == HELLO_EXPIRED)
 		note_expired(j);
+	else if (j->mode == HELLO_CODE && status == HELLO_UNKNOWN && j->active->is_relay)
+		note(j, -EKEYREJECTED,
+		     "nobody waits with this code at the relay %s: check it, or run blaze pair again "
+		     "on the other device",
+		     j->active->address);
 	else if (j->mode == HELLO_CODE && status != HELLO_VERSION_REFUSED)
 		note(j, -EKEYREJECTED, "this code %s", code_texts[status]);
 	else if (status == HELLO_VERSION_REFUSED)
@@ -219,6 +228,7 @@ static void show(struct join *j)
 	pair_words(hash, j->result.words);
 	j->result.peer = *pair_device(j->pair);
 	(void)snprintf(j->result.endpoint, sizeof(j->result.endpoint), "%s", j->active->address);
+	j->result.by_relay = j->active->is_relay;
 	j->shown = true;
 	ws_set_timer(j->ws, JOIN_PERSON_MS);
 	j->confirm.proven(j->confirm.ctx, &j->result);
@@ -313,6 +323,7 @@ static int on_received(void *user, struct slice message)
 	if (j->active != a)
 		return -EPROTO; /* it speaks before it was greeted */
 	int r = transport_receive(j->session, message);
+	j->spent = j->spent || transport_status(j->session) == HELLO_OK;
 	if (r < 0 && !j->paired) {
 		if (!j->refused)
 			note_session(j, r);
@@ -345,7 +356,10 @@ static void on_closed(void *user, const char *reason)
 	a->open = false;
 	if (j->done)
 		return;
-	if (!was_open)
+	if (!was_open && a->is_relay)
+		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
+		     "cannot reach the relay %s: %s", a->address, reason);
+	else if (!was_open)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
 		     "cannot reach %s: %s; is the other device on, and on the same network?",
 		     a->address, reason);
@@ -402,8 +416,9 @@ static int connect_all(struct join *j, uint64_t timeout_ms)
 		struct endpoint e;
 
 		a->join = j;
-		a->address = j->link.addresses[i];
-		int r = endpoint_parse_dialled(a->address, &e);
+		a->is_relay = j->link.is_relay[i];
+		a->address = a->is_relay && j->relay[0] ? j->relay : j->link.addresses[i];
+		int r = endpoint_parse_dialled(j->link.addresses[i], &e);
 		assert(r >= 0);
 		a->conn = ws_dial(j->ws, &e, timeout_ms < JOIN_DIAL_MS ? timeout_ms : JOIN_DIAL_MS,
 				  a);
@@ -466,8 +481,45 @@ static int target_account(struct join *j, const struct account *account, const c
 	return target_address(j, at);
 }
 
+/*
+ * RENDEZVOUS. An inviter on this machine is found at once. Else the relay, inside TLS and not: people need not know which, a port
+ * speaks one of both, and what is said is between the devices either way.
+ */
+static void target_relay(struct join *j, const struct endpoint *relay)
+{
+	struct link *l = &j->link;
+	struct endpoint e = *relay;
+
+	l->address_count = find_lookup_here(j->nameplate, l->addresses, LINK_ADDRESSES_MAX);
+	if (l->address_count > 0)
+		return;
+	code_write_relay(relay, j->relay);
+	for (; l->address_count < 2; l->address_count++) {
+		e.tls = l->address_count == 1;
+		endpoint_format(&e, l->addresses[l->address_count]);
+		l->is_relay[l->address_count] = true;
+	}
+}
+
+/* The relay is away, or knows nothing of the code, which is as good as before: the local network is asked. */
+static bool target_nearby(struct join *j)
+{
+	struct link *l = &j->link;
+
+	if (!j->relay[0] || j->spent || j->refused)
+		return false;
+	memset(l->is_relay, 0, sizeof(l->is_relay));
+	l->address_count = find_lookup(j->nameplate, l->addresses, LINK_ADDRESSES_MAX);
+	j->relay[0] = 0;
+	drop_session(j);
+	memset(j->attempts, 0, sizeof(j->attempts));
+	j->done = false;
+	return l->address_count > 0;
+}
+
 static int target_code(struct join *j, const char *text, const char *at)
 {
+	struct endpoint relay;
 	int r = code_parse(text, &j->nameplate, j->link.secret);
 
 	j->mode = HELLO_CODE;
@@ -477,6 +529,19 @@ static int target_code(struct join *j, const char *text, const char *at)
 					    : "that is not a whole code, such as 7-orbit-walnut");
 	if (at)
 		return target_address(j, at);
+	r = code_relay(text, &relay);
+	if (r < 0)
+		return why_set(
+			&j->why, r,
+			strstr(text, "@folder:")
+				? "a folder cannot pass a code on: leave out what follows '@', "
+				  "on the same network, or say where the other device is with --at"
+				: "what follows '@' is no address of a relay; one looks like "
+				  "relay.example.org or 192.168.1.5:7710");
+	if (r > 0) {
+		target_relay(j, &relay);
+		return 0;
+	}
 	j->link.address_count = find_lookup(j->nameplate, j->link.addresses, LINK_ADDRESSES_MAX);
 	if (j->link.address_count == 0)
 		return why_set(
@@ -499,6 +564,10 @@ int join_run(const struct pair_target *target, const struct keys *keys,
 					     : target_link(j, target->text);
 	if (r == 0)
 		r = run(j, target->timeout_ms);
+	if (r < 0 && j->mode == HELLO_CODE && target_nearby(j)) {
+		j->error = 0;
+		r = run(j, target->timeout_ms);
+	}
 	if (r < 0)
 		(void)why_set(why, r, "%s", j->why.text);
 	else

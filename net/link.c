@@ -5,6 +5,7 @@
 
 #define LINK_PREFIX "blaze:pair#v1."
 #define LINK_BLANKS " \t\r\n"
+#define RELAY_SCHEME "ws://"
 
 void link_encode(const struct link *l, struct buf *out)
 {
@@ -14,8 +15,14 @@ void link_encode(const struct link *l, struct buf *out)
 	buf_u8(out, '.');
 	base64_encode(SLICE(l->device, sizeof(l->device)), out);
 	buf_printf(out, ".%llu.", (unsigned long long)l->expiry_s);
-	for (size_t i = 0; i < l->address_count; i++)
-		buf_printf(out, "%s%s", i > 0 ? "," : "", l->addresses[i]);
+	for (size_t i = 0; i < l->address_count; i++) {
+		struct endpoint e = {.port = 0};
+		int r = endpoint_parse_dialled(l->addresses[i], &e);
+
+		assert(r == 0 && (l->is_relay[i] || !e.tls));
+		buf_printf(out, "%s%s%s", i > 0 ? "," : "",
+			   l->is_relay[i] && !e.tls ? RELAY_SCHEME : "", l->addresses[i]);
+	}
 }
 
 /* Cuts off what is before the next separator. false when there is none. */
@@ -67,8 +74,12 @@ static bool decode_address(struct slice text, struct link *l)
 		return false;
 	memcpy(copy, text.data, text.len);
 	copy[text.len] = 0;
-	if (strlen(copy) != text.len || endpoint_parse(copy, &e) < 0 || e.port == 0)
+	bool plain = strncmp(copy, RELAY_SCHEME, strlen(RELAY_SCHEME)) == 0;
+	const char *address = plain ? copy + strlen(RELAY_SCHEME) : copy;
+	if (strlen(copy) != text.len || endpoint_parse_dialled(address, &e) < 0 || e.port == 0 ||
+	    (plain && e.tls))
 		return false;
+	l->is_relay[l->address_count] = plain || e.tls;
 	endpoint_format(&e, l->addresses[l->address_count++]);
 	return true;
 }

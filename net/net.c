@@ -27,6 +27,9 @@
 /** How long net_listen() waits for the mount that listens for all of this home. */
 #define NET_LISTEN_MS 5000
 #define PINGS_MAX 8
+/** How often the relays' answers to an invitation are looked at; and how many numbers are tried. */
+#define NET_RELAYS_LOOK_MS 20
+#define NAMEPLATE_TRIES 4
 /** How often we look whether our addresses have changed. */
 #define SAY_WHERE_MS 30000
 
@@ -63,6 +66,7 @@ struct net {
 	struct relays *relays;
 	struct folders *folders; /* have their own threads */
 	struct nearby *nearby;
+	struct rendezvous_host rendezvous;
 	_Atomic bool relays_stale; /* the list was changed: to be read again */
 	struct db_observer observer;
 	bool observing;
@@ -270,6 +274,16 @@ static bool knows(void *ctx, struct slice hello)
 	return peers_know(n->peers, hello);
 }
 
+/* Who comes through a relay: nothing else is begun there. */
+static bool knows_invitation(void *ctx, struct slice hello)
+{
+	const struct net *n = ctx;
+	struct hello h = {0};
+
+	return hello_decode(hello, &h) == 0 && (h.mode == HELLO_CODE || h.mode == HELLO_LINK) &&
+	       peers_know(n->peers, hello);
+}
+
 static void *on_lane(void *ctx, struct lane *l)
 {
 	const struct net *n = ctx;
@@ -328,6 +342,21 @@ static void db_changed(void *ctx)
 
 /* ---- start and stop ------------------------------------------------------------------------- */
 
+static void start_paths(struct net *n)
+{
+	const struct net_options *o = &n->options;
+
+	n->rendezvous = (struct rendezvous_host){
+		.invites = n->invites,
+		.knows = knows_invitation,
+		.accepted = on_lane,
+		.handler = &conn_lane_handler,
+		.ctx = n,
+	};
+	n->relays = relays_create(o->db, o->keys, n->ws, o->status, &n->rendezvous);
+	n->folders = folders_start(o->db, o->keys, o->status);
+}
+
 int net_start(const struct net_options *options, struct net **ret, struct why *why)
 {
 	struct net *n = xcalloc(1, sizeof(*n));
@@ -383,8 +412,7 @@ int net_start(const struct net_options *options, struct net **ret, struct why *w
 		.ctx = n,
 	};
 	n->peers = peers_create(&peers_options);
-	n->relays = relays_create(options->db, options->keys, n->ws, options->status);
-	n->folders = folders_start(options->db, options->keys, options->status);
+	start_paths(n);
 	thread_start(&n->thread, "blaze-net", run, n);
 	n->observer = (struct db_observer){.changed = db_changed, .ctx = n};
 	db_observe(options->db, &n->observer);
@@ -592,11 +620,85 @@ static int listen_anywhere(struct net *n, struct why *why)
 	return net_listen(n, "0.0.0.0:0", why);
 }
 
+/* Of several, the relay that is used is the best to name. Appends those that may know the invitation to the link. */
+static void name_relays(const struct relay_info *infos, size_t count,
+			const struct invite_place *places, size_t place_count, struct link *l,
+			char ret[ENDPOINT_TEXT_BYTES])
+{
+	ret[0] = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct endpoint e;
+		bool tls = strncmp(infos[i].address, "wss", 3) == 0;
+		const char *text = tls ? infos[i].address : infos[i].address + strlen("ws://");
+
+		if (endpoint_parse_dialled(text, &e) < 0)
+			continue;
+		if (l->address_count < LINK_ADDRESSES_MAX) {
+			l->is_relay[l->address_count] = true;
+			endpoint_format(&e, l->addresses[l->address_count++]);
+		}
+		for (size_t k = 0; k < place_count; k++) {
+			if (places[k].code == 0 && strcmp(places[k].relay, infos[i].address) == 0 &&
+			    (!ret[0] || infos[i].used))
+				code_write_relay(&e, ret);
+		}
+	}
+}
+
+/* RENDEZVOUS: hears what the relays say to it. -EADDRINUSE: another code has this nameplate. */
+static int await_relays(struct net *n, uint64_t id, struct link *l, char ret[ENDPOINT_TEXT_BYTES])
+{
+	uint64_t deadline_ms = monotonic_ms() + NET_RELAYS_MS;
+	size_t wanted = relays_wanted(n->relays);
+
+	for (;;) {
+		struct invite_place places[RELAYS_MAX];
+		AUTO(free_ptr) struct relay_info *infos = NULL;
+		char words[NET_WORDS_BYTES];
+		struct device device;
+		size_t count = relays_list(n->relays, &infos);
+		size_t place_count = invites_places(n->invites, id, places, RELAYS_MAX);
+		size_t away = 0;
+
+		for (size_t i = 0; i < place_count; i++) {
+			if (places[i].code == MAIL_ERROR_TAKEN)
+				return -EADDRINUSE;
+		}
+		for (size_t i = 0; i < count; i++)
+			away += infos[i].state != RELAY_OPEN && infos[i].error[0];
+		uint64_t now = monotonic_ms();
+		if (place_count + away >= wanted || now >= deadline_ms) {
+			name_relays(infos, count, places, place_count, l, ret);
+			return 0;
+		}
+		(void)invites_wait(n->invites, id, now + NET_RELAYS_LOOK_MS, &device, words);
+	}
+}
+
+/* An invitation with a nameplate; the rest of the link is there. */
+static int offer(struct net *n, const struct invite_options *options, struct link *l,
+		 struct invite_text *ret, uint64_t *ret_id)
+{
+	struct invite_secrets secrets = {0};
+
+	random_bytes(l->secret, sizeof(l->secret));
+	memcpy(secrets.link, l->secret, sizeof(secrets.link));
+	secrets.nameplate = find_publish(n->nearby, l->addresses, l->address_count,
+					 relays_wanted(n->relays) > 0, &secrets.published);
+	code_make(secrets.nameplate, ret->code, secrets.code);
+	int r = invites_add(n->invites, options, &secrets, ret_id);
+	if (r < 0)
+		find_withdraw(secrets.published);
+	wipe(&secrets, sizeof(secrets));
+	if (r == 0)
+		net_refresh(n);
+	return r;
+}
+
 int net_invite(struct net *n, const struct invite_options *options, struct invite_text *ret,
 	       uint64_t *ret_id, struct why *why)
 {
 	AUTO(link_fini) struct link l = {.expiry_s = (uint64_t)time(NULL) + options->ttl_ms / 1000};
-	struct invite_secrets secrets = {0};
 	char text[ENDPOINT_TEXT_BYTES];
 	struct endpoint e;
 
@@ -610,19 +712,20 @@ int net_invite(struct net *n, const struct invite_options *options, struct invit
 	net_endpoint(n, text);
 	r = endpoint_parse(text, &e);
 	assert(r >= 0);
-	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX);
-	random_bytes(l.secret, sizeof(l.secret));
-	memcpy(secrets.link, l.secret, sizeof(secrets.link));
-	secrets.nameplate =
-		find_publish(n->nearby, l.addresses, l.address_count, &secrets.published);
-	code_make(secrets.nameplate, ret->code, secrets.code);
-	r = invites_add(n->invites, options, &secrets, ret_id);
+	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX / 2);
+	for (int i = 0; i < NAMEPLATE_TRIES; i++) {
+		r = offer(n, options, &l, ret, ret_id);
+		if (r < 0)
+			return why_set(why, r,
+				       "%d invitations are waiting already; cancel one first",
+				       INVITE_COUNT_MAX);
+		r = await_relays(n, *ret_id, &l, ret->relay);
+		if (r == 0)
+			break;
+		net_invite_cancel(n, *ret_id);
+	}
 	if (r < 0)
-		find_withdraw(secrets.published);
-	wipe(&secrets, sizeof(secrets));
-	if (r < 0)
-		return why_set(why, r, "%d invitations are waiting already; cancel one first",
-			       INVITE_COUNT_MAX);
+		return why_set(why, r, "a relay has no number left for a code: try again later");
 	link_encode(&l, &ret->link);
 	return 0;
 }
@@ -642,6 +745,7 @@ void net_invite_answer(struct net *n, uint64_t id, bool yes)
 void net_invite_cancel(struct net *n, uint64_t id)
 {
 	invites_cancel(n->invites, id);
+	net_refresh(n);
 }
 
 bool net_is_code(const char *text)

@@ -67,6 +67,7 @@ bool net_relays_have_all(struct net *n);
 /* ---- pairing -------------------------------------------------------------------------------- */
 
 #define INVITE_TTL_MS (5 * 60 * 1000)
+#define NET_RELAYS_MS 3000
 /** Four words and what is between them. */
 #define NET_WORDS_BYTES 64
 
@@ -78,7 +79,8 @@ struct invite_options {
 
 /** What the other device is told: one of both. Wipe after use. */
 struct invite_text {
-	char code[32]; /**< "7-orbit-walnut" */
+	char code[32];			    /**< "7-orbit-walnut" */
+	char relay[ENDPOINT_BYTES_MAX + 1]; /**< "code@relay" finds this device there, too; "" = at none */
 	/**
 	 * "blaze:pair#v1.SECRET.DEVICE.EXPIRY.ADDR[,ADDR…]" (secret and device id base64url, expiry in seconds of wall
 	 * clock).
@@ -86,7 +88,10 @@ struct invite_text {
 	struct buf link;
 };
 
-/** Makes a one-use invitation. Starts listening on all addresses if it did not. *ret_id names the invitation. */
+/**
+ * Makes a one-use invitation. Starts listening on all addresses if it did not, and has it wait at the relays too (RENDEZVOUS),
+ * whose answers may take NET_RELAYS_MS. *ret_id names the invitation.
+ */
 int net_invite(struct net *n, const struct invite_options *options, struct invite_text *ret,
 	       uint64_t *ret_id, struct why *why);
 
@@ -109,6 +114,7 @@ void net_invite_cancel(struct net *n, uint64_t id);
 struct pair_result {
 	struct device peer;
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< the one that answered */
+	bool by_relay;			       /**< that is a relay, not the device */
 	char words[NET_WORDS_BYTES]; /**< the same on both devices unless someone is in between */
 	struct buf welcome;	     /**< for db_join() */
 };
@@ -124,7 +130,7 @@ struct pair_confirm {
 	void *ctx;
 };
 
-/** Whether text looks like a pairing code, such as "7-orbit-walnut". */
+/** Whether text looks like a pairing code, such as "7-orbit-walnut" or "482913-orbit-walnut@example.org". */
 bool net_is_code(const char *text);
 
 struct account;

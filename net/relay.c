@@ -134,8 +134,12 @@ static int on_received(void *user, struct slice message)
 static int on_writable(void *user, struct buf *out)
 {
 	struct relay *r = user;
-	int e = relay_fill(r);
+	int e = 0;
 
+	while (r->state == RELAY_OPEN && transport_pending_bytes(r->transport) < RELAY_TALK_BYTES &&
+	       rendezvous_fill(r->rendezvous) > 0)
+		;
+	e = relay_fill(r);
 	return e < 0 ? e : transport_next(r->transport, out);
 }
 
@@ -183,6 +187,7 @@ static void on_closed(void *user, const char *reason)
 		note_dial(r, reason);
 	else if (r->state == RELAY_HANDSHAKE && !r->refused)
 		relay_refuse(r, "the handshake failed: its token or key is another by now");
+	rendezvous_close(r->rendezvous);
 	r->ws = NULL;
 	relay_smart_end(r);
 	transport_destroy(STEAL(r->transport));
@@ -327,6 +332,7 @@ static void changed(void *self)
 		return;
 	r->busy = true;
 	r->acl_checked = false;
+	rendezvous_refresh(r->rendezvous);
 	ws_want_write(r->ws);
 }
 
@@ -370,6 +376,35 @@ static void on_log(void *ctx, uint64_t actor, const struct mailbox_log *log)
 	r->host->on_log(r->host->ctx, actor, log);
 }
 
+static void say(void *ctx, const struct mail *m)
+{
+	relay_say(ctx, m);
+}
+
+static void wake(void *ctx)
+{
+	struct relay *r = ctx;
+
+	if (r->ws)
+		ws_want_write(r->ws);
+}
+
+/* RENDEZVOUS: invitations wait there, too. */
+static void prepare_rendezvous(struct relay *r)
+{
+	char shown[MAILADDR_TEXT_BYTES];
+
+	mailaddr_show(&r->address, shown);
+	r->rendezvous = rendezvous_create(&(struct rendezvous_options){
+		.host = r->host->rendezvous,
+		.relay = &r->address.endpoint,
+		.shown = shown,
+		.say = say,
+		.wake = wake,
+		.ctx = r,
+	});
+}
+
 struct relay *relay_create(const struct relay_host *host, const struct mailaddr *address)
 {
 	struct relay *r = xcalloc(1, sizeof(*r));
@@ -383,6 +418,7 @@ struct relay *relay_create(const struct relay_host *host, const struct mailaddr 
 	r->spare = true;
 	mailbox_set_spare(r->mailbox, true);
 	mailbox_on_log(r->mailbox, on_log, r);
+	prepare_rendezvous(r);
 	load(r);
 	return r;
 }
@@ -392,6 +428,7 @@ void relay_destroy(struct relay *r)
 	if (!r)
 		return;
 	assert(!r->transport);
+	rendezvous_destroy(r->rendezvous);
 	mailbox_destroy(r->mailbox);
 	free(r->flights);
 	wipe(r, sizeof(*r));
@@ -418,6 +455,8 @@ void relay_info(const struct relay *r, struct relay_info *ret)
 		.used = !r->spare,
 		.in_doubt = r->state == RELAY_OPEN && r->liveness.in_doubt,
 		.waits = mailbox_due_ms(r->mailbox) != UINT64_MAX,
+		.asking = mailbox_is_asking(r->mailbox),
+		.listed = r->state == RELAY_OPEN && r->acl_checked && !r->acl_said,
 		.idle = r->state == RELAY_OPEN && !r->busy && r->unsafe_count == 0 &&
 			r->ledger.cursor >= r->head && !mailbox_is_waiting(r->mailbox),
 		.generation = r->looked,

@@ -19,6 +19,7 @@
 #include "net/mailaddr.h"
 #include "net/path.h"
 #include "net/ranking.h"
+#include "net/rendezvous.h"
 #include "net/ws.h"
 
 #include "core/db.h"
@@ -26,6 +27,8 @@
 
 #define RELAY_DIAL_MS 3000
 #define RELAY_REFUSED_MS 2000
+/** Who is not on the list may have been admitted just now: so often it dials again as if it had only been away. */
+#define RELAY_UNLISTED_MAX 5
 /** An answer may come so much later as what is on the way takes at this speed. */
 #define RELAY_SLOWEST_BYTES_MS 64
 /** With more than that on the way, its round trip is not measured. */
@@ -42,6 +45,8 @@
 /** Of PUTs that have no receipt. */
 #define RELAY_FLIGHT_BYTES (4u << 20)
 #define RELAY_FLIGHT_ITEMS 2048
+/** Pairing says its next message whenever less than this waits to be sent. */
+#define RELAY_TALK_BYTES 65536
 /** TAKEN is said when so much came, or this long after the first of it. */
 #define RELAY_TAKEN_BYTES (512u << 10)
 #define RELAY_TAKEN_MS 100
@@ -61,6 +66,8 @@ struct relay_info {
 	bool used;	       /**< the one that changes are put to first; the others are spares */
 	bool in_doubt;	       /**< it owes an answer */
 	bool waits;	       /**< something is put there later */
+	bool asking;	       /**< for pieces of large files */
+	bool listed;	       /**< its list of devices is as it should be */
 	bool idle;	       /**< all is there that is here, and here that is there */
 	uint64_t generation;   /**< of the database, for which `idle` is said */
 	uint64_t cursor;       /**< of its log, seen */
@@ -86,6 +93,7 @@ struct relay_host {
 	const struct keys *keys;
 	struct ws *ws;
 	uint64_t patience_ms; /**< LEDGER_PATIENCE_MS */
+	const struct rendezvous_host *rendezvous;
 	/** Another device was shown this of some relay's log. */
 	void (*on_log)(void *ctx, uint64_t actor, const struct mailbox_log *log);
 	/** Where other relays' logs are, for the slot: fills and returns how many. */

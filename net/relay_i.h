@@ -25,6 +25,7 @@ struct relay {
 	struct ws_conn *ws;
 	struct transport *transport;
 	struct mailbox *mailbox;
+	struct rendezvous *rendezvous; /* open while the relay is */
 	struct ledger ledger;
 	uint8_t sign_pk[KEYS_PK_BYTES];
 	bool stopping;
@@ -48,6 +49,7 @@ struct relay {
 	uint64_t taken_due_ms;
 	size_t untaken_bytes;
 	bool acl_checked;
+	bool acl_said;	/* and not answered yet */
 	bool slot_kept; /* a slot is under a key that is not here yet */
 	uint64_t acl_version;
 	struct id acl;

@@ -101,8 +101,10 @@ void relay_check_acl(struct relay *r)
 	list_members(r, &acl);
 	struct id wanted = mail_acl_id(&acl);
 	r->acl_checked = true;
-	if (!id_eq(&wanted, &r->acl) && relay_may_administer(r))
-		say_acl(r, MAIL_ACL, r->acl_version + 1);
+	if (id_eq(&wanted, &r->acl) || !relay_may_administer(r))
+		return;
+	r->acl_said = true;
+	say_acl(r, MAIL_ACL, r->acl_version + 1);
 }
 
 void relay_check_gap(struct relay *r, uint64_t now_ms)
@@ -227,6 +229,7 @@ static int on_opened(struct relay *r, const struct mail *m)
 	r->acl = m->acl;
 	r->acl_version = m->version;
 	r->acl_checked = false;
+	r->acl_said = false;
 	r->slot_kept = false;
 	bool trimmed = m->first > 0 && m->first != r->ledger.proven;
 	if (ledger_open(&r->ledger, m) > 0) {
@@ -254,6 +257,7 @@ static int on_have(struct relay *r, const struct mail *m)
 	r->busy = true;
 	liveness_start(&r->liveness, monotonic_ms());
 	relay_enter(r, RELAY_OPEN);
+	rendezvous_open(r->rendezvous);
 	relay_ping(r); /* how far away it is, is asked before it is chosen */
 	relay_check_acl(r);
 	r->slot_ms = 0;
@@ -399,6 +403,7 @@ static int on_none(struct relay *r, const struct mail *m)
 static int on_acl_set(struct relay *r, const struct mail *m)
 {
 	r->acl_version = m->version;
+	r->acl_said = false;
 	return 0;
 }
 
@@ -438,9 +443,15 @@ static int on_error(struct relay *r, const struct mail *m)
 	}
 	relay_refuse(r, text);
 	/* All that was not receipted is put again, when it is open again. */
-	if (m->code == MAIL_ERROR_GAP)
+	if (m->code == MAIL_ERROR_GAP ||
+	    (m->code == MAIL_ERROR_ACL && r->attempt < RELAY_UNLISTED_MAX))
 		r->refused = false;
 	return -ECONNREFUSED;
+}
+
+static int on_rendezvous(struct relay *r, const struct mail *m)
+{
+	return r->state == RELAY_OPEN ? rendezvous_receive(r->rendezvous, m) : -EPROTO;
 }
 
 int relay_handle(void *ctx, struct slice message)
@@ -461,6 +472,10 @@ int relay_handle(void *ctx, struct slice message)
 		[MAIL_READS] = relay_smart_on_reads,
 		[MAIL_CERT] = relay_smart_on_cert,
 		[MAIL_STREAM] = relay_smart_on_stream,
+		[MAIL_WAITS] = on_rendezvous,
+		[MAIL_KNOCK] = on_rendezvous,
+		[MAIL_PASS] = on_rendezvous,
+		[MAIL_HANG_UP] = on_rendezvous,
 	};
 	struct relay *r = ctx;
 	struct mail m;

@@ -316,6 +316,15 @@ size_t relays_list(struct relays *r, struct relay_info **ret)
 	return n;
 }
 
+size_t relays_wanted(struct relays *r)
+{
+	struct mailaddr wanted[RELAYS_MAX];
+	size_t n = read_setting(r->host.db, wanted);
+
+	wipe(wanted, sizeof(wanted));
+	return n;
+}
+
 /* ---- the relays ---------------------------------------------------------------------------------- */
 
 static void arm(struct relays *r, uint64_t at_ms)
@@ -404,7 +413,7 @@ static uint64_t read_ms(const char *variable, uint64_t otherwise)
 }
 
 struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws,
-			     struct status *status)
+			     struct status *status, const struct rendezvous_host *rendezvous)
 {
 	struct relays *r = xcalloc(1, sizeof(*r));
 
@@ -412,6 +421,7 @@ struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *
 		.db = db,
 		.keys = keys,
 		.ws = ws,
+		.rendezvous = rendezvous,
 		.patience_ms = read_ms("BLAZE_RELAY_PATIENCE_MS", LEDGER_PATIENCE_MS),
 		.on_log = on_log,
 		.logs = list_logs,

@@ -17,8 +17,9 @@
 
 struct relays;
 
+/** rendezvous outlives it. */
 struct relays *relays_create(struct db *db, const struct keys *keys, struct ws *ws,
-			     struct status *status);
+			     struct status *status, const struct rendezvous_host *rendezvous);
 /** After ws_destroy(), which ends the connections. */
 void relays_destroy(struct relays *r);
 /** Brings the relays in line with the setting. */
@@ -32,6 +33,8 @@ bool relays_are_gone(const struct relays *r);
 
 /** Copies of what is known, as many as there are; *ret is the caller's. Any thread. */
 size_t relays_list(struct relays *r, struct relay_info **ret);
+/** How many the setting names, whether relays_list() knows them yet or not. Any thread. */
+size_t relays_wanted(struct relays *r);
 /** Changes the setting; relays_refresh() has to follow. -EINVAL, -ENOSPC too many, -EPERM. Any thread. */
 int relays_add(struct relays *r, const char *address, struct why *why);
 /** By address, or by the part in front of the "#". -ENOENT. Any thread. */

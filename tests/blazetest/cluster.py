@@ -7,7 +7,7 @@ from blazetest.node import Node
 from blazetest.proxy import Proxy
 from blazetest.wait import SCALE, eventually, read_line
 
-CODE = re.compile(r'pair (\d+-[a-z]+-[a-z]+)\s')
+CODE = re.compile(r'pair (\d+-[a-z]+-[a-z]+(?:@\S+)?)\s')
 LINK = re.compile(r'blaze:pair#[^\s"\']+(?=[\s"\'])')
 
 
