@@ -12,6 +12,7 @@
 #include "core/db_chunks.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/report_topology.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -652,6 +653,7 @@ void report_text(const struct report_source *src, struct buf *out)
 	if (f.peer_count) {
 		put_table(&f, out);
 		put_health(&f, out);
+		report_topology_cut_off(src, out);
 	}
 	if (f.stats.peer_count == 0)
 		buf_printf(out, "Next:  blaze pair      to add another device\n");
@@ -780,7 +782,9 @@ void report_json(const struct report_source *src, struct buf *out)
 		buf_printf(out, ",");
 	}
 	close_json(out, ']');
-	buf_printf(out, ",\"problems\":[");
+	buf_printf(out, ",");
+	report_topology_cut_off_json(src, out);
+	buf_printf(out, "\"problems\":[");
 	for (size_t i = 0; i < f.problem_count; i++) {
 		put_json_problem(out, &f.problems[i]);
 		buf_printf(out, ",");

@@ -152,6 +152,43 @@ void report_topology_text(const struct report_source *src, struct buf *out)
 		put_relay_line(&v, &v.relays[i], out);
 }
 
+static bool has_a_way(const struct view *v)
+{
+	bool way = v->count == 0;
+
+	for (size_t i = 0; i < v->count; i++)
+		way = way || v->links[i].connected || v->links[i].s.in_folder;
+	for (size_t i = 0; i < v->relay_count; i++)
+		way = way || (is_open(&v->relays[i]) && !v->relays[i].in_doubt);
+	return way;
+}
+
+static bool put_cut_off(const struct report_source *src, struct buf *out)
+{
+	AUTO(view_fini) struct view v;
+
+	gather(src, &v);
+	bool hub = v.topology.pattern == TOPOLOGY_HUB && v.topology.has_relay;
+	bool leaf = v.topology.pattern == TOPOLOGY_STAR && v.topology.centre != v.own.actor;
+	if (!src->status || !(hub || leaf) || has_a_way(&v))
+		return false;
+	if (hub)
+		buf_printf(out, "in a hub devices talk only through relays, and none answers now");
+	else
+		buf_printf(out, "in this star devices talk only to %s, which does not answer now",
+			   v.centre[0] ? v.centre : "a device that is gone");
+	buf_printf(out, ": nothing comes or goes until then");
+	return true;
+}
+
+void report_topology_cut_off(const struct report_source *src, struct buf *out)
+{
+	AUTO(buf_fini) struct buf why = {0};
+
+	if (put_cut_off(src, &why))
+		buf_printf(out, "  %s. Next:  blaze topology set mesh\n", buf_str(&why));
+}
+
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
 static void put_text(struct buf *out, const char *key, const char *value)
@@ -219,6 +256,14 @@ static void put_relay(const struct relay_status *r, struct buf *out)
 		buf_printf(out, "\"rtt_ms\":%.3f}", (double)r->rtt_us / 1000);
 	else
 		buf_printf(out, "\"rtt_ms\":null}");
+}
+
+void report_topology_cut_off_json(const struct report_source *src, struct buf *out)
+{
+	AUTO(buf_fini) struct buf why = {0};
+
+	(void)put_cut_off(src, &why);
+	put_text(out, "cut_off", buf_str(&why));
 }
 
 void report_topology_json(const struct report_source *src, struct buf *out)

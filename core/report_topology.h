@@ -12,5 +12,12 @@ void report_topology_text(const struct report_source *src, struct buf *out);
 void report_topology_json(const struct report_source *src, struct buf *out);
 /** A graph in the language of dot(1). */
 void report_topology_dot(const struct report_source *src, struct buf *out);
+/**
+ * If the pattern leaves this device nobody to talk to now, though it has peers, because its relays or its centre do not answer: a
+ * line that says so, and what to do. Nothing else.
+ */
+void report_topology_cut_off(const struct report_source *src, struct buf *out);
+/** The same as a member of a JSON object, with a comma after it: "cut_off":"…", "" if it is not. */
+void report_topology_cut_off_json(const struct report_source *src, struct buf *out);
 
 #endif

@@ -167,6 +167,46 @@ def test_both_frozen_stop_nobody(apart, relays):
     apart.synced(deadline=40)
 
 
+def is_connected(node):
+    return any(p['state'] in ('syncing', 'synced') for p in node.status()['peers'])
+
+
+def test_hub_stays_a_hub_when_its_only_relay_is_frozen_and_says_so(pair, relays):
+    """Nobody is dialled directly that was said to be reached through a relay only: ARCHITECTURE, decisions."""
+    a, b = pair.nodes
+    a.run('relay', 'add', relays[0].address, a.database)
+    wait_idle(a, b)
+    a.run('topology', 'set', 'hub')
+    for node in (a, b):
+        eventually(lambda n=node: not is_connected(n) and not n.status()['cut_off'], 20)
+        node.wait()
+    freeze(relays[0])
+    try:
+        a.write('r.json', '{"n": 1}\n')
+        eventually(lambda: 'through relays, and none answers now' in a.status()['cut_off'], 20)
+        said = a.run('status', a.database).stdout
+        assert ' offline — 1 change waits for device-b' in said and 'none answers now' in said
+        assert 'blaze topology set mesh' in said
+        eventually(lambda: b.status()['cut_off'], 40, 'who has nothing to say notices, too')
+        assert not is_connected(a) and not is_connected(b) and not b.exists('r.json')
+        assert b.text('.blaze/status').count('none answers now') == 1
+    finally:
+        thaw(relays[0])
+    arrives(b, 'r.json', '{"n": 1}\n')
+    for node in (a, b):
+        eventually(lambda n=node: n.status()['cut_off'] == '', 20)
+        assert not is_connected(node)
+    freeze(relays[0])
+    try:
+        a.write('r.json', '{"n": 2}\n')
+        b.run('topology', 'set', '--here', 'mesh')
+        arrives(b, 'r.json', '{"n": 2}\n')
+        assert a.status()['cut_off'] == '' and 'synced' in a.run('status', a.database).stdout
+    finally:
+        thaw(relays[0])
+    wait_idle(a, b)
+
+
 def test_devices_that_talk_to_each_other_do_not_need_a_frozen_relay(pair, relays):
     a, b = pair.nodes
     a.run('relay', 'add', relays[0].address, a.database)
