@@ -42,6 +42,9 @@ static const char *const kind_names[] = {
 	[WATCH_DISCONNECTED] = "disconnected",
 	[WATCH_REROUTED] = "rerouted",
 	[WATCH_SYNCED] = "synced",
+	[WATCH_ADMITTED] = "admitted",
+	[WATCH_REMOVED] = "removed",
+	[WATCH_ROLE] = "role",
 	[WATCH_RELAY_OPEN] = "connected",
 	[WATCH_RELAY_AWAY] = "disconnected",
 	[WATCH_RELAY_DISTRUSTED] = "distrusted",
@@ -55,6 +58,11 @@ struct watching {
 	uint64_t actor;	  /* whose name is in device */
 	struct device device;
 };
+
+static bool is_member(const struct watch_event *e)
+{
+	return e->kind >= WATCH_ADMITTED && e->kind <= WATCH_ROLE;
+}
 
 static bool is_relay(const struct watch_event *e)
 {
@@ -131,6 +139,14 @@ static void end_json(struct buf *line)
 	buf_printf(line, "}\n");
 }
 
+static void put_member_json(struct watching *w, const struct watch_event *e, struct buf *line)
+{
+	if (e->kind != WATCH_REMOVED)
+		show_json_text(line, "role", show_role((unsigned)e->count));
+	if (e->kind != WATCH_ROLE)
+		show_json_text(line, "by", e->by ? name_of(w, e->by) : "");
+}
+
 static void put_json(struct watching *w, const struct watch_event *e, struct buf *line)
 {
 	begin_json(line, kind_names[e->kind], e->time_ms);
@@ -141,11 +157,13 @@ static void put_json(struct watching *w, const struct watch_event *e, struct buf
 		show_json_text(line, "device", name_of(w, e->actor));
 	if (watch_is_change(e->kind))
 		put_change_json(e, line);
+	else if (is_member(e))
+		put_member_json(w, e, line);
 	else
 		show_json_text(line, "via", peer_path_name(e->via));
 	if (e->kind == WATCH_DISCONNECTED && e->text[0])
 		show_json_text(line, "why", e->text);
-	if (e->kind == WATCH_RELAY_DISTRUSTED)
+	if (is_relay(e) && e->from[0])
 		show_json_text(line, "why", e->from);
 	end_json(line);
 }
@@ -181,13 +199,19 @@ static void put_text(struct watching *w, const struct watch_event *e, struct buf
 {
 	AUTO(free_ptr) char *device = show_text(is_relay(e) ? e->text : name_of(w, e->actor));
 	AUTO(free_ptr) char *why = show_text(is_relay(e) ? e->from : e->text);
+	AUTO(free_ptr) char *by = show_text(e->by ? name_of(w, e->by) : "");
 
 	show_time(line, e->time_ms, e->time_ms + 60000);
 	buf_printf(line, "  %-12s  ", kind_names[e->kind]);
 	if (watch_is_change(e->kind))
 		put_change_text(e, device, line);
+	else if (is_member(e))
+		buf_printf(line, "%s%s%s%s%s", device, e->kind == WATCH_REMOVED ? "" : ": ",
+			   e->kind == WATCH_REMOVED ? "" : show_role((unsigned)e->count),
+			   by[0] ? ", by " : "", by);
 	else
-		buf_printf(line, "%s%s (%s)%s%s", is_relay(e) ? "relay " : "", device,
+		buf_printf(line, "%s%s (%s)%s%s",
+			   is_relay(e) && e->via == PATH_RELAY ? "relay " : "", device,
 			   peer_path_name(e->via), why[0] ? ": " : "", why);
 	buf_u8(line, '\n');
 }

@@ -109,8 +109,8 @@ struct db {
 	uint64_t joined_ms;    /**< before which deletions are not held */
 	struct flag *flags;    /**< core/flags.h */
 	_Atomic size_t flag_count;
-	uint64_t held_back;    /**< envelopes refused since start because something was missing */
-	struct feed *feeds;    /**< sorted by (stream, actor) */
+	uint64_t held_back; /**< envelopes refused since start because something was missing */
+	struct feed *feeds; /**< sorted by (stream, actor) */
 	size_t feed_count;
 	struct feed_pos *durable; /**< applied and on stable storage; sorted */
 	size_t durable_count;
@@ -250,6 +250,8 @@ void txn_watch_node(struct txn *t, const struct txn_node *tn);
 /** A bulk deletion is held: `count` of all records of a collection. */
 void txn_watch_held(struct txn *t, const struct id *dir, struct stamp stamp, uint64_t count,
 		    uint64_t all);
+/** EVALUATE has come to this; what it was before is still in db. Under the lock. */
+void txn_watch_members(struct db *db, const struct evaluation *e);
 void txn_watch_committed(struct txn *t);
 
 /* txn_side.c */

@@ -196,6 +196,7 @@ static void evaluate(struct db *db)
 
 	member_evaluate(&e);
 	tell_changes(db, &e);
+	txn_watch_members(db, &e);
 	member_list_fini(db->members, db->member_count);
 	db->members = e.members;
 	db->member_count = e.member_count;

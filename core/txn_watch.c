@@ -142,6 +142,40 @@ void txn_watch_held(struct txn *t, const struct id *dir, struct stamp stamp, uin
 		add(t, &e, new_path(t, tn));
 }
 
+static void add_member(struct watch_batch *b, enum watch_kind kind, const struct member *m,
+		       uint64_t by)
+{
+	struct watch_event e = {
+		.kind = kind,
+		.time_ms = watch_now_ms(),
+		.actor = m->device.actor,
+		.by = by,
+		.count = m->role,
+	};
+
+	watch_batch_add(b, &e);
+}
+
+void txn_watch_members(struct db *db, const struct evaluation *e)
+{
+	struct watch_batch batch = {0};
+
+	for (size_t i = 0; watch_is_on(db->watch) && i < e->member_count; i++) {
+		const struct member *now = &e->members[i];
+		const struct member *before = member_find(db, now->device.actor);
+		bool was = before && member_is_current(before);
+		bool is = member_is_current(now);
+
+		if (is && !was)
+			add_member(&batch, WATCH_ADMITTED, now, now->admitted_by);
+		else if (was && !is)
+			add_member(&batch, WATCH_REMOVED, now, now->removal.actor);
+		else if (is && now->role != before->role)
+			add_member(&batch, WATCH_ROLE, now, 0);
+	}
+	watch_tell(db->watch, &batch);
+}
+
 void txn_watch_committed(struct txn *t)
 {
 	watch_tell(t->db->watch, &t->watched);

@@ -170,10 +170,11 @@ void watch_tell(struct watch *w, struct watch_batch *b)
 	watch_batch_clear(b);
 }
 
-void watch_relay(struct watch *w, enum watch_kind kind, const char *address, const char *what)
+void watch_relay(struct watch *w, enum watch_kind kind, enum peer_path via, const char *address,
+		 const char *what)
 {
 	struct watch_batch batch = {0};
-	struct watch_event e = {.kind = kind, .time_ms = watch_now_ms(), .via = PATH_RELAY};
+	struct watch_event e = {.kind = kind, .time_ms = watch_now_ms(), .via = via};
 
 	if (!watch_is_on(w))
 		return;

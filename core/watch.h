@@ -29,8 +29,11 @@ enum watch_kind {
 	WATCH_DISCONNECTED, /**< text = why, "" = it said goodbye */
 	WATCH_REROUTED,	    /**< it is reached over another path */
 	WATCH_SYNCED,	    /**< both sides hold the same changes */
-	WATCH_RELAY_OPEN,   /**< relays: text = the address */
-	WATCH_RELAY_AWAY,
+	WATCH_ADMITTED, /**< members, `actor`: by whom is in `by`, 0 = the account; count = the role, of core/db.h */
+	WATCH_REMOVED,
+	WATCH_ROLE,		/**< it has another one; `by` is 0 */
+	WATCH_RELAY_OPEN,	/**< relays and folders: text = the address */
+	WATCH_RELAY_AWAY,	/**< from = why, or NULL */
 	WATCH_RELAY_DISTRUSTED, /**< from = what it was caught at */
 };
 
@@ -39,7 +42,8 @@ struct watch_event {
 	uint64_t seq; /**< counts all events, from 1 */
 	enum watch_kind kind;
 	uint64_t time_ms; /**< of a change by its author's clock, else by this device's */
-	uint64_t actor;	  /**< the device that made the change, or the peer; 0 = none */
+	uint64_t actor;	  /**< the device that made the change, the peer or member; 0 = none */
+	uint64_t by;	  /**< ADMITTED, REMOVED: another device, or 0 */
 	bool local;	  /**< it is this device */
 	enum node_kind node;
 	struct opid rev; /**< as `blaze log` has it; lamport 0 = none */
@@ -82,8 +86,9 @@ bool watch_is_on(const struct watch *w);
 /** Tells a batch, in order, and empties it. */
 void watch_tell(struct watch *w, struct watch_batch *b);
 
-/** Tells one event of a relay, of now. what: see enum watch_kind, or NULL. */
-void watch_relay(struct watch *w, enum watch_kind kind, const char *address, const char *what);
+/** Tells one event of a relay or folder, of now. what: see enum watch_kind, or NULL. */
+void watch_relay(struct watch *w, enum watch_kind kind, enum peer_path via, const char *address,
+		 const char *what);
 
 /** Belongs to one thread. */
 struct watcher {

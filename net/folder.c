@@ -1,7 +1,9 @@
 /* The life of a folder's thread; see folder.h. */
 #include "core/log.h"
 #include "core/platform.h"
+#include "core/watch.h"
 #include "net/folder_i.h"
+#include "net/folders.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -151,6 +153,13 @@ static void set_error(struct folder *f, int r)
 		(void)snprintf(f->error, sizeof(f->error), "it cannot be read: %s", strerror(-r));
 }
 
+static void tell(const struct folder *f, enum watch_kind kind, const char *why)
+{
+	AUTO(free_ptr) char *address = xasprintf(FOLDERS_SCHEME "%s", f->path);
+
+	watch_relay(db_watch(f->o.db), kind, PATH_FOLDER, address, why);
+}
+
 static void go_away(struct folder *f, int r, uint64_t now_ms)
 {
 	char before[sizeof(f->error)];
@@ -159,6 +168,8 @@ static void go_away(struct folder *f, int r, uint64_t now_ms)
 	set_error(f, r);
 	if (f->open || strcmp(before, f->error) != 0)
 		log_warn("folder %s: %s", f->path, f->error);
+	if (f->open)
+		tell(f, WATCH_RELAY_AWAY, f->error);
 	f->open = false;
 	f->open_ms = now_ms + OPEN_MS;
 	close_fd(&f->watch);
@@ -185,6 +196,7 @@ static void tell_open(struct folder *f)
 	f->error[0] = 0;
 	f->news_ms = monotonic_ms();
 	log_info("folder %s: open, %zu files", f->path, f->index.count);
+	tell(f, WATCH_RELAY_OPEN, NULL);
 }
 
 static void look(struct folder *f, uint64_t now_ms)
@@ -306,6 +318,8 @@ static void *run(void *arg)
 	}
 	if (f->open)
 		folder_put(f, monotonic_ms(), true);
+	if (f->open)
+		tell(f, WATCH_RELAY_AWAY, NULL);
 	f->open = false;
 	publish_peers(f);
 	mutex_lock(&f->lock);

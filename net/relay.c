@@ -31,7 +31,8 @@ void relay_enter(struct relay *r, enum relay_state state)
 		 "relay %s: %s -> %s", shown, names[r->state], names[state]);
 	if ((state == RELAY_OPEN) != (r->state == RELAY_OPEN))
 		watch_relay(db_watch(r->host->db),
-			    state == RELAY_OPEN ? WATCH_RELAY_OPEN : WATCH_RELAY_AWAY, shown, NULL);
+			    state == RELAY_OPEN ? WATCH_RELAY_OPEN : WATCH_RELAY_AWAY, PATH_RELAY,
+			    shown, state == RELAY_OPEN ? NULL : r->error);
 	r->state = state;
 	r->host->published(r->host->ctx, r);
 }
@@ -80,7 +81,8 @@ void relay_note_alarm(struct relay *r)
 	(void)snprintf(r->said_alarm, sizeof(r->said_alarm), "%s", r->ledger.alarm);
 	mailaddr_show(&r->address, shown);
 	log_warn("relay %s is not to be trusted: %s", shown, r->ledger.alarm);
-	watch_relay(db_watch(r->host->db), WATCH_RELAY_DISTRUSTED, shown, r->ledger.alarm);
+	watch_relay(db_watch(r->host->db), WATCH_RELAY_DISTRUSTED, PATH_RELAY, shown,
+		    r->ledger.alarm);
 	relay_save(r);
 	r->host->published(r->host->ctx, r);
 }

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 
+from blazetest import Node
+from blazetest.cluster import Invitation
 from blazetest.node import BIN
 from blazetest.relay import Relay, wait_idle
 from blazetest.wait import SCALE, eventually, read_line
@@ -100,6 +102,44 @@ def test_devices_that_come_and_go(pair):
         assert w.until('synced')[-1]['device'] == 'device-b'
         a.write('r.json', '{}')
         assert changes.line()['path'] == 'r.json'
+
+
+def test_members_that_are_admitted_and_removed(pair, directory):
+    a, b = pair.nodes
+    c = Node(directory, 'c')
+    try:
+        with Watching(a) as here, Watching(b) as there, Watching(b, '--changes', b.database) as changes:
+            with Invitation(a) as invitation:
+                c.run('pair', '--name', 'device-c', invitation.link)
+                invitation.accepted()
+            a.run('devices', 'role', 'device-c', 'read', a.database)
+            a.run('devices', 'remove', 'device-c', '--yes', a.database)
+            for w in (here, there):
+                admitted = w.until('admitted')[-1]
+                assert (admitted['device'], admitted['role'], admitted['by']) == ('device-c', 'owner', 'device-a')
+                assert w.until('role')[-1].items() >= {'device': 'device-c', 'role': 'read'}.items()
+                assert w.until('removed')[-1].items() >= {'device': 'device-c', 'by': 'device-a'}.items()
+            a.write('last.txt', '')
+            assert changes.line()['path'] == 'last.txt'
+    finally:
+        c.discard()
+
+
+def test_a_folder_that_comes_and_goes(node, directory):
+    folder = directory / 'shared'
+    folder.mkdir()
+    with Watching(node) as w:
+        node.run('relay', 'add', f'folder:{folder}', node.database)
+        opened = w.until('connected')[-1]
+        assert (opened['relay'], opened['via']) == (f'folder:{folder}', 'folder') and 'why' not in opened
+        node.allow('.*is gone from it.*')
+        folder.rename(directory / 'unmounted')
+        lost = w.until('disconnected', 40)[-1]
+        assert lost['relay'] == f'folder:{folder}' and lost['why']
+        (directory / 'unmounted').rename(folder)
+        w.until('connected', 40)
+        node.run('relay', 'remove', f'folder:{folder}', node.database)
+        assert 'why' not in w.until('disconnected')[-1]
 
 
 def test_a_conflict_is_told_until_it_is_settled(pair):
@@ -237,7 +277,7 @@ def test_a_person_at_a_terminal_reads_words(pair):
             assert read_line(ours, 10, 'watch').startswith('Watching work.')
             b.write('na\x1b[31mme.txt', '')
             while 'created' not in (line := read_line(ours, 10, 'watch')):
-                assert 'synced' in line
+                assert 'synced' in line or 'connected' in line
             assert '(device-b)' in line and '\x1b' not in line
             os.close(ours)  # the terminal is closed
             assert process.wait(10 * SCALE) in (0, -signal.SIGHUP)

@@ -106,20 +106,21 @@ def replace(path, text):
 
 
 def operations(node, n):
-    """(name, what to do) of one round; each round leaves a record `kept/N.json` and takes away one that the last one made."""
-    made, edited, kept = node.path(f'made-{node.name}-{n}.json'), node.path(f'edited-{node.name}.json'), node.path('kept')
+    """(name, what to do) of one round; each leaves a record `kept/N.json`, but for every fourth, which the next one takes away."""
+    kept, edited = node.path('kept'), node.path(f'edited-{node.name}.json')
+    made = kept / f'made-{node.name}-{n}.json'
+    yield 'mkdir', lambda: kept.mkdir(exist_ok=True)
     yield 'create', lambda: save(made, f'{{"n": {n}}}\n')
     yield 'read', made.read_text
     yield 'save', lambda: save(edited, f'{{"n": {n}}}\n')
     yield 'save and fsync', lambda: save(edited, f'{{"synced": {n}}}\n', sync=True)
     yield 'save by rename', lambda: replace(edited, f'{{"replaced": {n}}}\n')
-    yield 'mkdir', lambda: kept.mkdir(exist_ok=True)
     yield 'rename', lambda: made.rename(kept / f'{node.name}-{n}.json')
     yield 'readdir', lambda: os.listdir(kept)
     yield 'stat', edited.stat
     if n % 100 == 0:
         yield 'write 4 MiB', lambda: node.path(f'large-{node.name}.bin').write_bytes(os.urandom(LARGE))
-    if n % 2:
+    if n % 4 == 1:
         yield 'unlink', (kept / f'{node.name}-{n - 1}.json').unlink
     if n % 20 == 0:
         yield 'blaze status', lambda: node.run('status', node.database, code=None)
@@ -161,7 +162,7 @@ def frozen(directory):
         for node in (a, b):
             node.wait('60s')
         wait.eventually(lambda: a.tree_hash() == b.tree_hash(), 60)
-        kept = sorted(f'{node.name}-{n}.json' for node in (a, b) for n in range(rounds) if n % 2 or n == rounds - 1)
+        kept = sorted(f'{node.name}-{n}.json' for node in (a, b) for n in range(rounds) if n % 4 or n == rounds - 1)
         return {'rounds': rounds, 'worst': worst, 'merged': time.monotonic() - start, 'was_apart': apart,
                 'nothing_lost': a.names('kept') == kept}
     finally:
