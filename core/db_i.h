@@ -329,10 +329,12 @@ void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret);
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp);
 /** The node is held no more, because it lives again or was deleted here. The caller reindexes. */
 void hold_clear(struct txn *t, struct txn_node *tn);
+/** This node was no deletion: it lives on in another collection. */
+int hold_moved(struct txn *t, const struct id *node);
 
 /* follow.c */
 /** The effect of an OP_ORIGIN. */
-void follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struct opid id);
+int follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struct opid id);
 /** A dead node gets a token; edit: from a change whose author saw it living. */
 void follow_revived(struct txn *t, struct txn_node *tn, bool edit);
 /** The node has this origin, as far as is known now: for a snapshot. */

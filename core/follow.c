@@ -32,10 +32,11 @@ void follow_take(struct txn *t, struct txn_node *tn, const struct id *origin, st
 	store_put(t->store, key_lives_on(&key, origin, &tn->n.id), SLICE("", 0));
 }
 
-void follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struct opid id)
+int follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struct opid id)
 {
 	tn->carried = op->carried;
 	follow_take(t, tn, &op->parent, id);
+	return hold_moved(t, &op->parent);
 }
 
 /* A token without a predecessor is of somebody who had seen the node dead, and wants it back. */
@@ -124,6 +125,23 @@ static bool take_successor(void *ctx, struct slice key, struct slice value)
 	*s->ret = id;
 	s->found = true;
 	return false;
+}
+
+static bool note_any(void *ctx, struct slice key, struct slice value)
+{
+	(void)key;
+	(void)value;
+	*(bool *)ctx = true;
+	return false;
+}
+
+bool follow_has_left(struct txn *t, const struct id *node)
+{
+	AUTO(buf_fini) struct buf prefix = {0};
+	bool left = false;
+
+	int r = store_scan(t->store, key_node(&prefix, 'o', node), SLICE("", 0), note_any, &left);
+	return r == 0 && left;
 }
 
 int follow_is(struct txn *t, const struct id *node, struct id *ret)

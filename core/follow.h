@@ -33,6 +33,8 @@ int follow_put_origin(struct txn *t, const struct id *node, const struct id *was
 int follow_was(struct txn *t, const struct id *node, struct id *ret);
 /** Which node it lives on as, if that one is there; -ENOENT. */
 int follow_is(struct txn *t, const struct id *node, struct id *ret);
+/** Whether some node says that it was this one, alive or not. */
+bool follow_has_left(struct txn *t, const struct id *node);
 /** Looks after one thing that is due. 1 = done, 0 = nothing is. Not within a transaction. */
 int follow_step(struct db *db);
 

@@ -2,6 +2,7 @@
 #include "core/hold.h"
 
 #include "core/db_i.h"
+#include "core/follow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -251,7 +252,8 @@ int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
 	uint64_t now = stamp.hlc >> 16;
 
 	if (!t->remote || !t->db->holds || p.actor == t->db->actor || tn->n.kind == NODE_DIR ||
-	    !tn->n.visible || now < t->db->joined_ms || !collection_of(t, tn, &p.dir))
+	    !tn->n.visible || now < t->db->joined_ms || !collection_of(t, tn, &p.dir) ||
+	    follow_has_left(t, &tn->n.id))
 		return 0;
 	bool open = load_window(t, &p, &w);
 	if (!open || (w.held && !is_listed(t, &p)) ||
@@ -289,6 +291,31 @@ void hold_clear(struct txn *t, struct txn_node *tn)
 		return;
 	store_delete(t->store, buf_slice(&key));
 	store_delete(t->store, listed_key(&key, &p, &tn->n.id));
+}
+
+/* The collections' changes come in any order: the deletion may have been here before the word that it is a move. */
+int hold_moved(struct txn *t, const struct id *node)
+{
+	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf value = {0};
+	struct txn_node *tn = txn_node(t, node);
+	struct hold_place p = {0};
+	struct window w = {0};
+
+	if (!tn)
+		return -EIO;
+	p.actor = tn->n.last.id.actor;
+	if (!tn->known || tn->n.token_count > 0 || !collection_of(t, tn, &p.dir))
+		return 0;
+	if (store_get(t->store, listed_key(&key, &p, node), &value) < 0 || !load_window(t, &p, &w))
+		return 0;
+	w.count -= w.count > 0;
+	store_window(t, &p, &w);
+	store_delete(t->store, listed_key(&key, &p, node));
+	if (!tn->n.held)
+		return 0;
+	hold_clear(t, tn);
+	return tree_reindex(t, tn);
 }
 
 int hold_enable(struct db *db)
@@ -372,11 +399,12 @@ void hold_list(struct db *db, void (*fn)(void *ctx, const struct hold *h), void 
 			continue;
 		names[2 * count] = name_of(t, &h.places[i].dir);
 		names[2 * count + 1] = xstrdup(m ? m->device.name : "another device");
-		list[count] = (struct hold){.path = names[2 * count],
-					    .author = names[2 * count + 1],
-					    .count = l.count,
-					    .all = h.windows[i].all,
-					    .time_ms = h.windows[i].time_ms};
+		list[count] =
+			(struct hold){.path = names[2 * count],
+				      .author = names[2 * count + 1],
+				      .count = l.count,
+				      .all = l.count > h.windows[i].all ? l.count : h.windows[i].all,
+				      .time_ms = h.windows[i].time_ms};
 		count++;
 	}
 	db_abort(t);

@@ -4,6 +4,8 @@
  * everywhere, but the records stay in sight on this device until somebody accepts it, or refuses, which
  * brings the records back for all. A change to a held record, from here or elsewhere, brings that one back.
  *
+ * A record that was moved to another collection was not deleted, in whatever order the two halves of that come.
+ *
  * Which records a device holds is its own state, like what it has not received yet; it survives a restart. The
  * deleting device holds nothing, nor does one that joined after the deletion. While it holds, a collection
  * takes in further deletions of the same device.

@@ -283,8 +283,7 @@ int tree_apply(struct txn *t, const struct id *stream, const struct op *op, stru
 		}
 		return 0;
 	case OP_ORIGIN:
-		follow_origin(t, tn, op, stamp.id);
-		return 0;
+		return follow_origin(t, tn, op, stamp.id);
 	case OP_SET:
 	case OP_UNSET:
 	case OP_RAW:

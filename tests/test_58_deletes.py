@@ -44,6 +44,28 @@ def test_smaller_deletion_happens(pair, count, gone):
     assert deletions(b) == []
 
 
+@pytest.mark.parametrize('gone', [False, True])
+def test_records_moved_to_another_directory_are_not_held(pair, directory, gone):
+    """However the halves of a move come: they are of two collections, and a folder hands out one after the other."""
+    a, b = fill(pair, 40)
+    shared = directory / 'shared'
+    shared.mkdir()
+    for node in (a, b):
+        node.run('relay', 'add', f'folder:{shared}', node.database)
+    pair.cut()
+    a.path('done').mkdir()
+    for k in range(40):
+        a.path(f'notes/{k}.json').rename(a.path(f'done/{k}.json'))
+        a.write(f'notes/new-{k}.json', '{}')
+        a.path(f'notes/new-{k}.json').rename(a.path(f'done/new-{k}.json'))
+    for k in range(40 if gone else 0):
+        a.path(f'done/new-{k}.json').unlink()
+    eventually(lambda: a.status()['held'] == 0)
+    a.wait('40s')
+    assert b.names('notes') == a.names('notes') == [] and deletions(b) == []
+    assert len(b.names('done')) == len(a.names('done')) == (40 if gone else 80)
+
+
 def test_accepted_deletion_happens(pair):
     a, b = fill(pair, 20)
     remove(a, range(15))
