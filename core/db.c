@@ -672,8 +672,9 @@ int db_sync(struct db *db)
 	for (size_t i = 0; i < db->feed_count; i++) {
 		const struct feed *f = &db->feeds[i];
 
-		/* What lacks chunks is not here. */
-		uint64_t seq = wants_limit(&db->wants, &f->stream, f->actor, f->seq);
+		/* What lacks chunks is not here; but where none will ever come, it is as much here as it can be. */
+		uint64_t seq = db->limited ? f->seq
+					   : wants_limit(&db->wants, &f->stream, f->actor, f->seq);
 
 		if (!snapshot_covers(db, f))
 			continue;

@@ -271,6 +271,11 @@ size_t db_grants(struct db *db, uint64_t actor, struct grant_info **ret);
 int db_grant(struct db *db, struct slice cert, const struct grant_info *list, size_t count);
 /** The welcome of who has the role `relay`: no key but that of `auth`. After db_grant(). For db_join(). */
 void db_welcome_relay(struct db *db, struct buf *out);
+/**
+ * Which of its admissions a relay goes by: another one once it was removed and let in again, when what it was granted before
+ * does not count any more. Zero: it has not come yet. Any thread.
+ */
+struct opid db_own_admission(struct db *db);
 /** Whether this device joined with db_welcome_relay(). */
 bool db_is_limited(const struct db *db);
 /** Whether the peer gets only what db_may_have() says, for it has the role `relay`. */

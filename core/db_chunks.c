@@ -365,7 +365,7 @@ size_t db_chunks_ask(struct db *db, const struct wants_asking *a, struct chunk_i
 	db_lock(db);
 	bool idle = db->wants.count == 0;
 	mutex_unlock(&db->lock);
-	if (idle || packs_fresh_bytes(db->packs) > DB_CHUNKS_FLUSH_BYTES)
+	if (idle || db->limited || packs_fresh_bytes(db->packs) > DB_CHUNKS_FLUSH_BYTES)
 		return 0;
 	(void)scan_some(db);
 	db_lock(db);

@@ -229,6 +229,16 @@ bool db_may_have(struct db *db, uint64_t peer, const struct id *stream)
 	return may;
 }
 
+struct opid db_own_admission(struct db *db)
+{
+	db_lock(db);
+	const struct member *own = member_find(db, db->actor);
+	bool came = own && own->since.lamport != UINT64_MAX;
+	struct opid since = came ? own->since : (struct opid){0};
+	mutex_unlock(&db->lock);
+	return since;
+}
+
 bool db_is_limited(const struct db *db)
 {
 	return db->limited;

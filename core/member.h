@@ -36,7 +36,7 @@ struct member {
 	bool admitted; /**< somebody who may has admitted it */
 	bool removed;
 	struct opid first;    /**< that named it first; {0} = the founder */
-	struct opid since;    /**< last effective one that admitted it */
+	struct opid since;    /**< effective one that admitted it: the first since it was removed last */
 	struct opid removal;  /**< last effective one that removed it */
 	uint64_t admitted_by; /**< 0 = nobody: the founder */
 	struct id epoch;      /**< newest that its welcome gave it */

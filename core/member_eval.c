@@ -303,9 +303,12 @@ static void admit(struct steps *x, const struct auth_entry *entry, const struct 
 		return;
 	const struct event ev = {
 		.id = entry->id, .kind = AUTH_MEMBER, .role = op->role < right ? op->role : right};
-	stand_add(&x->full[m - x->e->members], &ev);
+	struct stand *st = &x->full[m - x->e->members];
+	/* Two may admit it without knowing of each other: it came with the first, and what that one granted counts. */
+	if (!m->admitted || !stand_right(st, entry->id, UINT64_MAX))
+		m->since = entry->id;
+	stand_add(st, &ev);
 	m->admitted = true;
-	m->since = entry->id;
 	m->admitted_by = entry->id.actor;
 	m->epoch = op->epoch;
 }

@@ -47,6 +47,7 @@ struct copies {
 	size_t count;
 	struct seat **seats; /* protected by lock; only the thread takes any out */
 	size_t seat_count;
+	bool said; /* the thread's: the network thread has something to fetch */
 };
 
 static void queue_add(struct queue *q, bool welcome, struct buf *bytes)
@@ -112,6 +113,7 @@ static void say(struct seat *s, const struct mail *m)
 	mutex_lock(&s->copies->lock);
 	queue_add(&s->out, false, &message);
 	mutex_unlock(&s->copies->lock);
+	s->copies->said = true;
 }
 
 static void say_reads(struct seat *s, bool reads, const char *text)
@@ -264,6 +266,7 @@ static void fail(struct seat *s, int error)
 	mutex_lock(&s->copies->lock);
 	s->error = s->error ? s->error : error;
 	mutex_unlock(&s->copies->lock);
+	s->copies->said = true;
 }
 
 /* What came; not more than has come by now, so that all get their turn. */
@@ -293,21 +296,18 @@ static bool has_room(struct seat *s)
 	return room;
 }
 
-static bool speak(struct seat *s)
+static void speak(struct seat *s)
 {
 	AUTO(buf_fini) struct buf message = {0};
-	bool said = false;
 	int r = 1;
 
 	while (r > 0 && s->smart && has_room(s)) {
 		r = smart_next(s->smart, &message);
 		if (r > 0)
 			say(s, &(struct mail){.type = MAIL_STREAM, .rest = buf_slice(&message)});
-		said = said || r > 0;
 	}
 	if (r < 0)
 		fail(s, r);
-	return said || r < 0;
 }
 
 /* ---- the thread ---------------------------------------------------------------------------------- */
@@ -360,8 +360,8 @@ static void tend(struct copies *c, struct copy *copy)
 	}
 }
 
-/* Once through everything. Whether somebody has something to say. */
-static bool pass(struct copies *c)
+/* Once through everything. */
+static void pass(struct copies *c)
 {
 	AUTO(free_ptr) struct seat **seats = NULL;
 	size_t n = list_seats(c, &seats);
@@ -379,14 +379,12 @@ static bool pass(struct copies *c)
 		if (copy_db(c->items[i]))
 			tend(c, c->items[i]);
 	}
-	bool said = false;
 	for (size_t i = 0; i < kept; i++)
-		said = speak(seats[i]) || said;
+		speak(seats[i]);
 	for (size_t i = 0; i < c->count; i++) {
 		if (copy_db(c->items[i]) && !is_used(seats, kept, c->items[i]))
 			copy_close(c->items[i]);
 	}
-	return said;
 }
 
 /* Whether a pass has left something to do: what one seat brought is news for the others. */
@@ -424,11 +422,11 @@ static void *run(void *arg)
 		c->busy = false;
 		mutex_unlock(&c->lock);
 		if (busy) {
-			bool said = pass(c);
-
-			if (said)
+			pass(c);
+			if (c->said)
 				c->options.news(c->options.ctx);
-			busy = said || is_restless(c);
+			busy = c->said || is_restless(c);
+			c->said = false;
 			idle = false;
 		} else {
 			idle = !compact(c);

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #define READ_DIRECTORY "read"
+/* Of the database: see check_admission(). */
+#define ADMISSION_SETTING "relay.admission"
 #define NEW ".new"
 #define GONE ".gone"
 /* After so much came, it is looked how large it has become. */
@@ -190,6 +193,25 @@ static uint64_t measure(struct copy *c)
 	return measured;
 }
 
+/*
+ * The admission that the copy was begun for. When it was removed and let in again meanwhile, less may be granted now than what
+ * is in here, so it is begun anew. -EBADMSG.
+ */
+static int check_admission(const struct copy *c)
+{
+	AUTO(free_ptr) char *known = NULL;
+	struct opid since = db_own_admission(c->db);
+
+	if (since.lamport == 0)
+		return 0;
+	AUTO(free_ptr)
+	char *now = xasprintf("%016" PRIx64 "%016" PRIx64, since.lamport, since.actor);
+	int r = db_get_setting(c->db, ADMISSION_SETTING, &known);
+	if (r == -ENOENT)
+		return db_set_setting(c->db, ADMISSION_SETTING, now);
+	return r < 0 ? r : strcmp(known, now) == 0 ? 0 : -EBADMSG;
+}
+
 int copy_open(struct copy *c, const struct keys *keys, uint64_t bytes_max)
 {
 	struct why why = {""};
@@ -198,7 +220,12 @@ int copy_open(struct copy *c, const struct keys *keys, uint64_t bytes_max)
 		return c->full ? -EDQUOT : 0;
 	if (measure(c) > bytes_max)
 		return -EDQUOT;
-	return db_open(c->dir, keys, NULL, &c->db, &why);
+	int r = db_open(c->dir, keys, NULL, &c->db, &why);
+	if (r == 0)
+		r = check_admission(c);
+	if (r < 0)
+		copy_close(c);
+	return r;
 }
 
 void copy_close(struct copy *c)
@@ -229,7 +256,7 @@ enum copy_state copy_tend(struct copy *c, uint64_t bytes_max)
 	if (r < 0)
 		log_warn("a copy could not be flushed: %s", strerror(-r));
 	c->tended = db_generation(c->db);
-	if (db_is_removed(c->db))
+	if (db_is_removed(c->db) || check_admission(c) == -EBADMSG)
 		return COPY_REMOVED;
 	if (c->full || c->came < MEASURE_BYTES || measure(c) <= bytes_max)
 		return COPY_FINE;

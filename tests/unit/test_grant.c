@@ -397,6 +397,118 @@ static void test_forgeries(void)
 	end(&h);
 }
 
+static void say(struct side *s, const struct auth_op *op)
+{
+	struct txn *t = db_begin(s->db);
+
+	member_do(t, op);
+	assert(db_commit(t) == 0 && db_seal(s->db) == 0);
+}
+
+/* Who may not manage says all the same that somebody is a relay and may read: it counts for nobody. */
+static void test_granted_by_who_may_not(void)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(buf_fini) struct buf keys = {0};
+	uint8_t sealed[AUTH_SEALED_BYTES] = {1};
+	struct why why = {""};
+	struct grant_info *grants = NULL;
+	struct member_info found;
+	struct side stranger;
+	struct home h;
+
+	set_up(&h, 7);
+	struct id secret = feed_stream_id(h.s[0].db, "collection", &h.secret.collection);
+	assert(db_set_role(h.s[0].db, actor_of(&h, 1), MEMBER_WRITE, &why) == 0);
+	(void)talk(&h.s[0], &h.s[1]);
+	keys_cert(h.s[RELAY].keys, &cert);
+	assert(db_grant(h.s[1].db, buf_slice(&cert), &h.secret, 1) == -EPERM);
+	/* Its program need not ask: to the relay that is one, and to one of its own. */
+	const struct id epoch = epoch_id(h.s[1].db->ring->keys[0]);
+	auth_put_grant(&keys, &epoch, sealed);
+	struct auth_op grant = {.kind = AUTH_GRANT,
+				.device = actor_of(&h, RELAY),
+				.collection = h.secret.collection,
+				.name = SLICE_STR("secret"),
+				.sealed = buf_slice(&keys)};
+	say(&h.s[1], &grant);
+	side_create(&stranger, 7, RELAY + 1);
+	buf_clear(&cert);
+	keys_cert(stranger.keys, &cert);
+	const struct auth_op admission = {
+		.kind = AUTH_MEMBER, .cert = buf_slice(&cert), .role = MEMBER_RELAY};
+	say(&h.s[1], &admission);
+	grant.device = keys_device(stranger.keys)->actor;
+	say(&h.s[1], &grant);
+	size_t before = h.s[0].db->auth_count;
+	(void)talk(&h.s[1], &h.s[0]);
+	assert(h.s[0].db->auth_count == before + 3); /* they came, and mean nothing */
+	assert(!db_may_have(h.s[0].db, actor_of(&h, RELAY), &secret));
+	assert(db_grants(h.s[0].db, actor_of(&h, RELAY), &grants) == 1);
+	free(STEAL(grants));
+	assert(db_grants(h.s[0].db, grant.device, &grants) == 0);
+	free(grants);
+	assert(db_member_by_key(h.s[0].db, keys_device(stranger.keys)->dh_pk, &found) < 0 ||
+	       found.removed);
+	keys_destroy(stranger.keys);
+	end(&h);
+}
+
+/* Revoked and granted something else: the old GRANT is still in the set of operations, whoever says it again, and counts no more. */
+static void test_granted_anew(void)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	AUTO(buf_fini) struct buf welcome = {0};
+	struct grant_info *grants = NULL;
+	struct why why = {""};
+	struct home h;
+
+	set_up(&h, 8);
+	struct id notes = feed_stream_id(h.s[0].db, "collection", &h.notes.collection);
+	struct id secret = feed_stream_id(h.s[0].db, "collection", &h.secret.collection);
+	(void)talk(&h.s[0], &h.s[RELAY]);
+	struct opid first = db_own_admission(h.s[RELAY].db);
+	assert(db_remove_member(h.s[0].db, actor_of(&h, RELAY), &why) == 0);
+	keys_cert(h.s[RELAY].keys, &cert);
+	assert(db_grant(h.s[0].db, buf_slice(&cert), &h.secret, 1) == 0);
+	set(&h.s[0], &h.in_notes, "not for the relay\n");
+	set(&h.s[0], &h.in_secret, "for the relay\n");
+	meet(&h, 0, RELAY);
+	meet(&h, 0, RELAY);
+	assert(!db_is_removed(h.s[RELAY].db)); /* and by this it knows that what it has is of before */
+	assert(opid_cmp(db_own_admission(h.s[RELAY].db), first) != 0);
+	assert(!db_may_have(h.s[0].db, actor_of(&h, RELAY), &notes));
+	assert(db_may_have(h.s[0].db, actor_of(&h, RELAY), &secret));
+	assert(db_grants(h.s[0].db, actor_of(&h, RELAY), &grants) == 1);
+	assert(id_eq(&grants[0].collection, &h.secret.collection));
+	free(grants);
+	assert(!holds(&h.s[RELAY], "not for the relay"));
+	end(&h);
+}
+
+/* Two admit the relay without knowing of each other: what either granted counts. */
+static void test_granted_by_two(void)
+{
+	AUTO(buf_fini) struct buf cert = {0};
+	struct grant_info *grants = NULL;
+	struct home h;
+	struct side other;
+
+	set_up(&h, 9);
+	side_create(&other, 9, RELAY + 1);
+	keys_cert(other.keys, &cert);
+	uint64_t actor = keys_device(other.keys)->actor;
+	assert(db_grant(h.s[0].db, buf_slice(&cert), &h.notes, 1) == 0);
+	assert(db_grant(h.s[1].db, buf_slice(&cert), &h.secret, 1) == 0);
+	(void)talk(&h.s[0], &h.s[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		assert(db_grants(h.s[i].db, actor, &grants) == 2);
+		free(STEAL(grants));
+	}
+	keys_destroy(other.keys);
+	end(&h);
+}
+
 /* It asks for what it may not have: a snapshot, the log, all of everything. */
 struct listener {
 	struct home *h;
@@ -494,6 +606,9 @@ int main(void)
 	test_revoked();
 	test_forgeries();
 	test_asks_for_more();
+	test_granted_by_who_may_not();
+	test_granted_anew();
+	test_granted_by_two();
 	assert(nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
 	return 0;
 }
