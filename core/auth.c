@@ -39,7 +39,7 @@ void auth_encode(const struct auth_op *op, struct buf *out)
 		put_list(out, op->parents, 16);
 		put_list(out, op->sealed, SEALED_BYTES);
 		break;
-	case AUTH_ADOPT:
+	case AUTH_WITNESS:
 		assert(op->cuts.len == CUT_BYTES);
 		buf_be64(out, op->device);
 		buf_slice_append(out, op->cuts);
@@ -71,6 +71,12 @@ void auth_encode(const struct auth_op *op, struct buf *out)
 		id_write(out, &op->collection);
 		buf_bytes(out, op->name);
 		put_list(out, op->sealed, GRANT_BYTES);
+		break;
+	case AUTH_ADOPT:
+		buf_be64(out, op->device);
+		id_write(out, &op->stream);
+		buf_be64(out, op->first);
+		put_list(out, op->adopted, AUTH_ADOPTED_BYTES);
 		break;
 	}
 }
@@ -121,7 +127,7 @@ int auth_decode(struct slice value, struct auth_op *ret)
 		op.parents = take_list(&r, 16);
 		op.sealed = take_list(&r, SEALED_BYTES);
 		break;
-	case AUTH_ADOPT:
+	case AUTH_WITNESS:
 		op.device = reader_be64(&r);
 		op.cuts = reader_take(&r, CUT_BYTES);
 		break;
@@ -149,6 +155,12 @@ int auth_decode(struct slice value, struct auth_op *ret)
 		op.collection = id_read(&r);
 		op.name = reader_bytes(&r, AUTH_NAME_BYTES_MAX);
 		op.sealed = take_list(&r, GRANT_BYTES);
+		break;
+	case AUTH_ADOPT:
+		op.device = reader_be64(&r);
+		op.stream = id_read(&r);
+		op.first = reader_be64(&r);
+		op.adopted = take_list(&r, AUTH_ADOPTED_BYTES);
 		break;
 	default:
 		return r.bad ? -EBADMSG : -EOPNOTSUPP;
@@ -220,4 +232,19 @@ bool auth_next_grant(struct slice *sealed, struct id *ret_epoch, const uint8_t *
 	*ret_epoch = id_read(&r);
 	*ret_bytes = reader_take(&r, AUTH_SEALED_BYTES).data;
 	return advance(sealed, &r);
+}
+
+void auth_put_adopted(struct buf *adopted, uint64_t last, const uint8_t hash[DIGEST_BYTES])
+{
+	buf_be64(adopted, last);
+	buf_append(adopted, hash, DIGEST_BYTES);
+}
+
+bool auth_next_adopted(struct slice *adopted, uint64_t *ret_last, const uint8_t **ret_hash)
+{
+	struct reader r = reader_init(*adopted);
+
+	*ret_last = reader_be64(&r);
+	*ret_hash = reader_take(&r, DIGEST_BYTES).data;
+	return advance(adopted, &r);
 }

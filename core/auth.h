@@ -6,7 +6,7 @@
  *     MEMBER 1   bytes certificate, u8 role, 16 bytes newest epoch that the welcome gave
  *     REMOVE 2   8 bytes device, varint count, count * (16 bytes stream, 8 bytes seq): of its feeds, no more than that
  *     EPOCH 3    16 bytes id, varint count, count * 16 bytes parent, varint count, count * (8 bytes device, sealed key)
- *     ADOPT 4    8 bytes device, 16 bytes stream, 8 bytes seq: of this feed, up to there after all
+ *     WITNESS 4  8 bytes device, 16 bytes stream, 8 bytes seq: of this feed, up to there after all
  *     SETTING 5  bytes name, bytes value
  *     SHARE 6    16 bytes epoch, 8 bytes device, sealed key: for a device that EPOCH has passed over
  *     GRANT 7    8 bytes device, 16 bytes collection, bytes name, varint count, count * (16 bytes epoch, sealed stream key):
@@ -17,6 +17,8 @@
  *                more counts up to there
  *     HEARD 10   varint count, count * (16 bytes stream, 8 bytes seq): where its author's feeds stood when it heard of its own
  *                removal
+ *     ADOPT 11   8 bytes device, 16 bytes stream, 8 bytes seq of the first change, varint count, count * (8 bytes seq of the
+ *                last, 32 bytes hash of the envelope: core/envelope.h): these envelopes beyond the cut after all, and no others
  *   sealed key = 80 bytes, see core/epoch.h
  *
  * Unknown kinds are kept and have no effect, as do malformed values.
@@ -27,6 +29,8 @@
 #include "core/keys.h"
 
 #define AUTH_SEALED_BYTES 80
+/** An entry of ADOPT. */
+#define AUTH_ADOPTED_BYTES (8 + DIGEST_BYTES)
 #define AUTH_NAME_BYTES_MAX 255
 #define AUTH_VALUE_BYTES_MAX 4096
 /** Largest operation: a removal from a database with very many streams, or an epoch for very many members. */
@@ -36,13 +40,14 @@ enum auth_kind {
 	AUTH_MEMBER = 1,
 	AUTH_REMOVE = 2,
 	AUTH_EPOCH = 3,
-	AUTH_ADOPT = 4,
+	AUTH_WITNESS = 4,
 	AUTH_SETTING = 5,
 	AUTH_SHARE = 6,
 	AUTH_GRANT = 7,
 	AUTH_ACCOUNT = 8,
 	AUTH_ROLE = 9,
 	AUTH_HEARD = 10,
+	AUTH_ADOPT = 11,
 };
 
 /** What a device may do: each all that those before may. */
@@ -57,12 +62,15 @@ enum member_role {
 /** One operation; slices borrow from the encoding. */
 struct auth_op {
 	enum auth_kind kind;
-	struct slice cert;	/**< MEMBER */
-	enum member_role role;	/**< MEMBER, ROLE */
-	struct id epoch;	/**< MEMBER, EPOCH, SHARE */
-	uint64_t device;	/**< REMOVE, ADOPT, SHARE, ROLE, GRANT */
-	struct slice cuts;	/**< REMOVE, ROLE, HEARD: any number, ADOPT: one; auth_next_cut() */
-	struct slice inner;	/**< ACCOUNT: the operation */
+	struct slice cert;     /**< MEMBER */
+	enum member_role role; /**< MEMBER, ROLE */
+	struct id epoch;       /**< MEMBER, EPOCH, SHARE */
+	uint64_t device;       /**< REMOVE, WITNESS, SHARE, ROLE, GRANT, ADOPT */
+	struct slice cuts;    /**< REMOVE, ROLE, HEARD: any number, WITNESS: one; auth_next_cut() */
+	struct id stream;     /**< ADOPT */
+	uint64_t first;	      /**< ADOPT: the first change of the first envelope */
+	struct slice adopted; /**< ADOPT: any number; auth_next_adopted() */
+	struct slice inner;   /**< ACCOUNT: the operation */
 	struct slice signature; /**< ACCOUNT: KEYS_SIGNATURE_BYTES */
 	struct slice parents;	/**< EPOCH: any number of ids */
 	struct slice sealed; /**< EPOCH: any number, SHARE: one; auth_next_sealed(). GRANT: auth_next_grant() */
@@ -92,5 +100,8 @@ bool auth_next_sealed(struct slice *sealed, uint64_t *ret_device, const uint8_t 
 void auth_put_grant(struct buf *sealed, const struct id *epoch,
 		    const uint8_t bytes[AUTH_SEALED_BYTES]);
 bool auth_next_grant(struct slice *sealed, struct id *ret_epoch, const uint8_t **ret_bytes);
+/** Envelopes of a feed that follow on each other: each ends with this change, and has this hash of DIGEST_BYTES. */
+void auth_put_adopted(struct buf *adopted, uint64_t last, const uint8_t hash[DIGEST_BYTES]);
+bool auth_next_adopted(struct slice *adopted, uint64_t *ret_last, const uint8_t **ret_hash);
 
 #endif

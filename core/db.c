@@ -534,6 +534,8 @@ static int load(struct db *db, struct why *why)
 	if (r == 0)
 		r = member_load(db);
 	if (r == 0)
+		r = quarantine_load(db);
+	if (r == 0)
 		r = snapshot_load(db);
 	if (r == 0)
 		r = txn_load_wants(db);
@@ -580,6 +582,7 @@ static void db_free(struct db *db)
 	strata_cache_drop(db);
 	member_fini(db);
 	free(db->flags);
+	free(db->kept);
 	epoch_fini(db);
 	grant_fini(db);
 	for (size_t i = 0; i < db->acked_count; i++)

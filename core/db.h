@@ -412,8 +412,10 @@ struct feed_item {
  */
 int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv, size_t vv_count,
 		     struct feed_item *ret_item, struct buf *ret);
+/** It is in the quarantine (core/quarantine.h). */
+#define DB_KEPT 2
 /**
- * Applies an envelope. 1 applied, 0 had it already, -EAGAIN something it depends on is missing,
+ * Applies an envelope. 1 applied, 0 had it already, DB_KEPT, -EAGAIN something it depends on is missing,
  * -EBADMSG forged, damaged or malformed, -EACCES not a member, -EIO/-ENOSPC store.
  */
 int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,

@@ -108,7 +108,8 @@ void db_held_back(struct db *db)
 	mutex_unlock(&db->lock);
 }
 
-int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last)
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last,
+		    const uint8_t hash[DIGEST_BYTES])
 {
 	const struct member *m = member_find(db, actor);
 
@@ -117,31 +118,22 @@ int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor
 	const struct member *own = member_find(db, db->actor);
 	/* Who is removed hears who is a member, and no more: the others have gone on without it. */
 	bool outside = own && own->removed && !id_eq(stream, &db->auth_stream);
-	if (!m || outside || !member_may_write(db, m, stream, last))
+	if (!m || outside || !member_admits(db, m, stream, last, hash))
 		return -EACCES;
 	if (!feed_find(db, stream, actor) && feed_count_of(db, actor) >= FEEDS_PER_MEMBER_MAX)
 		return -EBADMSG;
 	return 0;
 }
 
-static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
-			struct slice envelope)
+int db_apply_next(struct txn *t, const struct id *stream, uint64_t actor, struct slice envelope)
 {
 	AUTO(buf_fini) struct buf body = {0};
 	struct db *db = t->db;
 	struct envelope_range range;
 	int r = envelope_range(envelope, &range);
-
-	if (r < 0)
-		return r;
 	const struct member *m = member_find(db, actor);
 	const struct feed *have = feed_find(db, stream, actor);
-	if (!m)
-		return -EACCES;
-	r = is_next(have, &range);
-	if (r <= 0)
-		return r;
-	r = db_apply_admits(db, stream, actor, range.seq_first + range.count - 1);
+
 	if (r < 0)
 		return r;
 	/* Our own feed, longer than we know it: this store is an old copy, and a peer refills it. */
@@ -161,6 +153,37 @@ static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
 	return r < 0 ? r : 1;
 }
 
+static int apply_locked(struct txn *t, const struct id *stream, uint64_t actor,
+			struct slice envelope)
+{
+	const struct db *db = t->db;
+	const struct feed *have = feed_find(db, stream, actor);
+	struct envelope_place at = epoch_place(db, stream, actor);
+	uint8_t hash[DIGEST_BYTES];
+	struct envelope_range range;
+	int r = envelope_range(envelope, &range);
+
+	if (r < 0)
+		return r;
+	if (!member_find(db, actor))
+		return -EACCES;
+	r = is_next(have, &range);
+	if (r == -EAGAIN)
+		return quarantine_take(t, stream, actor, envelope);
+	if (r <= 0)
+		return r;
+	if (have)
+		memcpy(at.prev, have->head, sizeof(at.prev));
+	uint64_t last = range.seq_first + range.count - 1;
+	memset(hash, 0, sizeof(hash));
+	if (!member_may_write(db, member_find(db, actor), stream, last))
+		envelope_hash(&at, envelope, hash); /* it counts only if it was adopted */
+	r = db_apply_admits(db, stream, actor, last, hash);
+	if (r == -EACCES)
+		return quarantine_take(t, stream, actor, envelope);
+	return r < 0 ? r : db_apply_next(t, stream, actor, envelope);
+}
+
 /* Makes a thin one whole, if it is the feed's next; as apply_locked() otherwise. */
 static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t actor,
 			     struct slice thin)
@@ -173,10 +196,13 @@ static int apply_thin_locked(struct txn *t, const struct id *stream, uint64_t ac
 
 	if (r == 0)
 		r = is_next(have, &range);
-	if (r <= 0)
+	const struct kept *kept = r == -EAGAIN ? quarantine_find(t->db, stream, actor) : NULL;
+	if (kept && range.seq_first <= kept->last)
+		return -EEXIST;
+	if (r <= 0 && (!kept || range.seq_first != kept->last + 1))
 		return r;
-	if (have)
-		memcpy(at.prev, have->head, sizeof(at.prev));
+	if (kept || have)
+		memcpy(at.prev, kept ? kept->head : have->head, sizeof(at.prev));
 	r = envelope_thicken(&at, thin, &envelope);
 	if (r < 0)
 		return r == -ENOKEY ? -EAGAIN : r;
@@ -210,10 +236,12 @@ static int apply(struct db *db, const struct id *stream, uint64_t actor, struct 
 	if (r <= 0) {
 		flag_refused(db, actor, r);
 		db_abort(t);
-		return r;
+		return r == -EEXIST ? DB_KEPT : r;
 	}
-	r = db_commit(t);
-	return r < 0 ? r : 1;
+	/* It may be what something adopted has waited for. */
+	db->kept_due = db->kept_due || db->kept_waiting;
+	int err = db_commit(t);
+	return err < 0 ? err : r;
 }
 
 int db_apply_envelope(struct db *db, const struct id *stream, uint64_t actor, struct slice envelope,

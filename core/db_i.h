@@ -12,6 +12,7 @@
 #include "core/grant.h"
 #include "core/member.h"
 #include "core/node.h"
+#include "core/quarantine.h"
 #include "core/thread.h"
 #include "core/wants.h"
 #include "core/watch.h"
@@ -120,6 +121,11 @@ struct db {
 	size_t auth_count;
 	struct member *members; /**< what they make of the devices, by seniority; removed ones too */
 	size_t member_count;
+	struct kept *kept; /**< core/quarantine.c; in no order */
+	size_t kept_count;
+	uint64_t kept_revision;
+	bool kept_due;		/**< quarantine_retry() may have something to do */
+	bool kept_waiting;	/**< something that was adopted waits for what it builds on */
 	bool auth_due;		/**< member_tend() may have something to do */
 	_Atomic bool read_only; /**< this device may not write */
 	struct envelope_ring **rings;
@@ -216,6 +222,8 @@ struct txn {
 	size_t feed_count;
 	struct auth_entry *auth; /**< operations of `auth` */
 	size_t auth_count;
+	struct kept *kept; /**< copies of what changes of the quarantine; become the db's at commit */
+	size_t kept_count;
 	struct txn_want *wants;
 	size_t want_count;
 	struct stamp news;	    /**< of the last operation that touched anything */
@@ -423,10 +431,40 @@ void db_held_back(struct db *db);
 int db_apply_changes(struct txn *t, struct feed *f, const struct envelope_range *range,
 		     struct slice changes);
 /**
- * Whether its changes up to `last` may be applied. -EACCES not a member, or not as far as that; -EBADMSG more feeds than
- * anybody has, -EAGAIN a snapshot comes first.
+ * Whether the changes of an envelope with this hash, up to `last`, may be applied. -EACCES not a member, or not as far as that;
+ * -EBADMSG more feeds than anybody has, -EAGAIN a snapshot comes first.
  */
-int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last);
+int db_apply_admits(const struct db *db, const struct id *stream, uint64_t actor, uint64_t last,
+		    const uint8_t hash[DIGEST_BYTES]);
+/** Applies the feed's next envelope, which is admitted. 1, or < 0. */
+int db_apply_next(struct txn *t, const struct id *stream, uint64_t actor, struct slice envelope);
+
+/* quarantine.c */
+int quarantine_load(struct db *db);
+/** What is kept of this feed, or NULL. */
+const struct kept *quarantine_find(const struct db *db, const struct id *stream, uint64_t actor);
+/**
+ * An envelope that is not admitted: keeps it, if it may be adopted later. DB_KEPT, or -EEXIST it was before; -EACCES it is
+ * refused, 0 is applied already, -EAGAIN something is missing before it, -EBADMSG.
+ */
+int quarantine_take(struct txn *t, const struct id *stream, uint64_t actor, struct slice envelope);
+/** One of what is kept; borrowed from what it was read into. */
+struct kept_envelope {
+	uint64_t last;	     /**< change */
+	const uint8_t *hash; /**< DIGEST_BYTES */
+	struct slice envelope;
+};
+/** The one that begins with `first`, which is kept. -EIO. */
+int quarantine_read(struct txn *t, const struct kept *k, uint64_t first, struct buf *ret,
+		    struct kept_envelope *ret_e);
+/** Gives up what ends after the change `beyond`. */
+int quarantine_drop(struct txn *t, const struct kept *which, uint64_t beyond);
+/** Gives up all that is kept of a device, and keeps no more of it. */
+int quarantine_refuse(struct txn *t, uint64_t actor);
+/** Applies what has been adopted meanwhile, and drops what never will be. */
+int quarantine_retry(struct db *db);
+/** What the transaction keeps is kept. */
+void quarantine_publish(struct txn *t);
 
 /* changes.c */
 /** An envelope, opened. */
@@ -464,6 +502,11 @@ bool member_may_manage(const struct db *db);
 /** Whether changes of this feed up to `last` count. */
 bool member_may_write(const struct db *db, const struct member *m, const struct id *stream,
 		      uint64_t last);
+/** The same of an envelope: also if it was adopted. */
+bool member_admits(const struct db *db, const struct member *m, const struct id *stream,
+		   uint64_t last, const uint8_t hash[DIGEST_BYTES]);
+/** Where the feed stood when its author said that it had heard of its removal; UINT64_MAX: it has not, or is not removed. */
+uint64_t member_heard(const struct db *db, const struct member *m, const struct id *stream);
 /** Whether an operation is worth keeping: well-formed, its certificate signed, or of a later version. */
 bool member_op_is_valid(struct slice value);
 /** Takes an operation of a change in `auth`. */

@@ -304,6 +304,15 @@ void feed_arrive(struct txn *t, struct feed *f, uint64_t seq_first, uint64_t cou
 	f->sealed = seq_first + count - 1;
 }
 
+/* HEARD: what was made before and after it does not go into one envelope. */
+static uint64_t seal_limit(const struct db *db, const struct feed *f)
+{
+	const struct member *own = member_find(db, db->actor);
+	uint64_t heard = own ? member_heard(db, own, &f->stream) : UINT64_MAX;
+
+	return f->sealed < heard && heard < f->seq ? heard : f->seq;
+}
+
 /* Takes as many loose changes as fit into one envelope. */
 static int seal_next(struct txn *t, struct feed *f)
 {
@@ -313,9 +322,10 @@ static int seal_next(struct txn *t, struct feed *f)
 	struct slice slices[ENVELOPE_CHANGES_MAX];
 	size_t count = 0;
 	size_t bytes = 0;
+	uint64_t limit = seal_limit(t->db, f);
 	int r = 0;
 
-	while (count < ENVELOPE_CHANGES_MAX && f->sealed + count < f->seq) {
+	while (count < ENVELOPE_CHANGES_MAX && f->sealed + count < limit) {
 		feed_key(&key, 'c', &f->stream, f->actor);
 		buf_be64(&key, f->sealed + count + 1);
 		r = store_get(t->store, buf_slice(&key), &loose[count]);
@@ -373,6 +383,8 @@ int db_seal(struct db *db)
 {
 	int err = is_auth_due(db) ? member_tend(db) : 0;
 
+	if (err == 0)
+		err = quarantine_retry(db);
 	if (err < 0)
 		return err;
 	for (;;) {

@@ -40,6 +40,51 @@ bool member_may_write(const struct db *db, const struct member *m, const struct 
 	return last <= feed_pos_seq(m->cuts, m->cut_count, stream, m->device.actor);
 }
 
+/* Index of the first that is not before id. */
+static size_t entry_index(const struct db *db, struct opid id)
+{
+	size_t lo = 0;
+	size_t hi = db->auth_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (opid_cmp(db->auth[mid].id, id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+bool member_admits(const struct db *db, const struct member *m, const struct id *stream,
+		   uint64_t last, const uint8_t hash[DIGEST_BYTES])
+{
+	if (member_may_write(db, m, stream, last))
+		return true;
+	const struct adopted *a = member_adopted(m, stream, last);
+	return a && a->last == last && memcmp(a->hash, hash, sizeof(a->hash)) == 0;
+}
+
+uint64_t member_heard(const struct db *db, const struct member *m, const struct id *stream)
+{
+	for (size_t i = entry_index(db, m->removal); m->removed && i < db->auth_count; i++) {
+		const struct auth_entry *e = &db->auth[i];
+		struct auth_op op;
+
+		if (e->id.actor != m->device.actor || auth_decode(buf_slice(&e->value), &op) < 0 ||
+		    op.kind != AUTH_HEARD)
+			continue;
+		struct id each;
+		uint64_t seq = 0;
+		uint64_t found = 0;
+		while (auth_next_cut(&op.cuts, &each, &seq))
+			found = id_eq(&each, stream) ? seq : found;
+		return found;
+	}
+	return UINT64_MAX;
+}
+
 /* ---- the operations ------------------------------------------------------------------------- */
 
 static void entry_fini(struct auth_entry *e)
@@ -62,23 +107,6 @@ void member_txn_fini(struct txn *t)
 	for (size_t i = 0; i < t->auth_count; i++)
 		entry_fini(&t->auth[i]);
 	free(t->auth);
-}
-
-/* Index of the first that is not before id. */
-static size_t entry_index(const struct db *db, struct opid id)
-{
-	size_t lo = 0;
-	size_t hi = db->auth_count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (opid_cmp(db->auth[mid].id, id) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
 }
 
 static bool has_entry(const struct db *db, struct opid id)
@@ -205,6 +233,7 @@ static void evaluate(struct db *db)
 	epoch_choose(db);
 	grant_refresh(db);
 	db->auth_due = true;
+	db->kept_due = true;
 }
 
 void member_publish(struct txn *t)
@@ -427,7 +456,7 @@ static bool was_said(const struct db *db, const struct auth_op *op)
 }
 
 /* WITNESS: what was applied before this device heard of the removal stays, and all others shall have it, too. */
-static bool adopt(struct txn *t)
+static bool witness(struct txn *t)
 {
 	const struct db *db = t->db;
 	bool any = false;
@@ -437,12 +466,13 @@ static bool adopt(struct txn *t)
 		const struct member *m = member_find(db, f->actor);
 		AUTO(buf_fini) struct buf cut = {0};
 
-		if (!m || member_may_write(db, m, &f->stream, f->sealed) ||
-		    m->device.actor == db->actor)
+		if (!m || m->device.actor == db->actor ||
+		    member_may_write(db, m, &f->stream, f->sealed) ||
+		    member_adopted(m, &f->stream, f->sealed))
 			continue;
 		auth_put_cut(&cut, &f->stream, f->sealed);
 		const struct auth_op op = {
-			.kind = AUTH_ADOPT, .device = f->actor, .cuts = buf_slice(&cut)};
+			.kind = AUTH_WITNESS, .device = f->actor, .cuts = buf_slice(&cut)};
 		if (was_said(db, &op))
 			continue;
 		member_do(t, &op);
@@ -484,7 +514,7 @@ int member_tend(struct db *db)
 
 	db->auth_due = false;
 	if (own && member_is_current(own) && own->since.lamport != UINT64_MAX) {
-		any = own->role >= MEMBER_WRITE && adopt(t);
+		any = own->role >= MEMBER_WRITE && witness(t);
 		if (own->role >= MEMBER_MANAGE && epoch_is_split(db)) {
 			epoch_begin(t, 0);
 			any = true;

@@ -10,7 +10,7 @@
  *   2. All else, in the order of the operations: it counts if its author was a member by what came before, had the right, and is
  *      not cut off by a removal of step 1, whenever that was.
  *
- * WITNESS, CUT and the rest: net/PROTOCOL.md.
+ * WITNESS, CUT, ADOPT and the rest: net/PROTOCOL.md.
  */
 #ifndef BLAZE_CORE_MEMBER_H
 #define BLAZE_CORE_MEMBER_H
@@ -29,6 +29,14 @@ struct auth_entry {
 	int8_t genuine; /**< ACCOUNT: 1 signed by it, -1 not, 0 not looked at yet */
 };
 
+/** An envelope beyond the cut that counts after all. */
+struct adopted {
+	struct id stream;
+	uint64_t first; /**< change */
+	uint64_t last;
+	uint8_t hash[DIGEST_BYTES];
+};
+
 struct member {
 	struct device device;
 	struct buf cert;
@@ -42,6 +50,9 @@ struct member {
 	struct id epoch;      /**< newest that its welcome gave it */
 	struct feed_pos *cuts; /**< if removed: of its feeds, no more than this; sorted. What is missing has no more than 0 */
 	size_t cut_count;
+	bool was_cut;		 /**< it was removed once, or given another role */
+	struct adopted *adopted; /**< sorted by (stream, first); none overlaps another */
+	size_t adopted_count;
 };
 
 struct evaluation {
@@ -59,6 +70,8 @@ struct evaluation {
 void member_evaluate(struct evaluation *e);
 /** The account's public key: the founder's first word. -ENOENT. */
 int member_account(const struct evaluation *e, uint8_t ret_pk[KEYS_PK_BYTES]);
+/** The one that holds this change, or NULL. */
+const struct adopted *member_adopted(const struct member *m, const struct id *stream, uint64_t seq);
 void member_list_fini(struct member *members, size_t count);
 
 #endif

@@ -11,6 +11,7 @@ void member_list_fini(struct member *members, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		buf_fini(&members[i].cert);
 		free(members[i].cuts);
+		free(members[i].adopted);
 	}
 	free(members);
 }
@@ -330,6 +331,91 @@ static bool promote(struct steps *x, const struct auth_entry *entry, const struc
 	return true;
 }
 
+static int adopted_cmp(const void *a, const void *b)
+{
+	const struct adopted *x = a;
+	const struct adopted *y = b;
+	int c = id_cmp(&x->stream, &y->stream);
+
+	return c ? c : (x->first > y->first) - (x->first < y->first);
+}
+
+/* Index of the first that begins after the change. */
+static size_t adopted_after(const struct member *m, const struct id *stream, uint64_t seq)
+{
+	const struct adopted at = {.stream = *stream, .first = seq};
+	size_t lo = 0;
+	size_t hi = m->adopted_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (adopted_cmp(&m->adopted[mid], &at) <= 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+const struct adopted *member_adopted(const struct member *m, const struct id *stream, uint64_t seq)
+{
+	size_t i = adopted_after(m, stream, seq);
+	const struct adopted *a = i > 0 ? &m->adopted[i - 1] : NULL;
+
+	return a && id_eq(&a->stream, stream) && seq <= a->last ? a : NULL;
+}
+
+/* Whether it says nothing else of a change than what was said before it. */
+static bool goes_with(const struct member *m, const struct adopted *one)
+{
+	size_t i = adopted_after(m, &one->stream, one->last);
+	const struct adopted *a = i > 0 ? &m->adopted[i - 1] : NULL;
+
+	if (!a || !id_eq(&a->stream, &one->stream) || a->last < one->first)
+		return true;
+	return a->first == one->first && a->last == one->last &&
+	       memcmp(a->hash, one->hash, sizeof(a->hash)) == 0;
+}
+
+/*
+ * ADOPT. All of it or nothing: of two that name different envelopes for one change, which only a device that tells different
+ * things to different devices can have made, the first in the order of operations counts.
+ */
+static bool adopt(struct steps *x, const struct auth_op *op)
+{
+	struct member *m = object_of(x->e, op);
+	struct slice list = op->adopted;
+	const uint8_t *hash = NULL;
+	uint64_t first = op->first;
+	uint64_t last = 0;
+
+	if (!m || first == 0 || id_eq(&op->stream, &x->e->auth_stream))
+		return false;
+	size_t count = m->adopted_count;
+	struct adopted *all = xcalloc(count + list.len / AUTH_ADOPTED_BYTES + 1, sizeof(*all));
+	if (count)
+		memcpy(all, m->adopted, count * sizeof(*all));
+	while (auth_next_adopted(&list, &last, &hash)) {
+		struct adopted one = {.stream = op->stream, .first = first, .last = last};
+
+		memcpy(one.hash, hash, sizeof(one.hash));
+		if (last < first || last == UINT64_MAX || !goes_with(m, &one)) {
+			free(all);
+			return false;
+		}
+		if (!member_adopted(m, &op->stream, last))
+			all[count++] = one;
+		first = last + 1;
+	}
+	if (count)
+		qsort(all, count, sizeof(*all), adopted_cmp);
+	free(m->adopted);
+	m->adopted = all;
+	m->adopted_count = count;
+	return true;
+}
+
 /* Data that was made by who could make it, and what others had taken of it before they heard. */
 static void keep_data(struct steps *x, const struct auth_op *op)
 {
@@ -338,6 +424,8 @@ static void keep_data(struct steps *x, const struct auth_op *op)
 	struct id stream;
 	uint64_t seq = 0;
 
+	if (m && op->kind != AUTH_WITNESS)
+		m->was_cut = true;
 	while (m && auth_next_cut(&cuts, &stream, &seq)) {
 		/* `auth` is no matter of data: who is a member is said by what counts of it. */
 		if (!id_eq(&stream, &x->e->auth_stream))
@@ -361,16 +449,18 @@ static void take(struct steps *x, struct auth_entry *entry)
 				: stand_right(&x->full[author - x->e->members], entry->id,
 					      entry->seq);
 	}
-	bool may = right >= (op.kind == AUTH_ADOPT ? MEMBER_WRITE : MEMBER_MANAGE);
+	bool may = right >= (op.kind == AUTH_WITNESS ? MEMBER_WRITE : MEMBER_MANAGE);
 	if (op.kind == AUTH_ROLE && may && !entry->effective)
 		entry->effective = promote(x, entry, &op, right);
+	else if (op.kind == AUTH_ADOPT)
+		entry->effective = may && adopt(x, &op);
 	else if (op.kind != AUTH_REMOVE && op.kind != AUTH_ROLE)
 		entry->effective = may;
 	if (!entry->effective)
 		return;
 	if (op.kind == AUTH_MEMBER)
 		admit(x, entry, &op, right);
-	else if (op.kind == AUTH_REMOVE || op.kind == AUTH_ROLE || op.kind == AUTH_ADOPT)
+	else if (op.kind == AUTH_REMOVE || op.kind == AUTH_ROLE || op.kind == AUTH_WITNESS)
 		keep_data(x, &op);
 }
 

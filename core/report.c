@@ -8,6 +8,7 @@
  */
 #include "core/report.h"
 
+#include "core/adopt.h"
 #include "core/hold.h"
 #include "core/db_chunks.h"
 #include "core/json.h"
@@ -650,6 +651,7 @@ void report_text(const struct report_source *src, struct buf *out)
 	buf_printf(out, "\n");
 	put_problems(&f, out);
 	hold_list(src->db, put_hold, out);
+	adopt_report(src->db, out);
 	if (f.peer_count) {
 		put_table(&f, out);
 		put_health(&f, out);
@@ -669,8 +671,9 @@ int report_attention(const struct report_source *src)
 
 	gather(src, &f);
 	hold_list(src->db, count_hold, &holds);
-	return holds || f.missing.damaged_count || f.large_count || f.not_json_count ||
-			       f.conflict_count || f.stats.conflict_count || f.unsent || f.removed
+	return holds || adopt_count(src->db) || f.missing.damaged_count || f.large_count ||
+			       f.not_json_count || f.conflict_count || f.stats.conflict_count ||
+			       f.unsent || f.removed
 		       ? 3
 		       : 0;
 }
@@ -762,6 +765,7 @@ void report_json(const struct report_source *src, struct buf *out)
 	hold_list(src->db, put_json_hold, out);
 	close_json(out, ']');
 	buf_printf(out, ",");
+	adopt_report_json(src->db, out);
 	put_json_number(out, "records", f.stats.record_count);
 	put_json_number(out, "changes", f.stats.change_count);
 	put_json_number(out, "pending", f.stats.pending_count);

@@ -159,6 +159,19 @@ static int apply_part(struct txn *t, struct strata_job *j, struct feed *f)
 	return r;
 }
 
+/* All of it, or nothing: what is stored is passed on. */
+static int admits(const struct strata_job *j)
+{
+	uint64_t last = j->s.seq_first - 1;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < j->s.part_count; i++) {
+		last += j->s.parts[i].count;
+		r = db_apply_admits(j->db, &j->stream, j->actor, last, j->s.parts[i].hash);
+	}
+	return r;
+}
+
 /* One transaction: parts are applied, or passed over, or the limit comes down. */
 static int apply_some(struct strata_job *j)
 {
@@ -166,7 +179,7 @@ static int apply_some(struct strata_job *j)
 	uint64_t changes = 0;
 	size_t bytes = 0;
 	struct txn *t = db_begin(j->db);
-	int r = db_apply_admits(j->db, &j->stream, j->actor, last_seq(j));
+	int r = admits(j);
 	struct feed *f = txn_feed(t, &j->stream, j->actor);
 
 	t->remote = true;

@@ -8,11 +8,14 @@
 #include "core/sync.h"
 
 #include "core/compact.h"
+#include "core/quarantine.h"
 #include "core/sync_chunks.h"
 #include "core/sync_contacts.h"
 #include "core/sync_feeds.h"
+#include "core/sync_kept.h"
 #include "core/sync_snapshot.h"
 #include "core/sync_strata.h"
+#include "core/vv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,17 +27,12 @@ enum message {
 	MESSAGE_ENVELOPE = 4,
 	MESSAGE_ACK = 5,
 	MESSAGE_THIN = 15,
+	MESSAGE_HAVE_AUTH = 17,
 	MESSAGE_STRATUM = 20,
 };
 
-#define VV_ENTRIES_MAX 1000000
 #define ENDPOINT_MAX 255
 #define CONTACTS_BYTES 8
-
-struct vv {
-	struct feed_pos *pos; /**< sorted by (stream, actor) */
-	size_t count;
-};
 
 /** What we last told this peer of one device's acknowledgements. */
 struct told {
@@ -54,6 +52,8 @@ struct sync {
 	bool have_sent;
 	bool hello_came;
 	bool vv_known;
+	bool auth_known; /**< vv says what it has of `auth`, at least */
+	bool auth_told;
 	bool stuck; /**< something could not be applied: ask again after the next change here */
 	uint64_t stuck_at;
 	struct vv vv;
@@ -67,79 +67,11 @@ struct sync {
 	struct told *told;
 	size_t told_count;
 	struct sync_contacts contacts;
+	struct sync_kept kept;
 	struct sync_feeds feeds;
 	struct sync_chunks *chunks;
 	struct sync_snapshot *snapshot;
 };
-
-static int pos_cmp(const void *a, const void *b)
-{
-	const struct feed_pos *x = a;
-	const struct feed_pos *y = b;
-	int c = id_cmp(&x->stream, &y->stream);
-
-	return c ? c : (x->actor > y->actor) - (x->actor < y->actor);
-}
-
-static struct feed_pos *vv_find(const struct vv *vv, const struct feed_pos *p)
-{
-	return vv->count ? bsearch(p, vv->pos, vv->count, sizeof(*p), pos_cmp) : NULL;
-}
-
-static void vv_raise(struct vv *vv, const struct feed_pos *p)
-{
-	struct feed_pos *have = vv_find(vv, p);
-
-	if (have) {
-		have->seq = p->seq > have->seq ? p->seq : have->seq;
-		return;
-	}
-	vv->pos = xreallocarray(vv->pos, vv->count + 1, sizeof(*vv->pos));
-	vv->pos[vv->count++] = *p;
-	qsort(vv->pos, vv->count, sizeof(*vv->pos), pos_cmp);
-}
-
-static void vv_fini(struct vv *vv)
-{
-	free(vv->pos);
-	*vv = (struct vv){0};
-}
-
-static void vv_write(struct buf *out, const struct feed_pos *pos, size_t count)
-{
-	buf_varint(out, count);
-	for (size_t i = 0; i < count; i++) {
-		id_write(out, &pos[i].stream);
-		buf_be64(out, pos[i].actor);
-		buf_varint(out, pos[i].seq);
-	}
-}
-
-static int vv_finish(struct reader *r, struct vv *ret)
-{
-	if (reader_finish(r) < 0)
-		return -EBADMSG;
-	if (ret->count)
-		qsort(ret->pos, ret->count, sizeof(*ret->pos), pos_cmp);
-	return 0;
-}
-
-static int vv_read(struct reader *r, struct vv *ret)
-{
-	uint64_t count = reader_varint_max(r, VV_ENTRIES_MAX);
-
-	if (r->bad || count > reader_left(r) / 25)
-		return -EBADMSG;
-	ret->pos = xcalloc((size_t)count, sizeof(*ret->pos));
-	for (uint64_t i = 0; i < count; i++) {
-		struct feed_pos *p = &ret->pos[ret->count++];
-
-		p->stream = id_read(r);
-		p->actor = reader_be64(r);
-		p->seq = reader_varint(r);
-	}
-	return vv_finish(r, ret);
-}
 
 /* As it is in ACK. */
 static int vv_read_short(struct sync *s, struct reader *r, struct vv *ret)
@@ -178,6 +110,7 @@ void sync_destroy(struct sync *s)
 	vv_fini(&s->vv);
 	sync_strata_fini(&s->strata);
 	sync_contacts_fini(&s->contacts);
+	sync_kept_fini(&s->kept);
 	sync_feeds_fini(&s->feeds);
 	for (size_t i = 0; i < s->told_count; i++)
 		vv_fini(&s->told[i].vv);
@@ -206,7 +139,8 @@ static size_t have(struct sync *s, struct feed_pos **ret)
 {
 	size_t n = db_have(s->db, ret);
 
-	return leave_granted(s, *ret, n);
+	n = leave_granted(s, *ret, n);
+	return db_is_outside(s->db, s->peer) ? sync_kept_have(s->db, s->peer, ret, n) : n;
 }
 
 static void digest_of(struct sync *s, uint8_t out[DIGEST_BYTES])
@@ -258,6 +192,7 @@ static int set_peer_vv(struct sync *s, struct vv *vv)
 	*vv = (struct vv){0};
 	s->vv_known = true;
 	s->cursor = 0;
+	s->kept.confined = 0;
 	for (size_t i = 0; r >= 0 && i < s->vv.count; i++) {
 		if (s->vv.pos[i].actor == s->peer)
 			r = db_set_acked(s->db, s->peer, &s->vv.pos[i], 1);
@@ -300,6 +235,24 @@ static int receive_have(struct sync *s, struct reader *r)
 	return err;
 }
 
+/* OUTSIDE, as the peer sees it, or so we hear: no more than `auth` is said yet. */
+static int receive_have_auth(struct sync *s, struct reader *r)
+{
+	struct vv vv = {0};
+	int err = vv_read(r, &vv);
+
+	if (err == 0 && !s->vv_known) {
+		vv_fini(&s->vv);
+		s->vv = vv;
+		s->auth_known = true;
+		s->cursor = 0;
+		s->have_wanted = s->have_wanted || !s->have_sent;
+		return 0;
+	}
+	vv_fini(&vv);
+	return err;
+}
+
 static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 {
 	struct feed_pos pos = sync_feeds_read(&s->feeds, r);
@@ -308,6 +261,8 @@ static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 		return -EBADMSG;
 	int err = thin ? db_apply_thin(s->db, &pos.stream, pos.actor, envelope, &pos.seq)
 		       : db_apply_envelope(s->db, &pos.stream, pos.actor, envelope, &pos.seq);
+	if ((err == -EACCES || err == -EBADMSG) && !sync_kept_may_go_on(&s->kept, s->db, s->peer))
+		return -EACCES;
 	if (err == -EAGAIN || err == -EACCES) {
 		s->stuck = true;
 		s->stuck_at = db_generation(s->db);
@@ -315,8 +270,8 @@ static int receive_envelope(struct sync *s, struct reader *r, bool thin)
 	}
 	if (err == -EBADMSG)
 		return 0; /* counted there; one bad feed must not cut the others off */
-	if (err < 0)
-		return err;
+	if (err < 0 || err == DB_KEPT)
+		return err < 0 ? err : 0;
 	vv_raise(&s->vv, &pos);
 	return s->strata.count ? sync_strata_retry(&s->strata) : 0;
 }
@@ -328,6 +283,8 @@ static int receive_stratum(struct sync *s, struct reader *r)
 
 	if (r->bad)
 		return -EBADMSG;
+	if (db_is_outside(s->db, s->peer))
+		return 0;
 	int err = sync_strata_receive(&s->strata, s->db, packed, &pos);
 	if (err == -EAGAIN || err == -EACCES) {
 		s->stuck = true;
@@ -346,10 +303,22 @@ static int receive_ack(struct sync *s, struct reader *r)
 	struct vv vv = {0};
 	int err = vv_read_short(s, r, &vv);
 
-	if (err == 0)
+	if (err == 0 && !db_is_outside(s->db, s->peer))
 		err = db_set_acked(s->db, device, vv.pos, vv.count);
 	vv_fini(&vv);
 	return err < 0 ? err : 0;
+}
+
+static int receive_kept(struct sync *s, struct reader *r)
+{
+	struct vv vv = {0};
+	int err = vv_read(r, &vv);
+
+	if (err == 0)
+		sync_kept_receive(&s->kept, s->db, vv.pos, vv.count);
+	else
+		vv_fini(&vv);
+	return err;
 }
 
 int sync_receive(struct sync *s, struct slice message)
@@ -362,6 +331,8 @@ int sync_receive(struct sync *s, struct slice message)
 	if (type >= SYNC_CHUNKS_WANT && type <= SYNC_CHUNKS_MORE)
 		return sync_chunks_receive(s->chunks, type, &r);
 	s->idle_at = 0;
+	if (!sync_kept_listens(s->db, s->peer, type))
+		return 0;
 	if (type >= SYNC_SNAPSHOT_ASK && type <= SYNC_LOG)
 		return sync_snapshot_receive(s->snapshot, type, &r);
 	switch (type) {
@@ -371,6 +342,8 @@ int sync_receive(struct sync *s, struct slice message)
 		return receive_digest(s, &r);
 	case MESSAGE_HAVE:
 		return receive_have(s, &r);
+	case MESSAGE_HAVE_AUTH:
+		return receive_have_auth(s, &r);
 	case MESSAGE_ENVELOPE:
 	case MESSAGE_THIN:
 		return receive_envelope(s, &r, type == MESSAGE_THIN);
@@ -380,6 +353,8 @@ int sync_receive(struct sync *s, struct slice message)
 		return receive_ack(s, &r);
 	case SYNC_ENDPOINT:
 		return sync_contacts_receive(&s->contacts, s->db, &r);
+	case SYNC_KEPT:
+		return receive_kept(s, &r);
 	default:
 		return -EBADMSG;
 	}
@@ -435,6 +410,22 @@ static int next_have(struct sync *s, struct buf *out)
 	return 1;
 }
 
+static int next_have_auth(struct sync *s, struct buf *out)
+{
+	struct feed_pos *here = NULL;
+	int r = db_sync(s->db);
+
+	if (r < 0)
+		return r;
+	size_t n = db_have(s->db, &here);
+	n = leave_granted(s, here, n);
+	buf_u8(out, MESSAGE_HAVE_AUTH);
+	vv_write(out, here, n);
+	free(here);
+	s->auth_told = true;
+	return 1;
+}
+
 static int sync_own(struct sync *s, const struct feed_pos *pos)
 {
 	struct vv durable = {0};
@@ -469,10 +460,15 @@ static int find_envelope(struct sync *s, uint64_t *cursor, struct feed_item *ret
 	if (revision != s->granted_at)
 		*cursor = 0; /* what was passed over may be for it now */
 	s->granted_at = revision;
+	bool confined = db_is_removed(s->db);
+	if (confined)
+		sync_kept_confine(&s->kept, s->db, &s->vv.pos, &s->vv.count);
 	do {
 		buf_clear(ret);
 		r = db_next_envelope(s->db, cursor, s->vv.pos, s->vv.count, ret_item, ret);
-	} while (r > 0 && bounded && !db_may_have(s->db, s->peer, &ret_item->pos.stream));
+	} while (r > 0 && ((bounded && !db_may_have(s->db, s->peer, &ret_item->pos.stream)) ||
+			   (confined && !db_gives(s->db, &ret_item->pos)) ||
+			   (!s->vv_known && !db_is_auth(s->db, &ret_item->pos.stream))));
 	return r;
 }
 
@@ -501,6 +497,34 @@ static int next_envelope(struct sync *s, struct buf *out)
 	put_envelope(s, &item, buf_slice(&envelope), out);
 	vv_raise(&s->vv, &item.pos);
 	return 1;
+}
+
+/* What is kept here of others, and not there. */
+static int next_kept(struct sync *s, struct buf *out)
+{
+	AUTO(buf_fini) struct buf envelope = {0};
+	struct feed_item item;
+	int r = sync_kept_next(&s->kept, s->db, s->vv.pos, s->vv.count, &item, &envelope);
+
+	if (r <= 0)
+		return r;
+	buf_u8(out, MESSAGE_ENVELOPE);
+	sync_feeds_write(&s->feeds, &item.pos, out);
+	buf_slice_append(out, buf_slice(&envelope));
+	return r;
+}
+
+static bool next_kept_list(struct sync *s, struct buf *out)
+{
+	struct feed_pos *list = NULL;
+	size_t n = 0;
+
+	if (!s->vv_known || !sync_kept_tell(&s->kept, s->db, &list, &n))
+		return false;
+	buf_u8(out, SYNC_KEPT);
+	vv_write(out, list, n);
+	free(list);
+	return true;
 }
 
 static struct told *told_of(struct sync *s, uint64_t device)
@@ -567,13 +591,6 @@ static bool next_ack(struct sync *s, struct buf *out)
 	return found;
 }
 
-static bool vv_holds(const struct vv *vv, const struct feed_pos *p)
-{
-	const struct feed_pos *have = vv_find(vv, p);
-
-	return p->seq == 0 || (have && have->seq >= p->seq);
-}
-
 /*
  * Our changes are acknowledged, everything the peer has is here, and it was told so. What others made
  * need not be acknowledged by the one who sent it.
@@ -631,21 +648,35 @@ static int next(struct sync *s, bool content, struct buf *out)
 	int r = content ? sync_snapshot_next(s->snapshot, out) : 0;
 	if (r != 0)
 		return r;
-	if (s->have_wanted || (s->stuck && generation != s->stuck_at)) {
-		r = sync_snapshot_before_have(s->snapshot, out);
+	bool outside = db_is_outside(s->db, s->peer);
+	bool known = s->vv_known || s->auth_known;
+	/* OUTSIDE: who was removed hears of it before it hears what is wanted of it. */
+	if (outside && s->have_wanted && !s->auth_told)
+		r = next_have_auth(s, out);
+	else if (outside && known && content)
+		r = next_envelope(s, out);
+	if (r != 0)
+		return r;
+	if ((s->have_wanted || (s->stuck && generation != s->stuck_at)) &&
+	    (!outside || (known && content))) {
+		r = outside ? 0 : sync_snapshot_before_have(s->snapshot, out);
 		if (r == 0)
 			r = next_have(s, out);
 		if (r != -EAGAIN)
 			return r;
 	}
-	r = s->vv_known && content ? next_envelope(s, out) : 0;
+	r = known && content && !outside ? next_envelope(s, out) : 0;
 	if (r != 0)
 		return r;
 	if (next_ack(s, out))
 		return 1;
 	/* A relay dials nobody: where people's devices are is not its business. */
-	r = db_is_bounded(s->db, s->peer) ? 0
-					  : sync_contacts_next(&s->contacts, s->db, s->peer, out);
+	bool bounded = db_is_bounded(s->db, s->peer);
+	r = bounded ? 0 : sync_contacts_next(&s->contacts, s->db, s->peer, out);
+	if (r == 0 && !bounded)
+		r = next_kept_list(s, out);
+	if (r == 0 && !bounded && content)
+		r = next_kept(s, out);
 	if (r != 0)
 		return r;
 	if (!content)

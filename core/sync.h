@@ -15,6 +15,8 @@
  *               other peers.
  *   8 to 11     chunks: core/sync_chunks.h
  *   ENDPOINT 12 core/sync_contacts.h
+ *   KEPT 16     core/sync_kept.h
+ *   HAVE_AUTH 17  vv: what the sender has of `auth`. To a peer outside, before HAVE: core/sync_kept.h
  *   21 to 25    snapshots: core/sync_snapshot.h
  *   STRATUM 20  feed, a stratum (core/stratum.h)
  *
@@ -29,7 +31,7 @@
 struct db;
 struct sync;
 
-#define SYNC_VERSION 5
+#define SYNC_VERSION 6
 /** Largest message; net refuses more before it allocates. */
 #define SYNC_MESSAGE_BYTES_MAX (80u << 20)
 

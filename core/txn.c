@@ -399,6 +399,7 @@ static void txn_fini(struct txn *t)
 	free(t->drafts);
 	free(t->groups);
 	free(t->feeds);
+	free(t->kept);
 	free(t->wants);
 	watch_batch_clear(&t->watched);
 	arena_fini(&t->arena);
@@ -474,6 +475,7 @@ static int commit(struct txn *t, bool news, bool later)
 	db->record_count = t->record_count;
 	feed_publish(t);
 	member_publish(t);
+	quarantine_publish(t);
 	t->moves_changed = false;
 	txn_publish_wants(t);
 	txn_watch_committed(t);

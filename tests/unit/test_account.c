@@ -276,7 +276,7 @@ static void test_witness_of_auth_has_no_effect(void)
 					       .role = MEMBER_OWNER});
 	speak(&s[C], &s[B]);
 	auth_put_cut(&cut, &s[B].db->auth_stream, 1000);
-	say_operation(&s[B], &(struct auth_op){.kind = AUTH_ADOPT,
+	say_operation(&s[B], &(struct auth_op){.kind = AUTH_WITNESS,
 					       .device = db_actor(s[C].db),
 					       .cuts = buf_slice(&cut)});
 	speak_all(s, both, 2);
@@ -380,6 +380,10 @@ static void test_backdating_is_flagged(void)
 
 	begin(s, 3);
 	remove_from(&s[A], &s[C]);
+	speak(&s[C], &s[A]);
+	for (size_t i = 0; i < s[C].db->member_count; i++)
+		s[C].db->members[i].removed =
+			false; /* it pretends not to have heard, after it said that it had */
 	clock_ms = 1700000000000;
 	write_file(&s[C], "yesterday.json", "{}");
 	clock_ms = 0;
