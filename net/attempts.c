@@ -50,3 +50,11 @@ bool attempts_failed(struct attempts *a, uint64_t who, const char *address, uint
 	e->since_ms = now_ms; /* the minute it has to wait */
 	return true;
 }
+
+bool attempts_take(struct attempts *a, uint64_t who, const char *address, uint64_t now_ms)
+{
+	if (!attempts_may(a, who, address, now_ms))
+		return false;
+	(void)attempts_failed(a, who, address, now_ms);
+	return true;
+}

@@ -26,5 +26,7 @@ struct attempts {
 bool attempts_may(struct attempts *a, uint64_t who, const char *address, uint64_t now_ms);
 /** One has failed. true: from now on it has to wait. */
 bool attempts_failed(struct attempts *a, uint64_t who, const char *address, uint64_t now_ms);
+/** One that counts whether it fails or not. false: it has to wait. */
+bool attempts_take(struct attempts *a, uint64_t who, const char *address, uint64_t now_ms);
 
 #endif

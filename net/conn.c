@@ -4,6 +4,7 @@
 #include "core/flags.h"
 #include "core/log.h"
 #include "core/petition.h"
+#include "core/quarantine.h"
 #include "core/thread.h"
 #include "net/pair.h"
 
@@ -338,6 +339,14 @@ static bool may_try(struct conn *c, uint64_t who)
 	return attempts_may(&c->host->attempts, who, conn_remote(c)->host, monotonic_ms());
 }
 
+/* VISIT: one that was removed is listened to now and then. */
+static bool may_visit(struct conn *c)
+{
+	return !db_is_outside(c->host->db, c->device->actor) ||
+	       attempts_take(&c->host->visits, c->device->actor, conn_remote(c)->host,
+			     monotonic_ms());
+}
+
 static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_secret[32])
 {
 	struct conn *c = ctx;
@@ -360,7 +369,7 @@ static enum hello_status lookup(void *ctx, const struct hello *h, uint8_t ret_se
 	c->device = c->host->recognise(c->host->ctx, h, &c->owner);
 	if (!c->device)
 		return HELLO_UNKNOWN;
-	if (!may_try(c, c->device->actor))
+	if (!may_try(c, c->device->actor) || !may_visit(c))
 		return HELLO_LATER;
 	memcpy(ret_secret, c->device->dh_pk, KEYS_PK_BYTES);
 	return HELLO_OK;

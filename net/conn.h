@@ -48,6 +48,7 @@ struct conn_host {
 	const struct keys *keys;
 	struct invites *invites;
 	struct carriage *carriage;
+	struct attempts visits; /**< of devices that were removed */
 	struct attempts attempts;
 	size_t flags_said;		  /**< of core/flags.h */
 	char listen[ENDPOINT_TEXT_BYTES]; /**< told to peers; "" = none */

@@ -21,10 +21,13 @@ struct peer {
 	uint64_t next_dial_ms; /* the next attempt, once this one has come to nothing */
 	bool lookup_wanted;    /* its address was not known at the last attempt */
 	uint64_t up_since_ms;
-	bool removed;	    /* not a member any more */
-	uint64_t leave_ms;  /* when it is hung up on; 0 = it was, or is a member */
-	uint64_t settle_ms; /* when to keep only the best; 0 = there is one at most */
-	uint64_t up_past;   /* bytes of connections that are gone */
+	bool removed;	     /* not a member any more */
+	bool visiting;	     /* this device was removed itself, and only comes by */
+	uint64_t leave_ms;   /* when it is hung up on; 0 = it was, or is a member */
+	uint64_t visit_ms;   /* when it is, whatever it says */
+	uint64_t visit_down; /* what it had said when that was looked at last */
+	uint64_t settle_ms;  /* when to keep only the best; 0 = there is one at most */
+	uint64_t up_past;    /* bytes of connections that are gone */
 	uint64_t down_past;
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* where it was dialled last */
 	char error[128];
@@ -49,6 +52,7 @@ struct peers {
 	uint64_t timer_ms; /* when peers_tick() will be called; UINT64_MAX = not */
 	uint64_t refreshed_ms;
 	bool refresh_wanted;
+	bool outside; /* this device was removed itself */
 	bool stopping;
 };
 
@@ -66,6 +70,8 @@ static enum peer_state state_of(const struct peer *m)
 {
 	struct sync_info info;
 
+	if (m->visiting)
+		return PEER_OFFLINE;
 	if (m->conn) {
 		conn_info(m->conn, &info);
 		return info.hello && info.in_sync ? PEER_SYNCED : PEER_SYNCING;
@@ -112,6 +118,8 @@ static void edit_status(struct peer_status *s, void *ctx)
 
 static void publish(struct peers *p, struct peer *m)
 {
+	if (m->removed)
+		return;
 	status_edit(p->options.status, m->device.actor, edit_status, m);
 }
 
@@ -126,7 +134,7 @@ static struct peer *find_member(const struct peers *p, const uint8_t id[DIGEST_B
 	return NULL;
 }
 
-static void add_member(struct peers *p, const struct device *d)
+static struct peer *add_member(struct peers *p, const struct device *d)
 {
 	struct peer *m = xcalloc(1, sizeof(*m));
 
@@ -134,7 +142,7 @@ static void add_member(struct peers *p, const struct device *d)
 	m->away_since_ms = monotonic_ms();
 	p->members = xreallocarray(p->members, p->member_count + 1, sizeof(struct peer *));
 	p->members[p->member_count++] = m;
-	publish(p, m);
+	return m;
 }
 
 static void hang_up(struct peers *p, const struct peer *m)
@@ -145,7 +153,15 @@ static void hang_up(struct peers *p, const struct peer *m)
 	}
 }
 
-/* A member that was removed gets no connection any more, but a moment to hear of it in the one it has. */
+/* Begins, or goes on while it says something. */
+static void begin_visit(struct peer *m, uint64_t now)
+{
+	m->leave_ms = now + PEER_LEAVE_MS;
+	m->visit_ms = now + PEER_VISIT_MS;
+	m->visit_down = 0;
+}
+
+/* A member that was removed is not dialled any more, and heard in a VISIT only. */
 static void note_removed(struct peer *m, const struct device *devices, size_t count)
 {
 	bool was_removed = m->removed;
@@ -157,14 +173,30 @@ static void note_removed(struct peer *m, const struct device *devices, size_t co
 		m->leave_ms = 0;
 	if (!m->removed || was_removed)
 		return;
-	log_warn("%s was removed: it is not talked to any more", m->device.name);
-	m->leave_ms = monotonic_ms() + PEER_LEAVE_MS;
+	log_warn("%s was removed: it is not talked to any more, but to hear what it made before",
+		 m->device.name);
+	begin_visit(m, monotonic_ms());
 }
 
 /* Whether the topology has us dial it. */
 static bool is_wanted(const struct peers *p, const struct peer *m)
 {
+	/* Relays have thrown out who was removed: whatever the topology, it comes by itself. */
+	if (p->outside)
+		return true;
 	return topology_dials(&p->topology, keys_device(p->options.keys)->actor, m->device.actor);
+}
+
+/* Those that were removed: they may come by. */
+static void add_removed(struct peers *p)
+{
+	AUTO(free_ptr) struct member_info *list = NULL;
+	size_t count = db_members(p->options.db, &list);
+
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].removed && !list[i].own && !find_member(p, list[i].device.id))
+			add_member(p, &list[i].device)->removed = true;
+	}
 }
 
 /* The topology changed: ends what we dialled and would not dial now. What others dialled is theirs to end. */
@@ -188,11 +220,14 @@ void peers_refresh(struct peers *p)
 	p->refresh_wanted = false;
 	for (size_t i = 0; i < count; i++) {
 		if (!find_member(p, devices[i].id))
-			add_member(p, &devices[i]);
+			publish(p, add_member(p, &devices[i]));
 	}
+	add_removed(p);
+	p->outside = db_is_removed(p->options.db);
 	for (size_t i = 0; i < p->member_count; i++)
 		note_removed(p->members[i], devices, count);
 	for (size_t i = 0; i < p->member_count; i++) {
+		p->members[i]->visiting = p->outside;
 		if (p->members[i]->lookup_wanted)
 			p->members[i]->next_dial_ms = 0;
 	}
@@ -208,7 +243,7 @@ static struct peer *recognise_hint(const struct peers *p, const struct hello *h)
 	for (size_t i = 0; i < p->member_count; i++) {
 		struct id hint = hello_hint(p->members[i]->device.dh_pk, own, &database, h->nonce);
 
-		if (id_eq(&hint, &h->hint) && !p->members[i]->removed)
+		if (id_eq(&hint, &h->hint))
 			return p->members[i];
 	}
 	return NULL;
@@ -279,12 +314,16 @@ uint64_t peer_retry_delay_ms(uint32_t attempt, uint64_t away_ms, uint32_t random
 	return away_ms < PEER_RECENT_MS && delay > PEER_RETRY_MS_MAX ? PEER_RETRY_MS_MAX : delay;
 }
 
-static void schedule_dial(struct peer *m, uint64_t now)
+static void schedule_dial(const struct peers *p, struct peer *m, uint64_t now)
 {
 	uint32_t random = 0;
+	uint32_t doubled = m->attempt < 5 ? m->attempt : 5;
+	uint64_t delay = PEER_RETRY_MS_OUTSIDE << doubled;
 
 	random_bytes(&random, sizeof(random));
-	m->next_dial_ms = now + peer_retry_delay_ms(m->attempt, now - m->away_since_ms, random);
+	if (!p->outside)
+		delay = peer_retry_delay_ms(m->attempt, now - m->away_since_ms, random);
+	m->next_dial_ms = now + delay;
 	m->attempt++;
 }
 
@@ -392,6 +431,8 @@ static void on_up(void *ctx, struct conn *c)
 	}
 	if (!m->conn)
 		use_best(p, m);
+	if (m->removed && m->leave_ms == 0)
+		begin_visit(m, monotonic_ms());
 	publish(p, m);
 }
 
@@ -402,7 +443,7 @@ static void remember_endpoint(struct peers *p, const struct peer *m, const struc
 	char known[ENDPOINT_TEXT_BYTES] = "";
 
 	/* An address that just worked is better than one told: there may be a router in between. */
-	if (!conn_is_incoming(c))
+	if (!conn_is_incoming(c) || m->removed)
 		return;
 	conn_info(c, &info);
 	if (!info.endpoint[0] || !endpoint_resolve_told(info.endpoint, conn_remote(c), told))
@@ -529,12 +570,13 @@ static void member_lost(struct peers *p, struct peer *m, struct conn *c, bool wa
 		 * Starting over at once would spin with a peer that greets and fails, again and
 		 * again.
 		 */
-		if (was_used && (!error[0] || now - m->up_since_ms >= PEER_STEADY_MS)) {
+		if (was_used && !p->outside &&
+		    (!error[0] || now - m->up_since_ms >= PEER_STEADY_MS)) {
 			m->attempt = 0;
 			m->away_since_ms = now;
 		}
 		if (!is_dialling(m))
-			schedule_dial(m, now);
+			schedule_dial(p, m, now);
 	}
 	publish(p, m);
 }
@@ -583,6 +625,27 @@ static uint64_t tick_member(struct peers *p, struct peer *m, uint64_t now)
 	return m->dial_count > 0 ? next : sooner(next, m->next_dial_ms);
 }
 
+static uint64_t tick_visit(struct peers *p, struct peer *m, uint64_t now)
+{
+	uint64_t up = 0;
+	uint64_t down = 0;
+
+	if (m->leave_ms == 0)
+		return UINT64_MAX;
+	if (m->leave_ms > now)
+		return m->leave_ms;
+	if (m->conn)
+		conn_traffic(m->conn, &up, &down);
+	if (down != m->visit_down && now < m->visit_ms) {
+		m->visit_down = down;
+		m->leave_ms = now + PEER_LEAVE_MS;
+		return m->leave_ms;
+	}
+	m->leave_ms = 0;
+	hang_up(p, m);
+	return UINT64_MAX;
+}
+
 void peers_tick(struct peers *p)
 {
 	uint64_t now = monotonic_ms();
@@ -599,12 +662,7 @@ void peers_tick(struct peers *p)
 		struct peer *m = p->members[i];
 
 		next = sooner(next, tick_member(p, m, now));
-		if (m->leave_ms > now) {
-			next = sooner(next, m->leave_ms);
-		} else if (m->leave_ms > 0) {
-			m->leave_ms = 0;
-			hang_up(p, m);
-		}
+		next = sooner(next, tick_visit(p, m, now));
 	}
 	if (p->stopping)
 		next = sooner(next,

@@ -40,8 +40,14 @@
 #define PEER_STEADY_MS 2000
 /** How soon a change of members or addresses in the database is noticed. */
 #define PEER_REFRESH_MS 250
-/** How long a member that was removed may still listen: to hear that it was. */
+/**
+ * VISIT: a device that was removed may listen and speak for so long after the last word of its own: to hear that it was, and to
+ * hand in what it made before; but no longer than that in all.
+ */
 #define PEER_LEAVE_MS 500
+#define PEER_VISIT_MS 60000
+/** When a device that was removed itself comes by again; twice as long after that, up to 32 times. */
+#define PEER_RETRY_MS_OUTSIDE 10000
 /** How often the address of a member without one is looked up again. */
 #define PEER_LOOKUP_MS 5000
 

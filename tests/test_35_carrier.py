@@ -361,18 +361,16 @@ def refusal(node):
     return node.status()['peers'][0]['last_error']
 
 
-def test_who_is_no_member_hears_the_same_as_if_the_database_were_not_there(homes):
-    """b shares both, is removed from one, and asks for it through the connection that it has for the other."""
+def test_who_was_removed_from_one_database_goes_on_with_the_other(homes):
+    """b shares both, is removed from one, and comes by for it through the connection that it has for the other."""
     h = homes('work', 'mail').synced().one_connection()
     before = h.proxy.connections
     h.b[1].allow('.*this device was removed.*', '.*not talked to.*', '.*cut off.*')
     h.a[1].allow('.*was removed.*')
     h.a[1].run('devices', '--remove', 'device-b', '--yes', h.a[1].mnt)
     eventually(lambda: not is_connected(h.b[1]), 20)
-    removed = refusal(h.b[1])
     h.a[1].stop()
-    eventually(lambda: refusal(h.b[1]), 20)
-    assert refusal(h.b[1]) == removed and 'does not know this device' in removed
+    assert 'does not know this device' in refusal(h.b[1])
     h.b[0].write('goes-on.json', '{}')
     Cluster.synced(None, h.a[0], h.b[0])
     assert h.proxy.connections == before
