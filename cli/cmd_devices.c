@@ -1,4 +1,5 @@
-/* blaze devices: who is a member; blaze devices remove: who is not any more. */
+/* blaze devices: who is a member; blaze devices remove: who is not any more; blaze devices adopt: cmd_adopt.c. */
+#include "cli/adopt.h"
 #include "cli/client.h"
 #include "cli/peer.h"
 #include "cli/petition.h"
@@ -15,6 +16,8 @@ struct devices_options {
 	const char *remove;
 	const char *role;
 	const char *to;
+	const char *adopt;
+	bool discard;
 	bool words;
 	bool yes;
 	bool json;
@@ -31,6 +34,11 @@ static const struct option_row devices_rows[] = {
 	 offsetof(struct devices_options, role), 0},
 	{"to", 't', OPTION_TEXT, "ROLE", "read, write, manage or owner",
 	 offsetof(struct devices_options, to), 0},
+	{"adopt", 'a', OPTION_TEXT, "DEVICE",
+	 "what it made before it heard that it was removed, and nobody has",
+	 offsetof(struct devices_options, adopt), 0},
+	{"discard", 'd', OPTION_FLAG, NULL, "adopt: give it up instead, on this device",
+	 offsetof(struct devices_options, discard), 0},
 	{"yes", 'y', OPTION_FLAG, NULL, "do not ask, on a terminal",
 	 offsetof(struct devices_options, yes), 0},
 	{"json", 'j', OPTION_FLAG, NULL, "print one JSON object",
@@ -179,10 +187,21 @@ static int devices_serve(struct service *s, struct out *out, int argc, char **ar
 
 	if (!options_parse(&cmd_devices.usage, &o, argc, argv, out, &code))
 		return code;
-	if (o.remove || o.role) {
-		code = peer_find_member(s, o.remove ? o.remove : o.role, &found, out);
+	if (o.discard && !o.adopt)
+		return out_error(out, CODE_USAGE, "devices: --discard goes with adopt");
+	if (o.remove || o.role || o.adopt) {
+		code = peer_find_member(s,
+					o.remove  ? o.remove
+					: o.adopt ? o.adopt
+						  : o.role,
+					&found, out);
 		if (code != CODE_OK)
 			return code;
+		if (o.adopt && !o.remove)
+			return adopt_run(s, out, &found,
+					 &(struct adopt_options){.yes = o.yes,
+								 .discard = o.discard,
+								 .json = o.json});
 		return o.remove ? remove_device(s, out, &found, o.yes)
 				: give_role(s, out, &found, o.to);
 	}
@@ -191,8 +210,10 @@ static int devices_serve(struct service *s, struct out *out, int argc, char **ar
 		print_json(s->db, out, list, n);
 	else
 		print_list(s->db, out, list, n);
-	if (!o.json)
+	if (!o.json) {
 		print_flags(s, out);
+		adopt_print_list(s, out);
+	}
 	return db_is_removed(s->db) ? CODE_ATTENTION : CODE_OK;
 }
 
@@ -203,6 +224,7 @@ static const struct verb {
 	const char *missing;
 } verbs[] = {
 	{"remove", {"remove"}, "devices: remove which? See blaze devices"},
+	{"adopt", {"adopt"}, "devices: adopt the work of which? See blaze devices"},
 	{"role",
 	 {"role", "to"},
 	 "devices: which role for which? Such as: blaze devices role desk read"},
@@ -260,17 +282,19 @@ static int devices_run(const struct command *c, struct out *out, int argc, char 
 
 const struct command cmd_devices = {
 	.usage = {.name = "devices",
-		  .operands = "[remove DEVICE | role DEVICE ROLE] [NAME|DIR]",
+		  .operands = "[remove DEVICE | adopt DEVICE | role DEVICE ROLE] [NAME|DIR]",
 		  .operands_max = 4,
 		  .summary =
-			  "Lists the devices that share the database; removes one, gives it a role.",
+			  "Lists the devices that share the database; removes one, adopts its work, gives it a role.",
 		  .notes =
 			  "Roles: read sees all and changes nothing; write changes files; manage also admits and removes\n"
 			  "devices up to its own role; owner is what one's own devices are. A relay\n"
 			  "reads what blaze relay grant said, and no more.\n"
 			  "A removed device keeps what it has. Nobody who hears of it accepts what it writes "
 			  "afterwards,\nhowever it is dated, and what is written from then on is sealed "
-			  "under keys it does not get.\nExit code 3: this device was removed.\n",
+			  "under keys it does not get.\nadopt shows what such a device made before it heard "
+			  "of that, and nobody had taken; it counts if\nyou say so.\n"
+			  "Exit code 3: this device was removed.\n",
 		  .rows = devices_rows,
 		  .row_count = countof(devices_rows)},
 	.run = devices_run,

@@ -17,6 +17,7 @@
  *     cmd_compact.c      packs old changes at once      cmd_relay.c   relays: added, removed, listed
  *     relay_grant.[ch]   what a relay may read
  *     cmd_petition.c, petition.h  removing a device by the recovery words
+ *     cmd_adopt.c, adopt.h  taking over what a removed one made
  *     mount_helper.c     mount.blaze: the protocol of mount(8) and fstab
  *     options.[ch]       options as tables           out.[ch]       output, here or through a socket
  *     account.[ch]       recovery words on this device     cmd_recover.c  joining with them
@@ -69,7 +70,8 @@
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
  *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom
  *     flags.*            what members were caught at
- *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are; sync_feeds.* short names
+ *     quarantine.*, sync_kept.*  what removed devices made and nobody had taken; adopt.* shown, and adopted
+ *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are; sync_feeds.*, vv.* short names, lists
  *     platform*.*        what Linux and macOS do differently
  *     base bytes arena id idset log why thread             the ground everything stands on
  *   net/     moves messages between databases
