@@ -41,6 +41,7 @@ struct join {
 	struct attempt attempts[LINK_ADDRESSES_MAX];
 	struct attempt *active;		 /* the one with the session */
 	char relay[ENDPOINT_TEXT_BYTES]; /* of a code, as it was written; "" = none */
+	bool opened;			 /* somebody could be reached */
 	bool spent;			 /* somebody answered: the code is good for no other try */
 	struct transport *session;
 	struct pair *pair;
@@ -312,6 +313,7 @@ static void on_connected(void *user)
 	struct attempt *a = user;
 
 	a->open = true;
+	a->join->opened = true;
 	activate(a->join);
 }
 
@@ -356,10 +358,12 @@ static void on_closed(void *user, const char *reason)
 	a->open = false;
 	if (j->done)
 		return;
-	if (!was_open && a->is_relay)
+	/* What came of another address tells more. */
+	bool tells = !was_open && !j->opened;
+	if (tells && a->is_relay)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
 		     "cannot reach the relay %s: %s", a->address, reason);
-	else if (!was_open)
+	else if (tells)
 		note(j, strcmp(reason, WS_TIMED_OUT) == 0 ? -ETIMEDOUT : -ECONNREFUSED,
 		     "cannot reach %s: %s; is the other device on, and on the same network?",
 		     a->address, reason);

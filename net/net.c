@@ -274,16 +274,6 @@ static bool knows(void *ctx, struct slice hello)
 	return peers_know(n->peers, hello);
 }
 
-/* Who comes through a relay: nothing else is begun there. */
-static bool knows_invitation(void *ctx, struct slice hello)
-{
-	const struct net *n = ctx;
-	struct hello h = {0};
-
-	return hello_decode(hello, &h) == 0 && (h.mode == HELLO_CODE || h.mode == HELLO_LINK) &&
-	       peers_know(n->peers, hello);
-}
-
 static void *on_lane(void *ctx, struct lane *l)
 {
 	const struct net *n = ctx;
@@ -348,7 +338,6 @@ static void start_paths(struct net *n)
 
 	n->rendezvous = (struct rendezvous_host){
 		.invites = n->invites,
-		.knows = knows_invitation,
 		.accepted = on_lane,
 		.handler = &conn_lane_handler,
 		.ctx = n,
@@ -660,16 +649,16 @@ static int await_relays(struct net *n, uint64_t id, struct link *l, char ret[END
 		size_t place_count = invites_places(n->invites, id, places, RELAYS_MAX);
 		size_t away = 0;
 
-		for (size_t i = 0; i < place_count; i++) {
-			if (places[i].code == MAIL_ERROR_TAKEN)
-				return -EADDRINUSE;
-		}
+		bool taken = false;
+
+		for (size_t i = 0; i < place_count; i++)
+			taken = taken || places[i].code == MAIL_ERROR_TAKEN;
 		for (size_t i = 0; i < count; i++)
 			away += infos[i].state != RELAY_OPEN && infos[i].error[0];
 		uint64_t now = monotonic_ms();
 		if (place_count + away >= wanted || now >= deadline_ms) {
 			name_relays(infos, count, places, place_count, l, ret);
-			return 0;
+			return taken ? -EADDRINUSE : 0;
 		}
 		(void)invites_wait(n->invites, id, now + NET_RELAYS_LOOK_MS, &device, words);
 	}
@@ -712,20 +701,19 @@ int net_invite(struct net *n, const struct invite_options *options, struct invit
 	net_endpoint(n, text);
 	r = endpoint_parse(text, &e);
 	assert(r >= 0);
-	l.address_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX / 2);
+	size_t direct_count = endpoint_reachable(&e, l.addresses, LINK_ADDRESSES_MAX / 2);
 	for (int i = 0; i < NAMEPLATE_TRIES; i++) {
+		l.address_count = direct_count;
 		r = offer(n, options, &l, ret, ret_id);
 		if (r < 0)
 			return why_set(why, r,
 				       "%d invitations are waiting already; cancel one first",
 				       INVITE_COUNT_MAX);
-		r = await_relays(n, *ret_id, &l, ret->relay);
-		if (r == 0)
+		/* A relay that says so every time is gone without. */
+		if (await_relays(n, *ret_id, &l, ret->relay) == 0 || i == NAMEPLATE_TRIES - 1)
 			break;
 		net_invite_cancel(n, *ret_id);
 	}
-	if (r < 0)
-		return why_set(why, r, "a relay has no number left for a code: try again later");
 	link_encode(&l, &ret->link);
 	return 0;
 }

@@ -257,6 +257,7 @@ static void deliver(struct wait *w, struct slice message)
 static void on_knock(struct rendezvous *v, struct wait *w, struct slice hello)
 {
 	const struct rendezvous_host *host = v->options.host;
+	struct hello h = {0};
 
 	if (w->state != WAIT_WAITING)
 		return;
@@ -267,7 +268,8 @@ static void on_knock(struct rendezvous *v, struct wait *w, struct slice hello)
 	(void)snprintf(w->lane.remote.host, sizeof(w->lane.remote.host), "through %.200s",
 		       v->relay.host);
 	w->lane.handler = host->handler;
-	if (host->knows(host->ctx, hello))
+	/* Nothing but pairing is begun there. That an invitation is over, the lane's user says. */
+	if (hello_decode(hello, &h) == 0 && (h.mode == HELLO_CODE || h.mode == HELLO_LINK))
 		w->lane.user = host->accepted(host->ctx, &w->lane);
 	if (!w->lane.user) {
 		w->ended = true; /* it goes on waiting */

@@ -18,8 +18,6 @@
 /** What all relays of a database share. */
 struct rendezvous_host {
 	struct invites *invites;
-	/** Whether the peer's HELLO is for an invitation here. */
-	bool (*knows)(void *ctx, struct slice hello);
 	/** An incoming lane; returns its user, of kind `handler`, or NULL = refused. */
 	void *(*accepted)(void *ctx, struct lane *l);
 	const struct lane_handler *handler;
