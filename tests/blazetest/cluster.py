@@ -136,6 +136,11 @@ class Invitation:
         self.process.wait()
         self.process.stdout.close()
 
+    def printed(self, text):
+        """Reads on until it has printed this."""
+        while text not in self.output:
+            self.output += read_line(self.process.stdout.fileno(), 10, '`blaze pair`')
+
     def ended(self):
         """Waits for the command's end: its exit code and all it printed."""
         try:

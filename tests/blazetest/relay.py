@@ -15,7 +15,8 @@ BIN = os.environ.get('BLAZE_RELAY_BIN', str(BUILD / 'blaze-relay'))
 class Relay:
     """Set up once, started as often as wanted, always at the same address."""
 
-    def __init__(self, directory, name='relay', program=BIN, setup=()):
+    def __init__(self, directory, name='relay', program=BIN, setup=(), netns=None,
+                 listen='127.0.0.1:0'):
         self.scheme = 'wss' if setup else 'ws'
         self.program = str(program)
         self.directory = Path(directory) / name
@@ -26,7 +27,8 @@ class Relay:
         self.log = self.directory / 'relay.log'
         self.log.touch()
         self.process = None
-        self.listen = '127.0.0.1:0'
+        self.listen = listen
+        self._enter = ['nsenter', f'--net=/proc/{netns}/ns/net', '--'] if netns else []
         self.key = ''
         self.run('setup', '--listen', self.listen, *setup)
 
@@ -52,7 +54,7 @@ class Relay:
             env['LD_PRELOAD'] = preload
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [self.program, 'run', '--home', str(self.home), '--listen', self.listen, '--ready-fd', str(theirs), *args],
+                [*self._enter, self.program, 'run', '--home', str(self.home), '--listen', self.listen, '--ready-fd', str(theirs), *args],
                 env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=[theirs],
                 start_new_session=True)
         os.close(theirs)
