@@ -1,4 +1,4 @@
-/* Opening, committing, reading, and the barrier. What else the store is made of: store_i.h. */
+/* Opening, committing, reading. What else the store is made of: store_i.h. */
 #include "core/store_i.h"
 
 #include <stdlib.h>
@@ -31,7 +31,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	if (s->db) {
-		(void)store_sync(s);
+		(void)store_flush(s);
 		store_drop_views(s);
 		leveldb_close(s->db);
 	}
@@ -135,11 +135,9 @@ int store_try_write(struct store *s, const struct store_txn *t)
 		leveldb_writebatch_append(s->unsynced, s->batch);
 		s->unsynced_bytes += bytes; /* LevelDB does not say what a batch takes */
 		s->written++;
-		s->number++;
+		s->gap = s->marked = ++s->number; /* the journal has no such record */
 		store_layers_written(s);
 		store_learn(s, t, 0, SIZE_MAX);
-		if (s->journal)
-			journal_restart(s->journal);
 	}
 	if (bytes > STORE_SPARE_BYTES_MAX) {
 		leveldb_writebatch_destroy(s->batch);
@@ -187,63 +185,6 @@ static int commit(struct store *s, const struct store_txn *t)
 	if (!s->failure && s->db && !s->low)
 		r = store_journal_commit(s, t);
 	return r == -EAGAIN ? write_through(s, t) : r;
-}
-
-static int barrier(struct store *s)
-{
-	mutex_lock(&s->lock);
-	uint64_t upto = s->written;
-	size_t bytes = 0;
-	int r = s->failure ? store_heal(s, false) : 0;
-	bool nothing = r < 0 || s->synced >= upto;
-	if (!nothing) {
-		s->syncing = s->unsynced;
-		bytes = s->unsynced_bytes;
-		s->unsynced = s->spare ? STEAL(s->spare) : leveldb_writebatch_create();
-		s->unsynced_bytes = 0;
-	}
-	mutex_unlock(&s->lock);
-	if (nothing)
-		return r;
-
-	r = store_flush_logs(s);
-	mutex_lock(&s->lock);
-	if (r < 0 && !s->failure)
-		s->failure = r;
-	if (s->failure)
-		r = store_heal(s, false);
-	if (r == 0 && s->synced < upto)
-		s->synced = upto;
-	if (r < 0) { /* keep it for the next attempt, in order */
-		leveldb_writebatch_append(s->syncing, s->unsynced);
-		leveldb_writebatch_destroy(s->unsynced);
-		s->unsynced = STEAL(s->syncing);
-	} else if (!s->spare && bytes <= STORE_SPARE_BYTES_MAX) {
-		leveldb_writebatch_clear(s->syncing);
-		s->spare = STEAL(s->syncing);
-	} else {
-		leveldb_writebatch_destroy(STEAL(s->syncing));
-	}
-	mutex_unlock(&s->lock);
-	return r;
-}
-
-int store_sync(struct store *s)
-{
-	mutex_lock(&s->lock);
-	int written = store_layers_any(s) ? write_through(s, NULL) : 0;
-	uint64_t mine = s->written;
-	mutex_unlock(&s->lock);
-	if (written < 0)
-		return written;
-
-	mutex_lock(&s->sync_lock);
-	mutex_lock(&s->lock);
-	bool done = s->synced >= mine && !s->failure;
-	mutex_unlock(&s->lock);
-	int r = done ? 0 : barrier(s);
-	mutex_unlock(&s->sync_lock);
-	return r;
 }
 
 int store_health(struct store *s)
@@ -295,7 +236,7 @@ int store_write_pending(struct store *s, const struct store_txn *t)
 	int r = commit(s, t);
 	bool big = r == 0 && s->unsynced_bytes > STORE_UNSYNCED_BYTES_MAX;
 	mutex_unlock(&s->lock);
-	return big ? store_sync(s) : r;
+	return big ? store_flush(s) : r;
 }
 
 int store_defer_pending(struct store *s, const struct store_txn *t)

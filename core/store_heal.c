@@ -26,11 +26,12 @@ static int reput(struct store *s)
 	const struct store_txn *const layers[] = {s->layers[0], s->layers[1], s->layers[2]};
 	static_assert(LAYER_COUNT == 3, "all of them");
 	(void)store_gather(all, layers, LAYER_COUNT);
-	store_mark(s, all, s->number);
+	store_mark(s, all, s->number + 1); /* the journal has nothing of what was deferred */
 	leveldb_write(s->db, s->sync_options, all, &message);
 	leveldb_writebatch_destroy(all);
 	if (message)
 		return store_error_code(message);
+	s->gap = s->marked = s->durable = s->promised = ++s->number;
 	store_layers_written(s);
 	if (s->journal)
 		journal_restart(s->journal);

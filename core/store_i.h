@@ -1,7 +1,8 @@
 /*
  * Private to the store: its state, and what its files need of each other.
  *
- *   store.c         opening, committing, reading, the barrier
+ *   store.c         opening, committing, reading
+ *   store_sync.c    the barriers: of the journal, of LevelDB
  *   store_disk.c    LevelDB's handle, the ballast, the flushing of log files
  *   store_heal.c    after an error: a new handle, and everything again
  *   store_layers.c  committed writes that LevelDB does not have yet
@@ -65,7 +66,12 @@ struct store {
 
 	struct journal *journal; /**< NULL: every commit goes to LevelDB itself */
 	uint8_t epoch[JOURNAL_EPOCH_BYTES];
-	uint64_t number;     /**< of the last commit, in the journal or in LevelDB */
+	bool broken;	 /**< flushing it failed: nobody counts on it any more, nothing is added */
+	uint64_t number; /**< of the last commit, in the journal or in LevelDB */
+	uint64_t marked; /**< LevelDB has everything up to this one, */
+	uint64_t durable; /**< and on stable storage up to this one: the journal keeps all behind it, */
+	uint64_t gap;	  /**< but not this one nor what begins the epoch, and not 0 */
+	uint64_t promised; /**< up to this one, in LevelDB or in the journal, it is on stable storage */
 	struct buf payload;  /**< of the record being made */
 	struct cond tend;    /**< there is something to do for the tending thread */
 	struct cond settled; /**< LAYER_OLD is empty again, or cannot be emptied */
@@ -129,6 +135,13 @@ void store_mark(const struct store *s, leveldb_writebatch_t *batch, uint64_t num
 void store_wait_settled(struct store *s);
 /** When the store is opened: LevelDB gets what it does not have of the journal. */
 int store_journal_replay(struct store *s, struct why *why);
+
+/* ---- store_sync.c, without the lock -------------------------------------------------------------- */
+
+/** Everything is in LevelDB, and durable there. */
+int store_flush(struct store *s);
+/** What LevelDB has is durable there. With sync_lock held. */
+int store_barrier(struct store *s);
 
 /* ---- store.c, under the lock --------------------------------------------------------------------- */
 

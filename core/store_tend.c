@@ -1,11 +1,10 @@
 /*
  * The journal before LevelDB. LevelDB spends on a batch what the rest of a save costs together, so a save only writes
  * a record of the journal, which kill -9 cannot take away, and stays readable in a layer (store_layers.c); a thread
- * brings layers to LevelDB, one batch for many saves. The barrier (store_sync()) does not wait for that thread: it
- * writes what is missing itself, and flushes LevelDB's logs.
+ * brings layers to LevelDB, one batch for many saves. No barrier (core/store_sync.c) waits for that thread.
  *
- * Every batch says up to which number of the journal LevelDB has everything (MARK). After a crash the records that
- * follow that number without a gap are applied. So a power cut that takes the end of LevelDB's log, or a part of the
+ * Every batch says up to which number LevelDB has everything (MARK). After a crash the row of records without a gap
+ * that holds that number or the next is applied. So a power cut that takes the end of LevelDB's log, or a part of the
  * journal, leaves what was there at some moment, never a mixture: batches and records are in one order.
  */
 #include "core/store_i.h"
@@ -62,7 +61,7 @@ int store_journal_commit(struct store *s, const struct store_txn *t)
 {
 	struct store_txn *deferred = s->layers[LAYER_DEFERRED];
 
-	if (!s->journal || bytes_of(deferred) + bytes_of(t) > PAYLOAD_BYTES_MAX)
+	if (!s->journal || s->broken || bytes_of(deferred) + bytes_of(t) > PAYLOAD_BYTES_MAX)
 		return -EAGAIN;
 	buf_clear(&s->payload);
 	encode(&s->payload, deferred);
@@ -168,16 +167,25 @@ static void begin(struct store *s)
 	if (journal_open(s->dir, s->epoch, &j) < 0)
 		return;
 	s->journal = j;
+	s->broken = false;
 	if (store_try_write(s, NULL) < 0) { /* says where the epoch begins */
 		s->journal = NULL;
 		journal_close(j);
 	}
 }
 
-/* LevelDB has everything and needs no journal; or the journal stays, for who opens the store next. */
+/*
+ * LevelDB has everything on stable storage, and needs no journal; or the journal stays, for who opens the store next.
+ * With sync_lock and the lock, which it gives away for a while.
+ */
 static void end(struct store *s)
 {
 	if (!s->journal || store_settle_all(s) < 0)
+		return;
+	mutex_unlock(&s->lock);
+	int r = store_barrier(s);
+	mutex_lock(&s->lock);
+	if (r < 0 || s->failure || s->durable < s->number || store_layers_any(s))
 		return;
 	char *message = NULL;
 	leveldb_delete(s->db, s->write_options, MARK, 1, &message);
@@ -241,15 +249,16 @@ static void settle_young(struct store *s, leveldb_writebatch_t *batch)
 {
 	s->layers[LAYER_OLD] = STEAL(s->layers[LAYER_YOUNG]);
 	size_t bytes = store_txn_bytes(s->layers[LAYER_OLD]);
-	journal_turn(s->journal);
+	uint64_t number = s->number;
 	s->iter_count++;
-	char *message = write_old(s, batch, s->number);
+	char *message = write_old(s, batch, number);
 	if (message) {
 		s->failure = store_error_code(message);
 	} else {
 		leveldb_writebatch_append(s->unsynced, batch);
 		s->unsynced_bytes += bytes;
 		s->written++;
+		s->marked = number;
 		drop_old(s);
 	}
 	s->iter_count--;
@@ -259,6 +268,22 @@ static void settle_young(struct store *s, leveldb_writebatch_t *batch)
 	cond_broadcast(&s->settled);
 }
 
+/* The journal's other file is written again only when LevelDB cannot lose what it holds. Gives the lock away for a while. */
+static void turn(struct store *s)
+{
+	if (!s->journal || s->failure || !journal_is_filling(s->journal))
+		return;
+	if (journal_other_last(s->journal) > s->durable) {
+		mutex_unlock(&s->lock);
+		mutex_lock(&s->sync_lock);
+		(void)store_barrier(s);
+		mutex_unlock(&s->sync_lock);
+		mutex_lock(&s->lock);
+	}
+	if (journal_other_last(s->journal) <= s->durable)
+		journal_turn(s->journal);
+}
+
 static void tend_once(struct store *s, leveldb_writebatch_t *batch)
 {
 	if (s->failure) {
@@ -266,6 +291,7 @@ static void tend_once(struct store *s, leveldb_writebatch_t *batch)
 			(void)store_heal(s, false);
 		return;
 	}
+	turn(s);
 	store_wait_settled(s);
 	if (!s->failure && s->layers[LAYER_YOUNG] && s->journal)
 		settle_young(s, batch);
@@ -281,13 +307,17 @@ void store_tend(struct store *s)
 		tend_once(s, batch);
 		if (s->unsynced_bytes > STORE_UNSYNCED_BYTES_MAX) {
 			mutex_unlock(&s->lock);
-			(void)store_sync(s);
+			(void)store_flush(s);
 			mutex_lock(&s->lock);
 		}
 	}
+	mutex_unlock(&s->lock);
+	mutex_lock(&s->sync_lock);
+	mutex_lock(&s->lock);
 	end(s);
 	s->tend_stop = false;
 	mutex_unlock(&s->lock);
+	mutex_unlock(&s->sync_lock);
 	leveldb_writebatch_destroy(batch);
 }
 

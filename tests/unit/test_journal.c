@@ -1,12 +1,14 @@
 /*
  * The journal before LevelDB: a store that is killed at any moment holds what the first N commits made, where N is at
- * least what was acknowledged, and nothing of a later one. Prints "ok NAME" for each test.
+ * least what was acknowledged, and nothing of a later one. After a power cut N is at least what a barrier was
+ * acknowledged for. Prints "ok NAME" for each test.
  */
 #include "core/journal.h"
 #include "core/store.h"
 #include "core/thread.h"
 #include "tests/unit/check.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +47,7 @@ static bool deletes(uint32_t n)
 static void value_at(uint32_t n, struct buf *ret)
 {
 	/* Mostly small; some are too large for the journal. */
-	size_t len = n % 1501 == 5 ? 300000 : n % 31 == 0 ? 20000 : 100 + n % 400;
+	size_t len = n % 6007 == 5 ? 300000 : n % 31 == 0 ? 20000 : 100 + n % 400;
 
 	buf_clear(ret);
 	buf_printf(ret, "%u:", n);
@@ -172,8 +174,24 @@ static int work(int to)
 	}
 }
 
-/* Kills a worker after so many commits; the last one that it acknowledged. */
-static uint32_t work_and_kill(uint32_t commits)
+/* Says only what a barrier is done for. */
+static int work_with_barriers(int to)
+{
+	struct store *s = NULL;
+
+	CHECK(store_open("journal", &s, NULL) == 0);
+	(void)start_tending(s);
+	for (uint32_t n = count_of(s) + 1;; n++) {
+		commit(s, n);
+		if (n * 2654435761u >> 26 != 0)
+			continue;
+		CHECK(store_sync(s) == 0);
+		CHECK(write(to, &n, sizeof(n)) == sizeof(n));
+	}
+}
+
+/* Kills a worker after it acknowledged so often; the last commit that it acknowledged. */
+static uint32_t work_and_kill_mode(uint32_t commits, const char *mode)
 {
 	int fd[2];
 	uint32_t n = 0;
@@ -186,7 +204,7 @@ static uint32_t work_and_kill(uint32_t commits)
 
 		(void)close(fd[0]);
 		(void)snprintf(number, sizeof(number), "%d", fd[1]);
-		(void)execl(program, program, number, (char *)NULL);
+		(void)execl(program, program, number, mode, (char *)NULL);
 		_exit(1);
 	}
 	(void)close(fd[1]);
@@ -197,6 +215,11 @@ static uint32_t work_and_kill(uint32_t commits)
 		;
 	(void)close(fd[0]);
 	return n;
+}
+
+static uint32_t work_and_kill(uint32_t commits)
+{
+	return work_and_kill_mode(commits, NULL);
 }
 
 static void test_kill(void)
@@ -294,6 +317,133 @@ static void test_end(void)
 	(void)puts("ok end");
 }
 
+/* ---- power cuts: what was flushed of LevelDB's logs and of the journal is there, and of the rest anything ---- */
+
+#define POWER_CUTS 40u
+#define BLOCK 4096u
+
+static bool power_is_watched;
+
+static void copy_file(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = open("power/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n = 1;
+
+	CHECK(in >= 0 && out >= 0);
+	while (n > 0)
+		n = copy_file_range(in, NULL, out, NULL, 16u << 20, 0);
+	CHECK(n == 0 && close(in) == 0 && close(out) == 0 && rename("power/new", to) == 0);
+}
+
+/* What is flushed now, before it is: a log's length, a journal's content. */
+int fdatasync(int fd)
+{
+	char link[40], path[400], to[200];
+	struct stat st;
+	ssize_t n = 0;
+
+	if (power_is_watched) {
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof(path) - 1);
+	}
+	path[n > 0 ? n : 0] = 0;
+	const char *name =
+		n > 4 && strcmp(path + n - 4, ".log") == 0 ? strrchr(path, '/') + 1 : NULL;
+	if (name && strncmp(name, "journal", 7) == 0) {
+		(void)snprintf(to, sizeof(to), "power/%s", name);
+		copy_file(path, to);
+	} else if (name) {
+		(void)snprintf(to, sizeof(to), "power/%s", name);
+		CHECK(fstat(fd, &st) == 0);
+		int size = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		CHECK(size >= 0 && ftruncate(size, st.st_size) == 0 && close(size) == 0);
+	}
+	return 0; /* the disk itself has nothing to do with it */
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* LevelDB's logs in order; one is cut somewhere behind what was flushed, and whole = those before and behind are left. */
+static void cut_logs(bool only_one)
+{
+	struct dirent **list = NULL;
+	int count = scandir("journal/store", &list, NULL, alphasort);
+	bool cutting = false;
+
+	for (int i = 0; i < count; i++) {
+		char path[400], mark[400];
+		size_t len = strlen(list[i]->d_name);
+
+		(void)snprintf(path, sizeof(path), "journal/store/%s", list[i]->d_name);
+		(void)snprintf(mark, sizeof(mark), "power/%s", list[i]->d_name);
+		off_t size = size_of(path), flushed = size_of(mark);
+		bool is_log = len > 4 && strcmp(list[i]->d_name + len - 4, ".log") == 0;
+		if (is_log && cutting && !only_one)
+			CHECK(truncate(path, flushed) == 0);
+		if (is_log && !cutting && random_below(2) && size > flushed) {
+			cutting = true;
+			CHECK(truncate(path, flushed + (off_t)random_below(
+							       (uint32_t)(size - flushed))) == 0);
+		}
+		free(list[i]);
+	}
+	free(list);
+}
+
+/* Each block is as it was flushed, or as it was written later. */
+static void cut_journal(void)
+{
+	static uint8_t zeros[BLOCK], block[BLOCK];
+	char path[] = "journal/journal-0.log", flushed[] = "power/journal-0.log";
+
+	for (char i = '0'; i < '2'; i++) {
+		path[16] = flushed[14] = i;
+		int from = open(flushed, O_RDONLY | O_CLOEXEC);
+		int to = open(path, O_WRONLY | O_CLOEXEC);
+		uint32_t kept = random_below(3);
+		CHECK(to >= 0);
+		for (off_t at = 0; at < size_of(path); at += BLOCK) {
+			memcpy(block, zeros, BLOCK);
+			CHECK(from < 0 || pread(from, block, BLOCK, at) >= 0);
+			if (kept == 0 || (kept == 1 && random_below(2)))
+				CHECK(pwrite(to, block, BLOCK, at) == BLOCK);
+		}
+		(void)close(to);
+		if (from >= 0)
+			(void)close(from);
+	}
+}
+
+static void test_power_cuts(void)
+{
+	CHECK(system("rm -rf journal && mkdir journal") == 0);
+	CHECK(store_create("journal", NULL) == 0);
+	for (uint32_t i = 0; i < POWER_CUTS; i++) {
+		struct store *s = NULL;
+
+		CHECK(system("rm -rf power && mkdir power && cp journal/journal-*.log power 2>/dev/null || true") ==
+		      0);
+		uint32_t acknowledged = work_and_kill_mode(1 + random_below(i % 4 == 0 ? 200 : 40), "power");
+		/* A log in the middle is cut only where the journal is whole: the disk writes in some order. */
+		bool journal = random_below(3) > 0;
+		cut_logs(!journal);
+		if (journal)
+			cut_journal();
+		CHECK(store_open("journal", &s, NULL) == 0);
+		uint32_t n = count_of(s);
+		CHECK(n >= acknowledged);
+		check_all(s, n, true);
+		store_close(s);
+	}
+	(void)puts("ok power_cuts");
+}
+
 /* ---- scans over thousands of writes that LevelDB does not have yet ---------------------------------- */
 
 #define DIRS 40u
@@ -370,10 +520,15 @@ int main(int argc, char **argv)
 	program = argv[0];
 	if (argc == 2)
 		return work(atoi(argv[1]));
+	if (argc == 3) {
+		power_is_watched = true;
+		return work_with_barriers(atoi(argv[1]));
+	}
 	test_kill();
 	test_damage();
 	test_other_journal();
 	test_end();
+	test_power_cuts();
 	test_scans();
 	return 0;
 }
