@@ -135,8 +135,10 @@ void sync_kept_confine(struct sync_kept *k, struct db *db, struct feed_pos **lis
 	size_t n = k->confined ? 0 : db_have_of_others(db, &here);
 	size_t all = *count;
 
-	if (n == 0)
+	if (n == 0) {
+		free(here);
 		return;
+	}
 	k->confined = n;
 	*list = xreallocarray(*list, *count + n, sizeof(**list));
 	for (size_t i = 0; i < n; i++) {

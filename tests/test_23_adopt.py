@@ -119,3 +119,23 @@ def test_what_cannot_be_adopted_is_said(pair, args, code):
 def test_json_of_nothing(pair):
     a, _ = pair.nodes
     assert json.loads(a.run('devices', 'adopt', 'device-b', '--json', a.database).stdout)['files'] == []
+
+
+def test_a_folder_brings_it(three, directory):
+    """The removed device meets nobody any more; a stick goes from one to the other."""
+    a, b, c = three.nodes
+    stick = directory / 'stick'
+    stick.mkdir()
+    a.write('shared.json', '{"n":1}')
+    three.synced()
+    three.cut(c)
+    c.write('offline.json', '{"made":"offline"}')
+    a.run('devices', 'remove', 'device-c', a.database)
+    three.synced(a, b)
+    c.run('relay', 'add', f'folder:{stick}', c.database)
+    eventually(lambda: list(stick.rglob('*.blz')), 20, 'it has written to the folder')
+    a.run('relay', 'add', f'folder:{stick}', a.database)
+    eventually(lambda: adoptable(a).get('device-c'), 30, 'the folder has brought it')
+    a.run('devices', 'adopt', 'device-c', '--yes', a.database)
+    eventually(lambda: b.exists('offline.json'), 10)
+    three.synced(a, b)

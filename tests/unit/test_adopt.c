@@ -389,6 +389,59 @@ static void test_only_who_manages_decides(void)
 	end(s, 3);
 }
 
+static void put_feed(struct buf *out, const struct id *stream, uint64_t actor)
+{
+	buf_varint(out, 0);
+	id_write(out, stream);
+	buf_be64(out, actor);
+}
+
+/* It says that others hold what they do not, and sends nonsense until it is stopped. */
+static void test_visitor_that_lies_and_floods(void)
+{
+	AUTO(buf_fini) struct buf m = {0};
+	struct side s[3];
+
+	begin(s, 3);
+	remove_from(&s[A], &s[C]);
+	speak_all(s, both, 2);
+	write_file(&s[A], "mine.json", "{}");
+	assert(db_seal(s[A].db) == 0 && !db_is_acked(s[A].db));
+	struct sync_options oa = {
+		.db = s[A].db, .peer = db_actor(s[C].db), .endpoint = "", .now_ms = 1};
+	struct sync_options oc = {
+		.db = s[C].db, .peer = db_actor(s[A].db), .endpoint = "", .now_ms = 1};
+	struct sync *at_a = sync_create(&oa);
+	struct sync *at_c = sync_create(&oc);
+	assert(sync_next(at_c, &m) == 1 && sync_receive(at_a, buf_slice(&m)) == 0);
+
+	buf_clear(&m);
+	buf_u8(&m, 5); /* ACK */
+	buf_be64(&m, db_actor(s[B].db));
+	buf_varint(&m, 1);
+	put_feed(&m, &s[A].db->root_stream, db_actor(s[A].db));
+	buf_varint(&m, feed_find(s[A].db, &s[A].db->root_stream, db_actor(s[A].db))->sealed);
+	assert(sync_receive(at_a, buf_slice(&m)) == 0 && !db_is_acked(s[A].db));
+
+	buf_clear(&m);
+	buf_u8(&m, 4); /* ENVELOPE */
+	put_feed(&m, &s[A].db->root_stream, db_actor(s[C].db));
+	buf_append(&m, "nonsense", 8);
+	unsigned n = 0;
+	int r = 0;
+	while (r == 0 && n < 1000) {
+		r = sync_receive(at_a, buf_slice(&m));
+		n++;
+	}
+	assert(r == -EACCES && n > 100 && n < 1000 && kept_of(&s[A], &s[C]) == 0);
+	/* What it is told meanwhile is `auth`, and of nobody's feeds but its own. */
+	while (sync_next(at_a, &m) == 1)
+		assert(m.data[0] != 15 && m.data[0] != 12 && m.data[0] != 16);
+	sync_destroy(at_a);
+	sync_destroy(at_c);
+	end(s, 3);
+}
+
 int main(void)
 {
 	static const struct {
@@ -407,6 +460,7 @@ int main(void)
 		{"admitted_again", test_admitted_again},
 		{"of_a_reader", test_of_a_reader},
 		{"only_who_manages_decides", test_only_who_manages_decides},
+		{"visitor_that_lies_and_floods", test_visitor_that_lies_and_floods},
 	};
 
 	digest_init();

@@ -1,9 +1,11 @@
 /* Members: who may do what, removals, epochs. */
 #include "tests/unit/members.h"
 
+#include "core/adopt.h"
 #include "core/compact.h"
 
 static unsigned random_runs = 25;
+static unsigned decided;
 
 /* ---- removal -------------------------------------------------------------------------------- */
 
@@ -327,6 +329,22 @@ static void test_settings(void)
 	end(s, 2);
 }
 
+/* Decides about what is kept of it there, if anything. */
+static void decide(struct side *at, struct side *whom)
+{
+	struct adopt_work w;
+	struct why why;
+	uint64_t waiting = 0;
+
+	assert(adopt_look(at->db, db_actor(whom->db), &w) == 0);
+	if (w.change_count && rnd(4))
+		(void)adopt_accept(at->db, &w, &waiting, &why);
+	else if (w.change_count)
+		assert(adopt_refuse(at->db, db_actor(whom->db), &why) == 0);
+	decided += w.change_count > 0;
+	adopt_work_fini(&w);
+}
+
 /*
  * Random histories of four devices that admit and remove each other while they are cut into pieces: when all have talked,
  * all agree on who is a member, whatever they heard first.
@@ -348,7 +366,7 @@ static void test_random(void)
 
 			(void)snprintf(name, sizeof(name), "f%u.json", rnd(4));
 			keys_cert(s[k].keys, &cert);
-			switch (rnd(8)) {
+			switch (rnd(10)) {
 			case 0:
 				(void)db_remove_member(s[i].db, db_actor(s[k].db), &why);
 				break;
@@ -366,7 +384,11 @@ static void test_random(void)
 								&account);
 				break;
 			case 4:
+				for (unsigned of = 0; of < 4; of++)
+					decide(&s[i], &s[of]);
+				break;
 			case 5:
+			case 6:
 				(void)try_write(&s[i], name,
 						rnd(2) ? "{\"n\":1}" : "{\"n\":2,\"m\":3}");
 				break;
@@ -374,6 +396,9 @@ static void test_random(void)
 				speak(&s[i], &s[k]);
 			}
 		}
+		speak_all(s, all, 4);
+		for (unsigned of = 0; of < 16; of++)
+			decide(&s[of / 4], &s[of % 4]);
 		for (unsigned round = 0; round < 4; round++)
 			speak_all(s, all, 4);
 		for (unsigned i = 1; i < 4; i++) {
@@ -399,6 +424,7 @@ static void test_random(void)
 			expect_same(s, left, count, "random");
 		end(s, 4);
 	}
+	assert(random_runs < 25 || decided > 0);
 }
 
 int main(int argc, char **argv)
