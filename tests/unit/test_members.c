@@ -345,6 +345,45 @@ static void decide(struct side *at, struct side *whom)
 	adopt_work_fini(&w);
 }
 
+/* Something happens somewhere. */
+static void random_step(struct side *s)
+{
+	unsigned i = rnd(4);
+	unsigned k = (i + 1 + rnd(3)) % 4;
+	AUTO(buf_fini) struct buf cert = {0};
+	char name[16];
+	struct why why;
+
+	(void)snprintf(name, sizeof(name), "f%u.json", rnd(4));
+	keys_cert(s[k].keys, &cert);
+	switch (rnd(10)) {
+	case 0:
+		(void)db_remove_member(s[i].db, db_actor(s[k].db), &why);
+		break;
+	case 1:
+		(void)db_admit(s[i].db, buf_slice(&cert), MEMBER_OWNER);
+		break;
+	case 2:
+		(void)give_role(&s[i], &s[k], rnd(2) ? MEMBER_READ : MEMBER_READ + rnd(4));
+		break;
+	case 3:
+		if (rnd(3) == 0)
+			(void)remove_with_words(&s[i], &s[k], rnd(2) ? rnd(5) : UINT64_MAX,
+						&account);
+		break;
+	case 4:
+		for (unsigned of = 0; of < 4; of++)
+			decide(&s[i], &s[of]);
+		break;
+	case 5:
+	case 6:
+		(void)try_write(&s[i], name, rnd(2) ? "{\"n\":1}" : "{\"n\":2,\"m\":3}");
+		break;
+	default:
+		speak(&s[i], &s[k]);
+	}
+}
+
 /*
  * Random histories of four devices that admit and remove each other while they are cut into pieces: when all have talked,
  * all agree on who is a member, whatever they heard first.
@@ -357,45 +396,8 @@ static void test_random(void)
 
 		seed = 1000 + run;
 		begin_with_account(s, 4);
-		for (unsigned step = 0; step < 12; step++) {
-			unsigned i = rnd(4);
-			unsigned k = (i + 1 + rnd(3)) % 4;
-			AUTO(buf_fini) struct buf cert = {0};
-			char name[16];
-			struct why why;
-
-			(void)snprintf(name, sizeof(name), "f%u.json", rnd(4));
-			keys_cert(s[k].keys, &cert);
-			switch (rnd(10)) {
-			case 0:
-				(void)db_remove_member(s[i].db, db_actor(s[k].db), &why);
-				break;
-			case 1:
-				(void)db_admit(s[i].db, buf_slice(&cert), MEMBER_OWNER);
-				break;
-			case 2:
-				(void)give_role(&s[i], &s[k],
-						rnd(2) ? MEMBER_READ : MEMBER_READ + rnd(4));
-				break;
-			case 3:
-				if (rnd(3) == 0)
-					(void)remove_with_words(&s[i], &s[k],
-								rnd(2) ? rnd(5) : UINT64_MAX,
-								&account);
-				break;
-			case 4:
-				for (unsigned of = 0; of < 4; of++)
-					decide(&s[i], &s[of]);
-				break;
-			case 5:
-			case 6:
-				(void)try_write(&s[i], name,
-						rnd(2) ? "{\"n\":1}" : "{\"n\":2,\"m\":3}");
-				break;
-			default:
-				speak(&s[i], &s[k]);
-			}
-		}
+		for (unsigned step = 0; step < 12; step++)
+			random_step(s);
 		speak_all(s, all, 4);
 		for (unsigned of = 0; of < 16; of++)
 			decide(&s[of / 4], &s[of % 4]);
