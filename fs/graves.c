@@ -2,6 +2,7 @@
  * Graves: records gone from their names, in their grace time. Whoever takes the name over meanwhile takes
  * the record out of its grave; what is still in it when the time is over is deleted.
  */
+#include "core/intern.h"
 #include "core/log.h"
 #include "fs/vfs_i.h"
 
@@ -25,12 +26,32 @@ static int decode(struct slice value, struct buried *ret)
 	return in.bad ? -EIO : 0;
 }
 
+/* The bit of a name. Most names that are asked about have no grave, and LevelDB takes long to say so. */
+static uint8_t *bit_of(struct vfs *v, uint64_t parent, const char *name, uint8_t *ret_mask)
+{
+	uint64_t h = intern_hash(parent, SLICE_STR(name)) % GRAVE_BITS;
+
+	*ret_mask = (uint8_t)(1u << h % 8);
+	return &v->grave_seen[h / 8];
+}
+
+static bool may_be_there(struct vfs *v, uint64_t parent, const char *name)
+{
+	uint8_t mask;
+
+	if (v->grave_count == 0 && v->grave_any_seen) {
+		memset(v->grave_seen, 0, sizeof(v->grave_seen));
+		v->grave_any_seen = false;
+	}
+	return v->grave_count && *bit_of(v, parent, name, &mask) & mask;
+}
+
 static int find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct buried *ret)
 {
 	AUTO(buf_fini) struct buf key = {0};
 	AUTO(buf_fini) struct buf value = {0};
 
-	if (v->grave_count == 0)
+	if (!may_be_there(v, parent, name))
 		return -ENOENT;
 	int r = store_get(db_store(t), ns_dentry_key(&key, 'g', parent, name), &value);
 	return r < 0 ? r : decode(buf_slice(&value), ret);
@@ -60,6 +81,8 @@ void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *na
 
 static void queue(struct vfs *v, const char *name, const struct grave *like)
 {
+	uint8_t mask;
+
 	if (v->grave_end == v->grave_cap) {
 		size_t n = v->grave_end - v->grave_first;
 
@@ -73,6 +96,8 @@ static void queue(struct vfs *v, const char *name, const struct grave *like)
 	v->graves[v->grave_end] = *like;
 	v->graves[v->grave_end++].name = xstrdup(name);
 	v->grave_count++;
+	*bit_of(v, like->parent, name, &mask) |= mask;
+	v->grave_any_seen = true;
 	vfs_kick(v, like->due_ms);
 }
 

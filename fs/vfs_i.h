@@ -187,6 +187,7 @@ struct left {
 };
 
 #define LEFT_MAX 16
+#define GRAVE_BITS (1u << 16)
 /** Files and directories in both that a swap may have: they change in one transaction. */
 #define SWAP_ENTRIES_MAX 8192
 
@@ -226,6 +227,8 @@ struct vfs {
 	size_t grave_end;
 	size_t grave_cap;
 	uint64_t grave_count; /**< keys 'g' */
+	uint8_t grave_seen[GRAVE_BITS / 8]; /**< a bit for the hash of each; cleared when there is none */
+	bool grave_any_seen;
 	uint64_t grave_serial;
 	struct left left[LEFT_MAX]; /**< a ring; next_left is the oldest */
 	size_t next_left;
