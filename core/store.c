@@ -35,9 +35,9 @@ void store_close(struct store *s)
 		store_drop_views(s);
 		leveldb_close(s->db);
 	}
-	store_layers_written(s);
+	store_layers_written(s); /* or not, but then they are in the journal */
 	store_abort(s->spare_layer);
-	journal_close(s->journal); /* what could not be settled is in it */
+	journal_close(s->journal);
 	buf_fini(&s->payload);
 	store_cache_destroy(s->known);
 	leveldb_writebatch_destroy(s->batch);

@@ -7,8 +7,8 @@
  *     A store that cannot be healed refuses writes, and goes on reading.
  *   - A batch that failed does not come back: LevelDB's log may hold it all the same, and shows it when it is read
  *     again. What was there before is written over it (store_undo() in store_heal.c).
- *   - store_sync() is a barrier for everything written before it, also across a log rotation: every
- *     live log file is flushed, not just the current one.
+ *   - store_sync() is a barrier for everything written before it, also across a log rotation: the journal holds
+ *     what LevelDB could lose, or every live log file is flushed, not just the current one (store_sync.c).
  *   - Opening never creates; a missing CURRENT is an error, not an empty database. All checksums are
  *     verified.
  *   - Small transactions that need not survive a crash yet can wait and go into the next batch.
