@@ -318,7 +318,7 @@ static void schedule_dial(const struct peers *p, struct peer *m, uint64_t now)
 {
 	uint32_t random = 0;
 	uint32_t doubled = m->attempt < 5 ? m->attempt : 5;
-	uint64_t delay = PEER_RETRY_MS_OUTSIDE << doubled;
+	uint64_t delay = (uint64_t)PEER_RETRY_MS_OUTSIDE << doubled;
 
 	random_bytes(&random, sizeof(random));
 	if (!p->outside)
