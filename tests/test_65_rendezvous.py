@@ -131,7 +131,8 @@ def test_devices_in_networks_that_only_the_relay_joins(directory, used, mounted)
             if not mounted:
                 desk.mount()
             same_content(desk, phone)
-            assert all(p['path'] != 'direct' for p in phone.status()['peers'])
+            peers = phone.status()['peers']
+            assert all(p['path'] != 'direct' for p in peers) and '10.98.0.1' not in str(peers), 'the relay is no peer'
             phone.close()
             desk.close()
 
@@ -174,7 +175,8 @@ def test_the_relay_is_restarted_while_a_code_waits(desk, phone, relay):
         relay.kill9()
         assert 'cannot reach the relay' in refused(phone, invitation.code, '--timeout', '5s', code=None)
         relay.start()
-        eventually(lambda: phone.run('pair', '--name', 'phone', invitation.code, code=None).returncode == 0, 20)
+        eventually(lambda: relays_of(desk)[0]['state'] in ('syncing', 'synced'), 20)
+        eventually(lambda: phone.run('pair', '--name', 'phone', invitation.code, code=None).returncode == 0)
         invitation.accepted()
     same_content(desk, phone)
 
