@@ -30,7 +30,8 @@ int slice_cmp(struct slice a, struct slice b)
 
 void buf_fini(struct buf *b)
 {
-	free(b->data);
+	if (b->data && !b->lent)
+		free(b->data);
 	*b = (struct buf){0};
 }
 
@@ -54,7 +55,16 @@ uint8_t *buf_grow(struct buf *b, size_t extra)
 		size_t cap = b->cap < BUF_BYTES_MIN ? BUF_BYTES_MIN : b->cap * 2;
 
 		b->cap = cap < need ? need : cap;
-		b->data = xreallocarray(b->data, b->cap, 1);
+		if (b->data && !b->lent) {
+			b->data = xreallocarray(b->data, b->cap, 1);
+		} else {
+			const uint8_t *lent = b->data;
+
+			b->data = xmalloc(b->cap);
+			if (lent)
+				memcpy(b->data, lent, b->len);
+			b->lent = false;
+		}
 	}
 	return b->data + b->len;
 }

@@ -26,7 +26,15 @@ struct buf {
 	uint8_t *data;
 	size_t len;
 	size_t cap;
+	bool lent; /**< data is BUF_SHORT's, not from malloc */
 };
+
+#define BUF_SHORT_BYTES 64
+/** Empty, with room on the stack of the block it is declared in: for keys. It cannot be handed over. */
+#define BUF_SHORT                                                                           \
+	{                                                                                   \
+		.data = (uint8_t[BUF_SHORT_BYTES]){0}, .cap = BUF_SHORT_BYTES, .lent = true \
+	}
 
 #define SLICE(p, n) ((struct slice){(const uint8_t *)(p), (n)})
 /** The text without its NUL. */

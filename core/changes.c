@@ -57,7 +57,7 @@ static uint64_t count_changes(const struct buf *body)
 /* Opens the envelope that holds the change. */
 static int load_envelope(struct changes_body *body, struct txn *t, const struct feed_pos *pos)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf from = {0};
 	struct locate l = {.seq = pos->seq};
 
@@ -106,7 +106,7 @@ static int take_change(const struct changes_body *body, uint64_t seq, struct buf
 
 int changes_get(struct changes *c, struct txn *t, const struct feed_pos *pos, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct changes_body *body = find_open(c, pos);
 
 	buf_clear(ret);

@@ -17,7 +17,7 @@
 
 static int write_heard(struct txn *t, struct acked *a)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	a->heard_ms = t->now_ms;

@@ -75,7 +75,7 @@ static int encode(const struct db *db, const struct contact *c, struct buf *out)
 
 static int store_record(struct txn *t, uint64_t actor, struct slice record)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct db *db = t->db;
 
 	contact_key(&key, actor);
@@ -86,7 +86,7 @@ static int store_record(struct txn *t, uint64_t actor, struct slice record)
 
 int contact_get(struct db *db, uint64_t actor, struct contact *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf record = {0};
 	struct slice body;
 

@@ -220,7 +220,7 @@ static int seed_members(struct store_txn *t, const struct seed *seed)
 		store_put(t, buf_slice(&at), key);
 	}
 	for (uint64_t i = 0; i < seed->entry_count; i++) {
-		AUTO(buf_fini) struct buf key = {0};
+		AUTO(buf_fini) struct buf key = BUF_SHORT;
 		struct slice id = reader_take(&r, 16);
 		struct slice value = reader_bytes(&r, AUTH_BYTES_MAX + 16);
 
@@ -237,7 +237,7 @@ static int seed_members(struct store_txn *t, const struct seed *seed)
 
 static void seed_root(struct store_txn *t, const struct seed *seed)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct opid first = {.lamport = 1};
 	struct node root = {
@@ -294,7 +294,7 @@ static int create_from(const char *dir, const struct seed *seed, struct why *why
 /* The founder's first word, before there is a feed: every welcome passes it on. */
 static void put_account(const struct keys *keys, const char *account, struct buf *out)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	const struct auth_op op = {.kind = AUTH_SETTING,
 				   .name = SLICE_STR(ACCOUNT_SETTING),
@@ -480,7 +480,7 @@ static int load_basics(struct db *db)
 /* What checksums cannot see: a log file that vanished takes the newest changes of a feed with it. */
 static int check_feeds(struct db *db, struct why *why)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	for (size_t i = 0; i < db->feed_count; i++) {

@@ -18,7 +18,7 @@
 
 int db_shown(struct txn *t, const struct id *node, struct buf *ret, bool *ret_chunked)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct txn_node *tn = txn_node(t, node);
 
 	if (!tn)
@@ -36,7 +36,7 @@ int db_shown(struct txn *t, const struct id *node, struct buf *ret, bool *ret_ch
 
 int db_old_shown(struct txn *t, const struct id *node, struct buf *ret, bool *ret_chunked)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct node old = {0};
 	int r = store_read(t->db->store, key_node(&key, 'n', node), ret);
 

@@ -70,7 +70,7 @@ static bool may_be_changed(struct slice name)
 /* The shown name is most often the name itself, whose index entry is one Get. */
 static int find_child(struct txn *t, const struct id *dir, struct slice name, struct id *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf list = {0};
 	struct find f = {.name = name};
 
@@ -443,7 +443,7 @@ static bool keep_last(void *ctx, struct slice key, struct slice value)
 
 int db_saved_by(struct txn *t, const struct id *node, char out[CHANGE_PROGRAM_BYTES_MAX + 1])
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	AUTO(buf_fini) struct buf bytes = {0};
 	AUTO(changes_fini) struct changes changes = {0};

@@ -304,7 +304,7 @@ static bool own_key(const struct diff *x, const struct box *b, const struct kid 
 	}
 	if (name == ID_NAMES)
 		return false;
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	uint32_t c = x->json->nodes[k->node].first_child;
 	while (!slice_eq(x->json->nodes[c].key, SLICE_STR(doc_id_names[name])))
 		c = x->json->nodes[c].next;

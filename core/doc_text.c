@@ -205,7 +205,7 @@ static struct slice key_event(struct buf *key, const struct id *root, struct opi
 
 static void put_event(struct doc *d, const struct root *r, const struct text_event *v)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	const struct doc_side *side = side_of(d);
 
@@ -215,7 +215,7 @@ static void put_event(struct doc *d, const struct root *r, const struct text_eve
 
 static bool has_event(struct doc *d, const struct root *r, struct opid id)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	const struct doc_side *side = side_of(d);
 
@@ -229,7 +229,7 @@ static bool has_event(struct doc *d, const struct root *r, struct opid id)
 /* Takes a root without tokens out of the state. */
 static void bury(struct doc *d, struct root *r)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	uint32_t self = root_index(d, r);
 
@@ -293,7 +293,7 @@ static bool look_at_buried(void *ctx, struct slice key, struct slice value)
 
 static struct root *find_buried(struct doc *d, const struct id *id)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	const struct doc_side *side = side_of(d);
 	int r = side->get(side->ctx, key_root(&key, 'd', id), &value);

@@ -95,7 +95,7 @@ void feed_publish(struct txn *t)
 
 void feed_write(struct txn *t, const struct feed *f)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	feed_key(&key, 'f', &f->stream, f->actor);
@@ -277,7 +277,7 @@ void feed_arrival_value(struct buf *value, const struct feed *f, uint64_t first,
 static void arrive(struct txn *t, const struct feed *f, uint64_t seq_first, uint64_t count,
 		   struct slice envelope)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	uint64_t arrival = t->arrival++;
 
@@ -316,7 +316,7 @@ static uint64_t seal_limit(const struct db *db, const struct feed *f)
 /* Takes as many loose changes as fit into one envelope. */
 static int seal_next(struct txn *t, struct feed *f)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf envelope = {0};
 	struct buf loose[ENVELOPE_CHANGES_MAX] = {{0}};
 	struct slice slices[ENVELOPE_CHANGES_MAX];
@@ -460,7 +460,7 @@ static bool pick_wanted(void *ctx, struct slice key, struct slice value)
 /* Where the earliest envelope stands that vv lacks; 1 when that cannot be told quickly. */
 static uint64_t first_missing(struct txn *t, const struct feed_pos *vv, size_t vv_count)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	uint64_t first = t->arrival;
 
@@ -487,7 +487,7 @@ int db_next_envelope(struct db *db, uint64_t *cursor, const struct feed_pos *vv,
 		     struct feed_item *ret_item, struct buf *ret)
 {
 	AUTO(buf_fini) struct buf from = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct pick p = {.vv = vv, .vv_count = vv_count};
 	struct txn *t = db_begin(db);
 	int r = 0;
@@ -548,7 +548,7 @@ static uint64_t own_sealed(const struct db *db, const struct id *stream)
 
 int db_set_acked(struct db *db, uint64_t device, const struct feed_pos *vv, size_t count)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	bool news = false;
 

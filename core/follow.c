@@ -20,7 +20,7 @@ static struct slice key_lives_on(struct buf *key, const struct id *was, const st
 
 void follow_take(struct txn *t, struct txn_node *tn, const struct id *origin, struct opid id)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (opid_cmp(id, tn->n.origin_op) <= 0)
 		return;
@@ -42,7 +42,7 @@ int follow_origin(struct txn *t, struct txn_node *tn, const struct op *op, struc
 /* A token without a predecessor is of somebody who had seen the node dead, and wants it back. */
 void follow_revived(struct txn *t, struct txn_node *tn, bool edit)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	bool ours = tn->stored && store_get(t->store, key_node(&key, 'w', &tn->n.id), &value) == 0;
 
@@ -75,7 +75,7 @@ static int apply_op(struct txn *t, const struct txn_node *tn, const struct op *o
 
 int follow_put_origin(struct txn *t, const struct id *node, const struct id *was)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	const struct txn_node *tn = txn_node(t, node);
 	const struct txn_node *old = txn_node(t, was);
@@ -193,7 +193,7 @@ static bool take_due(void *ctx, struct slice key, struct slice value)
 /* 1 = there is one. */
 static int next_due(struct db *db, struct late *l)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct txn *t = db_begin(db);
 	int r = db->follow_due ? 0 : -ENOENT;
@@ -317,7 +317,7 @@ static void merge(struct late *l)
 /* The next thing that comes late is compared with this. */
 static void keep_base(struct txn *t, const struct late *l, const struct doc *own)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	AUTO(buf_fini) struct buf state = {0};
 	AUTO(buf_fini) struct buf rendered = {0};
@@ -368,7 +368,7 @@ static int check(struct txn *t, const struct late *l)
 int follow_step(struct db *db)
 {
 	AUTO(late_fini) struct late l = {.db = db};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	int r = next_due(db, &l);
 
 	if (r <= 0)

@@ -65,7 +65,7 @@ static bool decode_window(struct slice value, struct window *ret)
 
 static bool load_window(struct txn *t, const struct hold_place *p, struct window *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	return store_get(t->store, place_key(&key, 'w', p), &value) == 0 &&
@@ -74,7 +74,7 @@ static bool load_window(struct txn *t, const struct hold_place *p, struct window
 
 static void store_window(struct txn *t, const struct hold_place *p, const struct window *w)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	buf_varint(&value, w->time_ms);
@@ -104,7 +104,7 @@ static bool add_listed(void *ctx, struct slice key, struct slice value)
 
 static int list_nodes(struct txn *t, const struct hold_place *p, size_t max, struct ids *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	*ret = (struct ids){.max = max};
 	return store_scan(t->store, place_key(&key, 'l', p), SLICE("", 0), add_listed, ret);
@@ -127,7 +127,7 @@ static bool add_children(void *ctx, struct slice key, struct slice value)
 /* Living records of the collection, counted up to `limit`. */
 static int count_left(struct txn *t, const struct id *dir, uint64_t limit, uint64_t *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct ids dirs = {.items = xmemdup(dir, sizeof(*dir)), .count = 1};
 	bool is_root = id_eq(dir, &t->db->root);
 	int r = 0;
@@ -173,7 +173,7 @@ static bool collection_of(struct txn *t, const struct txn_node *tn, struct id *r
 
 static void hold_node(struct txn *t, const struct hold_place *p, struct txn_node *tn)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	id_write(&value, &p->dir);
@@ -205,7 +205,7 @@ static int hold_all(struct txn *t, const struct hold_place *p)
 
 static int forget_list(struct txn *t, const struct hold_place *p)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct ids l;
 	int r = list_nodes(t, p, SIZE_MAX, &l);
 
@@ -246,7 +246,7 @@ static int check(struct txn *t, const struct hold_place *p, struct window *w, st
 
 int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct hold_place p = {.actor = stamp.id.actor};
 	struct window w = {0};
 	uint64_t now = stamp.hlc >> 16;
@@ -278,7 +278,7 @@ int hold_deleted(struct txn *t, struct txn_node *tn, struct stamp stamp)
 
 void hold_clear(struct txn *t, struct txn_node *tn)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	int r = store_get(t->store, node_key(&key, &tn->n.id), &value);
 	struct reader v = reader_init(buf_slice(&value));
@@ -432,7 +432,7 @@ static int end_one(struct txn *t, struct txn_node *tn, bool accept)
 /* Some of a place's records. 1 = there may be more. */
 static int end_some(struct db *db, const struct hold_place *p, bool accept, uint64_t *count)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct txn *t = db_begin(db);
 	struct ids l;
 	int r = list_nodes(t, p, END_BATCH, &l);

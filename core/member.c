@@ -156,7 +156,7 @@ bool member_op_is_valid(struct slice value)
 
 int member_put(struct txn *t, struct slice value, struct opid id, uint64_t seq)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf stored = {0};
 	struct auth_op op;
 
@@ -556,7 +556,7 @@ static void welcome(struct db *db, bool limited, struct buf *out)
 		epoch_write_all(db, out);
 	buf_varint(out, db->auth_count);
 	for (size_t i = 0; i < db->auth_count; i++) {
-		AUTO(buf_fini) struct buf key = {0};
+		AUTO(buf_fini) struct buf key = BUF_SHORT;
 		AUTO(buf_fini) struct buf value = {0};
 
 		member_entry_encode(&db->auth[i], &key, &value);

@@ -141,7 +141,7 @@ struct slice packs_damage_key(struct buf *key, const struct chunk_id *id)
 
 void packs_stage_damages(struct packs *p, struct store_txn *t)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	mutex_lock(&p->lock);
 	for (; p->damage_staged < p->damage_count; p->damage_staged++)
@@ -161,7 +161,7 @@ struct slice packs_key(struct buf *key, const struct chunk_id *id)
 
 int packs_find(struct packs *p, const struct chunk_id *id, struct packs_place *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	if (find_fresh(p, id, ret))
@@ -182,7 +182,7 @@ int packs_place_decode(struct slice value, struct packs_place *ret)
 
 enum packs_state packs_state(struct packs *p, const struct chunk_id *id)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct packs_place at;
 
@@ -369,7 +369,7 @@ int packs_sync(struct packs *p, struct packs_batch **ret)
 
 void packs_stage(struct packs *p, const struct packs_batch *b, struct store_txn *t)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	for (size_t i = 0; i < b->count; i++) {

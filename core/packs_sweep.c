@@ -49,7 +49,7 @@ bool packs_watch_asked(struct packs *p, const struct chunk_id *id)
 size_t packs_drop(struct packs *p, const struct chunk_id *ids, size_t count, struct store_txn *t,
 		  uint64_t *ret_bytes)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct packs_place at;
 	size_t dropped = 0;
 

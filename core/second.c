@@ -57,7 +57,7 @@ static void find(const struct db *db, const struct doc *doc, struct second *ret)
 void second_note(struct txn *t, const struct txn_node *tn)
 {
 	AUTO(second_fini) struct second s = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (!t->remote || tn->n.conflicts == 0 || tn->shown)
 		return;
@@ -192,7 +192,7 @@ static int look(struct db *db, struct id *node, struct second *ret)
 int second_step(struct db *db)
 {
 	AUTO(second_fini) struct second s = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct id node = {{0}};
 	int r = look(db, &node, &s);
 

@@ -106,7 +106,7 @@ void side_pack(struct side_entry *entries, size_t count, struct buf *out)
 static void take_key(struct model *m, struct reader *r)
 {
 	uint64_t what = reader_varint_max(r, KEY_BYTES_MAX + 1);
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (what) {
 		buf_slice_append(&key, reader_take(r, (size_t)what - 1));

@@ -101,7 +101,7 @@ static int fill_envelope(struct txn *t, struct feed *f, const uint8_t *sign_pk,
 			 struct slice envelope)
 {
 	AUTO(buf_fini) struct buf changes = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct envelope_place at = epoch_place(t->db, &f->stream, f->actor);
 	struct envelope_range range;

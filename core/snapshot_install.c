@@ -164,7 +164,7 @@ int db_snapshot_held(struct db *db, struct id *id, uint64_t *count, struct buf *
 
 static void drop(struct txn *t, const struct head *h)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	for (uint64_t i = h->installed + 1; i <= h->count; i++)
 		store_delete(t->store, piece_key(&key, i));
@@ -245,7 +245,7 @@ static int open_piece(struct db *db, uint64_t author, const struct id *id, struc
 int db_snapshot_receive(struct db *db, uint64_t author, const struct id *id, struct slice envelope)
 {
 	AUTO(buf_fini) struct buf body = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(head_fini) struct head h = {0};
 	struct envelope_range range;
 	int r = envelope_range(envelope, &range);
@@ -305,7 +305,7 @@ static int install_feed(struct txn *t, const struct snapshot_item *e)
 	if (id_eq(&e->id, &t->db->auth_stream) || e->seq == 0)
 		return 0;
 	if (f->seq) { /* our own, and we were here before: what we have is newer, or this is an old copy */
-		AUTO(buf_fini) struct buf key = {0};
+		AUTO(buf_fini) struct buf key = BUF_SHORT;
 		AUTO(buf_fini) struct buf value = {0};
 
 		buf_varint(&value, e->seq);
@@ -409,7 +409,7 @@ static int do_again(struct own *o, struct changes *changes, uint64_t seq)
  */
 static int do_own_again(struct txn *t, const struct txn_node *tn)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct own o = {.t = t, .tn = tn};
 	struct changes changes = {0};
@@ -513,7 +513,7 @@ static int finish_node(struct installing *i)
 static int install_node(struct installing *i, const struct snapshot_item *e)
 {
 	AUTO(node_fini) struct node n = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct txn *t = i->t;
 
 	if (id_eq(&e->id, &t->db->root))
@@ -538,7 +538,7 @@ static int install_node(struct installing *i, const struct snapshot_item *e)
 
 static int install_entry(struct installing *i, const struct snapshot_item *e)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	int r = e->kind == SNAPSHOT_MORE ? 0 : finish_node(i);
 
 	if (r < 0)
@@ -573,7 +573,7 @@ static void set_arrivals(struct txn *t)
 
 static int install(struct txn *t, const struct head *h)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf zipped = {0};
 	AUTO(buf_fini) struct buf plain = {0};
 	struct snapshot_item item;

@@ -253,7 +253,7 @@ static int check(const struct fold *f, struct slice packed, const uint8_t *sign_
 
 static int store_stratum(const struct fold *f, struct slice packed)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	uint64_t last = f->first + f->count - 1;
 	struct txn *t = db_begin(f->db);

@@ -99,7 +99,7 @@ static bool take_arrival(void *ctx, struct slice key, struct slice value)
 int strata_put(struct txn *t, struct feed *f, const struct stratum *s, struct slice packed,
 	       uint64_t *arrival)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf from = {0};
 	AUTO(buf_fini) struct buf value = {0};
 	uint64_t last = s->seq_first + s->count - 1;

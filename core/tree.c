@@ -28,7 +28,7 @@ static struct slice key_children(struct buf *key, const struct id *parent, struc
 /* Adds node to, or takes it out of, the list at (parent, name). */
 static int children_edit(struct txn *t, const struct node *n, bool add)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf list = {0};
 	AUTO(buf_fini) struct buf out = {0};
 	struct slice k = key_children(&key, &n->parent, buf_slice(&n->name));
@@ -367,7 +367,7 @@ void tree_suffix(const struct id *node, char out[TREE_SUFFIX_BYTES])
 /* The node that came first keeps the plain name, on every device; the others get a part of their id. */
 static int project_group(struct txn *t, const struct group *g)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf list = {0};
 	struct txn_node *parent = txn_node(t, &g->parent);
 	int r = store_get(t->store, key_children(&key, &g->parent, g->name), &list);
@@ -430,7 +430,7 @@ void tree_info(struct txn *t, const struct txn_node *tn, struct node_info *ret)
 /* Problems are few; an index of them keeps `status` cheap. */
 static void index_problem(struct txn *t, const struct txn_node *tn)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf old = {0};
 	size_t len = tn->n.shown.len;
 	bool json =

@@ -38,7 +38,7 @@ static struct slice log_key(struct buf *key, const struct id *stream, struct opi
 static void log_add(struct txn *t, const struct id *stream, const struct id *node,
 		    const struct tree_place *to)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	id_write(&value, node);
@@ -49,7 +49,7 @@ static void log_add(struct txn *t, const struct id *stream, const struct id *nod
 
 bool tree_dirs_know(struct txn *t, const struct id *stream, struct opid move)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	return store_get(t->store, log_key(&key, stream, move), &value) == 0;
@@ -226,7 +226,7 @@ static void collect(void *ctx, const struct moves_place *p)
 
 static int place_again(struct txn *t, const struct moves_place *p)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct txn_node *tn = txn_node(t, &p->node);
 

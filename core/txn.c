@@ -120,7 +120,7 @@ bool db_is_new(const struct txn *t, const struct id *node)
 
 struct txn_node *txn_node(struct txn *t, const struct id *id)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct txn_node *found = find_node(t, id);
 
@@ -150,7 +150,7 @@ struct txn_node *txn_node(struct txn *t, const struct id *id)
 
 int txn_doc(struct txn *t, struct txn_node *tn, struct doc **ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf state = {0};
 	AUTO(buf_fini) struct buf rendered = {0};
 
@@ -250,7 +250,7 @@ void txn_group(struct txn *t, const struct id *parent, struct slice name)
 /* Where the node came to be: what a directory ever held is found by it. */
 static void note_place(struct txn *t, const struct op *op)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	(void)key_node(&key, 'H', &op->parent);
 	id_write(&key, &op->node);
@@ -259,7 +259,7 @@ static void note_place(struct txn *t, const struct op *op)
 
 void txn_history(struct txn *t, const struct change *c, const struct id *stream, uint64_t seq)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	uint64_t rev = 0;
 
@@ -309,7 +309,7 @@ static void declare_deps(struct txn *t, const struct id *stream, struct change *
 
 static int draft_commit(struct txn *t, struct draft *d)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf bytes = {0};
 	struct change c = {.actor = t->db->actor,
 			   .hlc = t->hlc,
@@ -335,7 +335,7 @@ static int draft_commit(struct txn *t, struct draft *d)
 
 static int write_doc(struct txn *t, struct txn_node *tn)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf state = {0};
 	const struct doc *shown = tn->shown ? tn->shown : tn->doc;
 	struct slice rendered = txn_rendered(tn);
@@ -355,7 +355,7 @@ static int write_doc(struct txn *t, struct txn_node *tn)
 
 static void write_nodes(struct txn *t)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	for (struct txn_node *tn = t->first; tn; tn = tn->next) {

@@ -56,7 +56,7 @@ static void put_back(void *ctx, const struct side_entry *e)
 /* Gives every entry its own key again, in this transaction. */
 static int unpack(struct side_ctx *c)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf packed = {0};
 	struct unpacking u = {.c = c};
 
@@ -191,7 +191,7 @@ static void add_packed(void *ctx, const struct side_entry *e)
 static int pack_node(struct txn *t, const struct id *node, bool at_once)
 {
 	AUTO(packing_fini) struct packing p = {0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf out = {0};
 
 	buf_slice_append(&p.key, key_node(&key, 'x', node));

@@ -10,7 +10,7 @@
 /* In the middle of a transaction, the store still says what was there before. */
 static bool load_old(struct txn *t, const struct id *node, struct node *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	return store_get(t->store, key_node(&key, 'n', node), &value) == 0 &&

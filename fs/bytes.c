@@ -266,7 +266,7 @@ static int loaded(struct vfs *v, struct inode *i, int r, bool chunked)
 /* Of a partial file, where the rest is has to be known, too. */
 static int load_file(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf stored = {0};
 	int r = open_file(v, i);
 
@@ -278,7 +278,7 @@ static int load_file(struct vfs *v, struct txn *t, struct inode *i)
 
 int bytes_load(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	int r = 0;
 
 	if (i->file)
@@ -306,7 +306,7 @@ int bytes_load_old(struct vfs *v, struct txn *t, struct inode *i)
 /* Stages that nothing is stored for the inode any more but what it keeps. */
 static void give_up(struct vfs *v, struct txn *t, const struct inode *i, uint64_t keep)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (i->own_bytes && (!i->stored_file || i->own_chunks))
 		store_delete(db_store(t), ns_key(&key, 'b', i->ino));
@@ -323,7 +323,7 @@ static int store_file(struct vfs *v, struct txn *t, struct inode *i)
 			return r;
 		i->backing->unsafe = i->backing->fresh = false;
 	}
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf partial = {0};
 	give_up(v, t, i, i->file);
 	i->stored_file = i->file;
@@ -337,7 +337,7 @@ static int store_file(struct vfs *v, struct txn *t, struct inode *i)
 
 static void store_memory(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf manifest = {0};
 
 	if (i->chunks)

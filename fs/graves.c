@@ -48,7 +48,7 @@ static bool may_be_there(struct vfs *v, uint64_t parent, const char *name)
 
 static int find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, struct buried *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	if (!may_be_there(v, parent, name))
@@ -72,7 +72,7 @@ int graves_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 
 void graves_forget(struct vfs *v, struct txn *t, uint64_t parent, const char *name)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	assert(v->grave_count > 0);
 	v->grave_count--;
@@ -140,7 +140,7 @@ void graves_bury_now(struct vfs *v, struct txn *t, uint64_t parent, const char *
 int graves_dig(struct vfs *v, struct txn *t, uint64_t parent, const char *name,
 	       const struct inode *was)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct grave g = {
 		.parent = parent, .serial = ++v->grave_serial, .due_ms = monotonic_ms() + GRACE_MS};

@@ -35,7 +35,7 @@ static struct slice link_key(struct buf *key, const struct inode *i, const struc
 
 static void store_link(struct txn *t, const struct inode *i, const struct link *l)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	buf_u8(&value, l->bound ? FLAG_BOUND : 0);
@@ -46,7 +46,7 @@ static void store_link(struct txn *t, const struct inode *i, const struct link *
 
 static void forget_link(struct txn *t, const struct inode *i, const struct link *l)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	store_delete(db_store(t), link_key(&key, i, l));
 }
@@ -91,7 +91,7 @@ void links_fini(struct inode *i)
 
 int links_load(struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	links_fini(i);
 	if (S_ISDIR(i->mode) || i->nlink < 2)

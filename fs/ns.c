@@ -252,7 +252,7 @@ void ns_forget(struct vfs *v, uint64_t ino, uint64_t count)
 
 struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct count c;
 
@@ -281,7 +281,7 @@ struct inode *ns_get(struct vfs *v, struct txn *t, uint64_t ino)
 
 int ns_exists(struct txn *t, uint64_t ino)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	int r = store_get(db_store(t), ns_key(&key, 'i', ino), &value);
 
@@ -332,7 +332,7 @@ void ns_touch(struct vfs *v, struct inode *i)
 
 void ns_put(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	ns_touch(v, i);
@@ -361,7 +361,7 @@ static bool remove_xattr(void *ctx, struct slice key, struct slice value)
 
 void ns_remove(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct removing k = {.t = db_store(t), .i = i};
 
 	ns_touch(v, i);
@@ -411,7 +411,7 @@ static int find_escaped(struct vfs *v, struct txn *t, uint64_t parent, const cha
 
 int ns_find(struct vfs *v, struct txn *t, uint64_t parent, const char *name, uint64_t *ret_ino)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	int r = store_get(db_store(t), ns_dentry_key(&key, 'd', parent, name), &value);
 
@@ -434,7 +434,7 @@ void ns_touch_times(struct vfs *v, struct txn *t, struct inode *i, bool modified
 
 void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	buf_be64(&value, i->ino);
@@ -462,7 +462,7 @@ void ns_link(struct vfs *v, struct txn *t, struct inode *parent, const char *nam
 
 void ns_unlink(struct vfs *v, struct txn *t, struct inode *parent, const char *name, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	store_delete(db_store(t), ns_dentry_key(&key, 'd', parent->ino, name));
 	if (S_ISDIR(i->mode)) {
@@ -487,7 +487,7 @@ static bool found_one(void *ctx, struct slice key, struct slice value)
 
 bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	bool found = false;
 
 	(void)v;
@@ -497,7 +497,7 @@ bool ns_is_empty(struct vfs *v, struct txn *t, uint64_t dir)
 
 void ns_put_node(struct vfs *v, struct txn *t, const struct id *node, uint64_t ino)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	assert(ns_ino_of(v, t, node) == 0); /* a node is shown once */
@@ -519,7 +519,7 @@ void ns_bind(struct vfs *v, struct txn *t, struct inode *i, const struct id *nod
 
 void ns_unbind(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (!i->bound)
 		return;
@@ -531,7 +531,7 @@ void ns_unbind(struct vfs *v, struct txn *t, struct inode *i)
 
 uint64_t ns_ino_of(struct vfs *v, struct txn *t, const struct id *node)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	(void)v;
@@ -566,7 +566,7 @@ void ns_stat(const struct inode *i, struct stat *ret)
 /* The store did not take it: memory goes back to what the store says, before anybody else looks at it. */
 static void take_back(struct vfs *v, struct txn *t, const uint64_t *inos, size_t count)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	ns_begin(v, t);

@@ -28,7 +28,7 @@ bool publish_wants(const struct inode *parent, const char *name)
 
 void publish_mark(struct vfs *v, struct txn *t, struct inode *i, uint64_t delay_ms)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	uint64_t due = monotonic_ms() + delay_ms;
 
 	if (i->unpublished) {
@@ -55,7 +55,7 @@ void publish_written(struct vfs *v, struct txn *t, struct inode *i)
 
 void publish_unmark(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	if (!i->unpublished)
 		return;
@@ -476,7 +476,7 @@ static int publish_symlink_name(struct vfs *v, struct txn *t, struct inode *i, s
 
 int publish_symlink(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	int r = bytes_load(v, t, i);
 
 	publish_unmark(v, t, i);
@@ -617,7 +617,7 @@ int publish_renamed(struct vfs *v, struct txn *t, struct inode *i, const struct 
 
 void publish_recheck(struct vfs *v, struct txn *t, struct inode *i)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	bool marked = store_get(db_store(t), ns_key(&key, 'h', i->ino), &value) == 0;
 

@@ -71,7 +71,7 @@ static bool add_entry(void *ctx, struct slice key, struct slice value)
 
 static int list_entries(struct txn *t, uint64_t dir, struct entries *e)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	e->dir = dir;
 	return store_scan(db_store(t), ns_key(&key, 'd', dir), SLICE("", 0), add_entry, e);

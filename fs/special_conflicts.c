@@ -87,7 +87,7 @@ struct record {
 
 static uint64_t number_of(const struct special_conflicts *c, const struct entry *e)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	id_write(&key, &e->node);
 	if (e->shown.is_dir)

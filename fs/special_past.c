@@ -90,7 +90,7 @@ struct special_past {
 
 static uint64_t number_of(const struct special_past *p, const struct thing *t)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	buf_u8(&key, (uint8_t)t->kind);
 	id_write(&key, &t->node);

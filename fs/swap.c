@@ -117,7 +117,7 @@ static bool add_name(void *ctx, struct slice key, struct slice value)
 
 static int list_names(struct txn *t, uint64_t dir, struct names *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	return store_scan(db_store(t), ns_key(&key, 'd', dir), SLICE("", 0), add_name, ret);
 }

@@ -81,7 +81,7 @@ static bool add_entry(void *ctx, struct slice key, struct slice value)
 
 static int take(struct vfs *v, struct vfs_dir *d)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct txn *t = db_begin(v->db);
 
 	buf_clear(&d->names);

@@ -140,7 +140,7 @@ static void drop_kept(struct inode *i, size_t at, struct slice value)
 
 static int get(struct txn *t, const struct inode *i, const char *name, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct slice value;
 	size_t at = 0;
 
@@ -155,7 +155,7 @@ static int get(struct txn *t, const struct inode *i, const char *name, struct bu
 /* value: NULL = take it away. */
 static void put(struct txn *t, struct inode *i, const char *name, const struct slice *value)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	struct slice k = xattr_key(&key, i->ino, name);
 	struct slice old;
 	size_t at = 0;
@@ -211,7 +211,7 @@ static bool add_stored(void *ctx, struct slice key, struct slice value)
 int vfs_listxattr(struct vfs *v, const struct vfs_caller *c, uint64_t ino, struct buf *ret)
 {
 	struct xattr_list l = {.out = ret, .all = c->uid == 0};
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	int r = 0;
 	struct txn *t = db_begin(v->db);
 	const struct inode *i = ns_get(v, t, ino);
