@@ -221,8 +221,9 @@ int db_read(struct txn *t, const struct id *node, struct buf *ret);
 int db_doc(struct txn *t, const struct id *node, struct doc **ret);
 /** As db_read(), as it was before this transaction. */
 int db_old_read(struct txn *t, const struct id *node, struct buf *ret);
-/** As db_doc(), as it was before this transaction. */
-int db_old_doc(struct txn *t, const struct id *node, struct doc **ret);
+/** As db_doc(), as it was before this transaction, but what doc_decode() takes. Both are cleared first. */
+int db_old_state(struct txn *t, const struct id *node, struct buf *ret_state,
+		 struct buf *ret_rendered);
 /** Children of a directory in no order. fn gets borrowed infos; visible ones only. */
 int db_children(struct txn *t, const struct id *dir,
 		void (*fn)(void *ctx, const struct node_info *n), void *ctx);

@@ -442,16 +442,15 @@ int db_old_read(struct txn *t, const struct id *node, struct buf *ret)
 	return r == 0 && chunked ? -EFBIG : r;
 }
 
-int db_old_doc(struct txn *t, const struct id *node, struct doc **ret)
+int db_old_state(struct txn *t, const struct id *node, struct buf *ret_state,
+		 struct buf *ret_rendered)
 {
-	AUTO(buf_fini) struct buf key = {0};
-	AUTO(buf_fini) struct buf state = {0};
-	AUTO(buf_fini) struct buf rendered = {0};
-	int r = txn_old_shown(t, node, &state);
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
+	int r = txn_old_shown(t, node, ret_state);
 
 	if (r == -ENOENT)
-		r = store_read(t->db->store, key_node(&key, 's', node), &state);
+		r = store_read(t->db->store, key_node(&key, 's', node), ret_state);
 	if (r == 0)
-		r = store_read(t->db->store, key_node(&key, 'r', node), &rendered);
-	return r < 0 ? r : doc_decode(buf_slice(&state), buf_slice(&rendered), ret);
+		r = store_read(t->db->store, key_node(&key, 'r', node), ret_rendered);
+	return r;
 }

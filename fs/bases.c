@@ -8,6 +8,7 @@
 #include "core/db_chunks.h"
 #include "core/diff.h"
 #include "core/platform.h"
+#include "core/zip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,11 @@
 #define PAGES_PID ((pid_t)-1)
 /** Versions remembered of one thread and record. */
 #define WAYS 4
+/** A decoded document takes about so many times what it is made of. */
+#define DECODED_FACTOR 10
+/** What a kept version is packed with, and from what size on. */
+#define ZIP_LEVEL 1
+#define ZIP_BYTES_MIN 4096
 /** For that long a thread is taken to be of the process it was. */
 #define PROCESS_MS 10000
 #define ANCESTORS_MAX 24
@@ -29,28 +35,45 @@
 
 /* ---- the ring ------------------------------------------------------------------------------------ */
 
+static bool is_kept(const struct snapshot *s)
+{
+	return s->doc || s->packed.data;
+}
+
+/* Ids are digests. */
+static size_t slot_of(const struct id *node, size_t slots)
+{
+	return (node->b[0] | (size_t)node->b[1] << 8) % slots;
+}
+
 static void forget(struct vfs *v, struct snapshot *s)
 {
+	if (is_kept(s))
+		v->snapshot_nodes[slot_of(&s->node, SNAPSHOT_SLOTS)]--;
 	doc_destroy(s->doc);
+	buf_fini(&s->packed);
 	v->snapshot_bytes -= s->bytes;
 	*s = (struct snapshot){0};
 }
 
-/* Takes ownership of the document. */
+/* Takes ownership of the document, and of the bytes. */
 static void keep(struct vfs *v, const struct snapshot *s)
 {
 	forget(v, &v->snapshots[v->next_snapshot]);
 	for (size_t k = 0; k < SNAPSHOTS && v->snapshot_bytes + s->bytes > SNAPSHOT_BYTES_MAX; k++)
 		forget(v, &v->snapshots[(v->next_snapshot + k) % SNAPSHOTS]);
 	v->snapshots[v->next_snapshot] = *s;
+	v->snapshot_nodes[slot_of(&s->node, SNAPSHOT_SLOTS)]++;
 	v->snapshot_bytes += s->bytes;
 	v->next_snapshot = (v->next_snapshot + 1) % SNAPSHOTS;
 }
 
 static bool has_snapshot(const struct vfs *v, const struct id *node)
 {
+	if (!v->snapshot_nodes[slot_of(node, SNAPSHOT_SLOTS)])
+		return false;
 	for (size_t k = 0; k < SNAPSHOTS; k++) {
-		if (v->snapshots[k].doc && id_eq(&v->snapshots[k].node, node))
+		if (is_kept(&v->snapshots[k]) && id_eq(&v->snapshots[k].node, node))
 			return true;
 	}
 	return false;
@@ -60,10 +83,12 @@ static const struct snapshot *snapshot_at(const struct vfs *v, const struct id *
 {
 	const struct snapshot *found = NULL;
 
+	if (!v->snapshot_nodes[slot_of(node, SNAPSHOT_SLOTS)])
+		return NULL;
 	for (size_t k = 0; k < SNAPSHOTS; k++) {
 		const struct snapshot *s = &v->snapshots[k];
 
-		if (!s->doc || !id_eq(&s->node, node))
+		if (!is_kept(s) || !id_eq(&s->node, node))
 			continue;
 		if (s->epoch_end == epoch && (epoch & BASES_OWN))
 			return s;
@@ -88,28 +113,69 @@ static const struct snapshot *before(const struct vfs *v, const struct id *node,
 {
 	const struct snapshot *found = NULL;
 
+	if (!v->snapshot_nodes[slot_of(node, SNAPSHOT_SLOTS)])
+		return NULL;
 	for (size_t k = 0; k < SNAPSHOTS; k++) {
 		const struct snapshot *other = &v->snapshots[k];
 
-		if (other->doc && !(other->epoch_end & BASES_OWN) && id_eq(&other->node, node) &&
-		    (!s || other->epoch_end < s->epoch_end) &&
+		if (is_kept(other) && !(other->epoch_end & BASES_OWN) &&
+		    id_eq(&other->node, node) && (!s || other->epoch_end < s->epoch_end) &&
 		    (!found || other->epoch_end > found->epoch_end))
 			found = other;
 	}
 	return found;
 }
 
-const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch)
+/* A decoded document takes much, and hardly ever does somebody save from an old one. */
+static void pack(struct snapshot *s, struct slice state, struct slice rendered)
+{
+	AUTO(buf_fini) struct buf plain = {0};
+	AUTO(buf_fini) struct buf zipped = {0};
+
+	buf_bytes(&plain, state);
+	buf_slice_append(&plain, rendered);
+	struct slice bytes = buf_slice(&plain);
+	if (plain.len >= ZIP_BYTES_MIN) {
+		zip_pack(bytes, ZIP_LEVEL, &zipped);
+		bytes = buf_slice(&zipped);
+		s->unzipped = plain.len;
+	}
+	s->packed.data = xmemdup(bytes.data, bytes.len);
+	s->packed.len = s->packed.cap = bytes.len;
+	s->bytes = sizeof(*s) + bytes.len;
+}
+
+static const struct doc *unpack(struct vfs *v, const struct snapshot *which)
+{
+	struct snapshot *s = &v->snapshots[which - v->snapshots];
+	AUTO(buf_fini) struct buf plain = {0};
+
+	if (s->doc)
+		return s->doc;
+	if (s->unzipped && zip_unpack(buf_slice(&s->packed), s->unzipped, &plain) < 0)
+		return NULL;
+	struct reader r = reader_init(buf_slice(s->unzipped ? &plain : &s->packed));
+	struct slice state = reader_bytes(&r, reader_left(&r));
+	if (r.bad || doc_decode(state, reader_take(&r, reader_left(&r)), &s->doc) < 0)
+		return NULL;
+	buf_fini(&s->packed);
+	v->snapshot_bytes -= s->bytes;
+	s->bytes = sizeof(*s) + DECODED_FACTOR * (s->unzipped ? plain.len : s->bytes);
+	v->snapshot_bytes += s->bytes;
+	return s->doc;
+}
+
+const struct doc *bases_doc(struct vfs *v, const struct id *node, uint64_t epoch)
 {
 	const struct snapshot *s = version_of(v, node, epoch);
 
 	if (s && (s->epoch_end & BASES_OWN))
-		return s->doc;
+		return unpack(v, s);
 	/* Beneath a text that hides the fields, nothing was to be seen. */
 	for (const struct snapshot *b = before(v, node, s); b && b->hides_change;
 	     b = before(v, node, b))
 		s = b;
-	return s ? s->doc : NULL;
+	return s ? unpack(v, s) : NULL;
 }
 
 /* ---- who is who ---------------------------------------------------------------------------------- */
@@ -182,6 +248,16 @@ static struct reading *place_for(struct vfs *v, const struct reading *r)
 	return oldest;
 }
 
+static void put_reading(struct vfs *v, const struct reading *r)
+{
+	struct reading *place = place_for(v, r);
+
+	if (place->tid)
+		v->reading_nodes[slot_of(&place->node, READING_SLOTS)]--;
+	*place = *r;
+	v->reading_nodes[slot_of(&place->node, READING_SLOTS)]++;
+}
+
 static void note(struct vfs *v, struct reading r, const struct inode *i)
 {
 	r.epoch = shown_epoch(v, i);
@@ -192,7 +268,7 @@ static void note(struct vfs *v, struct reading r, const struct inode *i)
 			continue;
 		r.node = l.node;
 		r.number = ++v->reading_count;
-		*place_for(v, &r) = r;
+		put_reading(v, &r);
 	}
 }
 
@@ -214,6 +290,8 @@ void bases_read(struct vfs *v, pid_t pid, const struct inode *i)
 
 static bool was_read(const struct vfs *v, const struct id *node)
 {
+	if (!v->reading_nodes[slot_of(node, READING_SLOTS)])
+		return false;
 	for (size_t k = 0; k < READINGS; k++) {
 		if (v->readings[k].tid && id_eq(&v->readings[k].node, node))
 			return true;
@@ -232,27 +310,37 @@ static bool has_read(const struct vfs *v, const struct id *node, pid_t tid, pid_
 	return false;
 }
 
-void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use)
+/* Whether a raw value was shown, and is now, byte for byte. */
+static bool hides_change(struct txn *t, const struct id *node, struct slice state,
+			 struct slice rendered)
 {
-	AUTO(node_info_fini) struct node_info info = {0};
 	AUTO(buf_fini) struct buf old = {0};
 	AUTO(buf_fini) struct buf now = {0};
 	struct doc *doc = NULL;
 
+	if (doc_decode(state, rendered, &doc) < 0)
+		return false;
+	bool raw = doc_mode(doc) == DOC_RAW;
+	doc_destroy(doc);
+	return raw && db_old_read(t, node, &old) == 0 && db_read(t, node, &now) == 0 &&
+	       slice_eq(buf_slice(&old), buf_slice(&now));
+}
+
+void bases_keep(struct vfs *v, struct txn *t, const struct id *node, bool in_use)
+{
+	AUTO(node_info_fini) struct node_info info = {0};
+	AUTO(buf_fini) struct buf state = {0};
+	AUTO(buf_fini) struct buf rendered = {0};
+
 	v->epoch++;
 	bool known = db_node(t, node, &info) == 0;
 	bool raw = known && info.raw && !info.chunked;
-	if (!(in_use || raw || was_read(v, node)) || db_old_doc(t, node, &doc) < 0)
+	if (!(in_use || raw || was_read(v, node)) || db_old_state(t, node, &state, &rendered) < 0)
 		return;
-	bool hides = raw && doc_mode(doc) == DOC_RAW && db_old_read(t, node, &old) == 0 &&
-		     db_read(t, node, &now) == 0 && slice_eq(buf_slice(&old), buf_slice(&now));
-	keep(v,
-	     &(struct snapshot){.node = *node,
-				.epoch_end = v->epoch,
-				.doc = doc,
-				/* Of content in chunks, what is kept is the manifest. */
-				.bytes = 256 + (size_t)(info.chunked ? info.size >> 10 : info.size),
-				.hides_change = hides});
+	struct snapshot s = {.node = *node, .epoch_end = v->epoch};
+	s.hides_change = raw && hides_change(t, node, buf_slice(&state), buf_slice(&rendered));
+	pack(&s, buf_slice(&state), buf_slice(&rendered));
+	keep(v, &s);
 }
 
 void bases_saved(struct vfs *v, const struct inode *i, const struct id *node, struct doc *own)
@@ -277,14 +365,15 @@ void bases_saved(struct vfs *v, const struct inode *i, const struct id *node, st
 					  .pid = p.pid,
 					  .epoch = epoch,
 					  .number = ++v->reading_count};
-		*place_for(v, &r) = r;
+		put_reading(v, &r);
 		any = true;
 	}
 	if (own && any)
 		keep(v, &(struct snapshot){.node = *node,
 					   .epoch_end = epoch,
 					   .doc = STEAL(own),
-					   .bytes = i->size + 256});
+					   .bytes = sizeof(struct snapshot) +
+						    DECODED_FACTOR * (size_t)bytes_size(i)});
 	doc_destroy(own);
 }
 

@@ -69,7 +69,7 @@ void bases_saved(struct vfs *v, const struct inode *i, const struct id *node, st
 /** What is written next is based on this epoch, all of it. */
 void bases_reset(struct inode *i, uint64_t epoch);
 /** The node's content at that epoch; NULL = still the current one. Borrowed. */
-const struct doc *bases_doc(const struct vfs *v, const struct id *node, uint64_t epoch);
+const struct doc *bases_doc(struct vfs *v, const struct id *node, uint64_t epoch);
 /**
  * Keeps the old content of a node that is about to change from elsewhere, if somebody may save from it:
  * in_use, or read according to the table.

@@ -148,8 +148,10 @@ struct grave {
 struct snapshot {
 	struct id node;
 	uint64_t epoch_end;
-	struct doc *doc;
-	size_t bytes;
+	struct doc *doc;   /**< NULL: in `packed`, and nobody has asked for it yet */
+	struct buf packed; /**< the document's state and rendering */
+	size_t unzipped;   /**< what `packed` is when unzipped; 0 = it is not zipped */
+	size_t bytes;	   /**< what that takes, and the document about */
 	bool hides_change; /**< what came after it looks the same: it changed what the text hides */
 };
 
@@ -204,7 +206,10 @@ struct due_queue {
 #define READINGS 4096
 #define PROCESSES 256
 #define SNAPSHOTS 256
-#define SNAPSHOT_BYTES_MAX (64u << 20)
+/** Counters by two bytes of the node's id: most nodes are in neither table, and need not be looked for. */
+#define SNAPSHOT_SLOTS 4096
+#define READING_SLOTS 16384
+#define SNAPSHOT_BYTES_MAX (16u << 20)
 
 struct vfs {
 	struct db *db;
@@ -242,8 +247,10 @@ struct vfs {
 	struct shown_waiter *waiters;
 	struct inode *quiet; /**< inodes with a writer that nobody closes, by when that is done */
 	struct inode *quiet_last;
-	bool no_open;			      /**< vfs_set_no_open() */
-	bool is_mounted;		      /**< somebody takes notices */
+	bool no_open;	 /**< vfs_set_no_open() */
+	bool is_mounted; /**< somebody takes notices */
+	uint16_t snapshot_nodes[SNAPSHOT_SLOTS];
+	uint16_t reading_nodes[READING_SLOTS];
 	struct snapshot snapshots[SNAPSHOTS]; /**< a ring; next_snapshot is the oldest */
 	size_t next_snapshot;
 	size_t snapshot_bytes;
@@ -261,8 +268,8 @@ struct vfs {
 	struct vfs_notice *notices;
 	size_t notice_count;
 	uint64_t notices_queued; /**< ever, */
-	uint64_t notices_told;	 /**< and of these the kernel has been told, there was none, or the echo does it */
-	uint64_t names_told;	 /**< how often `untold` became less */
+	uint64_t notices_told; /**< and of these the kernel has been told, there was none, or the echo does it */
+	uint64_t names_told; /**< how often `untold` became less */
 	struct doomed *removals; /**< files that no batch names any more; a crash leaves them to bytes_sweep() */
 	bool delivering;
 	void (*notify)(void *ctx, struct vfs_notice *n);
