@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #define FILES 2
+/** Memory of a record that is kept for the next. */
+#define RECORD_BYTES_KEPT (64u << 10)
 #define HEAD_BYTES 20
 #define SUM_AT 12
 /** Of that much, LevelDB's log is flushed, and memory holds a copy until then. */
@@ -154,6 +156,8 @@ void journal_turn(struct journal *j)
 	j->now = other(j);
 	j->last[j->now] = 0;
 	seek(j, 0);
+	if (j->record.cap > RECORD_BYTES_KEPT)
+		buf_fini(&j->record);
 }
 
 void journal_restart(struct journal *j)

@@ -134,7 +134,7 @@ int store_try_write(struct store *s, const struct store_txn *t)
 	} else {
 		leveldb_writebatch_append(s->unsynced, s->batch);
 		s->unsynced_bytes += bytes; /* LevelDB does not say what a batch takes */
-		s->written++;
+		store_wrote(s, bytes);
 		s->gap = s->marked = ++s->number; /* the journal has no such record */
 		store_layers_written(s);
 		store_learn(s, t, 0, SIZE_MAX);

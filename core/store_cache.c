@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAIRS 8192
+#define PAIRS 4096
 #define KEY_BYTES_MAX 280
 #define VALUE_BYTES_MAX 512
 

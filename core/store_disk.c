@@ -32,7 +32,7 @@ int store_error_code(char *message)
 void store_options_init(struct store *s)
 {
 	s->options = leveldb_options_create();
-	s->cache = leveldb_cache_create_lru(8u << 20);
+	s->cache = leveldb_cache_create_lru(4u << 20);
 	s->filter = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_paranoid_checks(s->options, 1);
 	leveldb_options_set_max_open_files(s->options, OPEN_FILES_MAX);

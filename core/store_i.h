@@ -21,7 +21,7 @@
 #include <leveldb/c.h>
 
 /** Memory of a batch that is kept for the next. */
-#define STORE_SPARE_BYTES_MAX (4u << 20)
+#define STORE_SPARE_BYTES_MAX (256u << 10)
 
 /** More unsynced data than this is flushed. */
 #define STORE_UNSYNCED_BYTES_MAX (64u << 20)
@@ -62,6 +62,7 @@ struct store {
 	size_t iter_count; /**< open iterators, and others who use the handle: it may not be closed */
 	struct cond iter_gone;
 	uint64_t written; /**< batches that LevelDB ever got */
+	size_t in_memory; /**< bytes that LevelDB has got and may not have in a table; about */
 	uint64_t synced;  /**< of those, on stable storage */
 
 	struct journal *journal; /**< NULL: every commit goes to LevelDB itself */
@@ -131,6 +132,8 @@ void store_drop_views(struct store *s);
 int store_journal_commit(struct store *s, const struct store_txn *t);
 /** In every batch: the journal's records up to this number are in LevelDB. */
 void store_mark(const struct store *s, leveldb_writebatch_t *batch, uint64_t number);
+/** LevelDB got a batch of so many bytes. */
+void store_wrote(struct store *s, size_t bytes);
 /** Waits until the tending thread writes nothing, or cannot. */
 void store_wait_settled(struct store *s);
 /** When the store is opened: LevelDB gets what it does not have of the journal. */

@@ -16,14 +16,19 @@
 #define MARK "J"
 /** Larger commits go to LevelDB themselves: writing them twice would cost more than the wait. */
 #define PAYLOAD_BYTES_MAX (256u << 10)
+/** Memory of a record that is kept for the next. */
+#define PAYLOAD_BYTES_KEPT (64u << 10)
 /** The tending thread begins when so much waits, or after so many milliseconds. */
 #define TEND_BYTES (256u << 10)
 #define TEND_MS 200
 #define LEARN_AT_ONCE 64
 /** Memory of a layer that is kept for the next. */
-#define SPARE_LAYER_BYTES_MAX (1u << 20)
+#define SPARE_LAYER_BYTES_MAX (512u << 10)
 /** After a failure it tries again so often. */
 #define RETRY_MS 1000
+/** When nothing was written for so long, LevelDB's memory becomes a table, if there is so much in it. */
+#define QUIET_MS 500
+#define QUIET_BYTES_MIN (1u << 20)
 
 void store_mark(const struct store *s, leveldb_writebatch_t *batch, uint64_t number)
 {
@@ -198,11 +203,57 @@ static void end(struct store *s)
 	s->failure = store_error_code(message);
 }
 
+/*
+ * What was written last would stay in LevelDB's memory until more comes: some megabytes, and a log that has to be read
+ * if the process is killed. The range has nothing in it; LevelDB empties its memory before it looks.
+ */
+static void empty_memory(struct store *s)
+{
+	static const char end[] = "\xff\xff";
+
+	s->in_memory = 0;
+	if (!s->db || s->low || !store_has_room(s))
+		return;
+	s->iter_count++;
+	mutex_unlock(&s->lock);
+	leveldb_compact_range(s->db, end, sizeof(end), end, sizeof(end));
+	mutex_lock(&s->lock);
+	s->iter_count--;
+	cond_broadcast(&s->iter_gone);
+	mutex_unlock(&s->lock);
+	mutex_lock(&s->sync_lock);
+	(void)store_barrier(s); /* for the copies of what is not synced */
+	mutex_unlock(&s->sync_lock);
+	mutex_lock(&s->lock);
+}
+
+void store_wrote(struct store *s, size_t bytes)
+{
+	bool few = s->in_memory < QUIET_BYTES_MIN;
+
+	s->written++;
+	s->in_memory += bytes;
+	if (few && s->in_memory >= QUIET_BYTES_MIN)
+		cond_broadcast(&s->tend);
+}
+
+static bool is_idle(const struct store *s)
+{
+	return !s->tend_stop && !s->layers[LAYER_YOUNG] && !s->failure;
+}
+
 /* Until enough waits, or for long enough. False: stop. */
 static bool wait_for_work(struct store *s)
 {
-	while (!s->tend_stop && !s->layers[LAYER_YOUNG] && !s->failure)
-		cond_wait(&s->tend, &s->lock);
+	while (is_idle(s)) {
+		uint64_t written = s->written;
+
+		if (s->in_memory < QUIET_BYTES_MIN)
+			cond_wait(&s->tend, &s->lock);
+		else if (!cond_wait_until(&s->tend, &s->lock, monotonic_ms() + QUIET_MS) &&
+			 is_idle(s) && s->written == written)
+			empty_memory(s);
+	}
 	uint64_t deadline = monotonic_ms() + (s->failure ? RETRY_MS : TEND_MS);
 	while (!s->tend_stop && bytes_of(s->layers[LAYER_YOUNG]) < TEND_BYTES &&
 	       cond_wait_until(&s->tend, &s->lock, deadline))
@@ -216,7 +267,6 @@ static char *write_old(struct store *s, leveldb_writebatch_t *batch, uint64_t nu
 	const struct store_txn *old = s->layers[LAYER_OLD];
 	char *message = NULL;
 
-	leveldb_writebatch_clear(batch);
 	mutex_unlock(&s->lock);
 	(void)store_gather(batch, &old, 1);
 	store_mark(s, batch, number);
@@ -245,8 +295,10 @@ static void drop_old(struct store *s)
 }
 
 /* LAYER_YOUNG becomes LAYER_OLD, and goes to LevelDB. Nobody writes to LevelDB or heals it in the meantime. */
-static void settle_young(struct store *s, leveldb_writebatch_t *batch)
+static void settle_young(struct store *s)
 {
+	leveldb_writebatch_t *batch = leveldb_writebatch_create();
+
 	s->layers[LAYER_OLD] = STEAL(s->layers[LAYER_YOUNG]);
 	size_t bytes = store_txn_bytes(s->layers[LAYER_OLD]);
 	uint64_t number = s->number;
@@ -257,10 +309,13 @@ static void settle_young(struct store *s, leveldb_writebatch_t *batch)
 	} else {
 		leveldb_writebatch_append(s->unsynced, batch);
 		s->unsynced_bytes += bytes;
-		s->written++;
+		store_wrote(s, bytes);
 		s->marked = number;
 		drop_old(s);
 	}
+	leveldb_writebatch_destroy(batch);
+	if (s->payload.cap > PAYLOAD_BYTES_KEPT)
+		buf_fini(&s->payload);
 	s->iter_count--;
 	cond_broadcast(&s->iter_gone);
 	if (message)
@@ -284,7 +339,7 @@ static void turn(struct store *s)
 		journal_turn(s->journal);
 }
 
-static void tend_once(struct store *s, leveldb_writebatch_t *batch)
+static void tend_once(struct store *s)
 {
 	if (s->failure) {
 		if (store_layers_any(s))
@@ -294,17 +349,15 @@ static void tend_once(struct store *s, leveldb_writebatch_t *batch)
 	turn(s);
 	store_wait_settled(s);
 	if (!s->failure && s->layers[LAYER_YOUNG] && s->journal)
-		settle_young(s, batch);
+		settle_young(s);
 }
 
 void store_tend(struct store *s)
 {
-	leveldb_writebatch_t *batch = leveldb_writebatch_create();
-
 	mutex_lock(&s->lock);
 	begin(s);
 	while (wait_for_work(s)) {
-		tend_once(s, batch);
+		tend_once(s);
 		if (s->unsynced_bytes > STORE_UNSYNCED_BYTES_MAX) {
 			mutex_unlock(&s->lock);
 			(void)store_flush(s);
@@ -318,7 +371,6 @@ void store_tend(struct store *s)
 	s->tend_stop = false;
 	mutex_unlock(&s->lock);
 	mutex_unlock(&s->sync_lock);
-	leveldb_writebatch_destroy(batch);
 }
 
 void store_tend_stop(struct store *s)
