@@ -284,6 +284,7 @@ static int live(struct daemon *d)
 	harden();
 	raise_file_limit();
 	start_helpers(d);
+	platform_return_memory();
 	int code = open_all(d);
 
 	if (code == CODE_OK) {

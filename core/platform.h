@@ -144,7 +144,9 @@ void platform_follow_parent(const char *name);
 bool platform_outlive(const char *name, pid_t parent);
 /** No debugger of the same user may read this process' memory. */
 void platform_hide_memory(void);
-/** After work that took much memory for a moment: gives what this thread has freed back to the system. */
+/** For a process that lives long, after its last fork: memory that is freed goes back to the system by and by. */
+void platform_return_memory(void);
+/** After work that took much memory for a moment: what was freed goes back to the system at once. */
 void platform_trim_memory(void);
 /** Makes getopt_long(3) begin anew. */
 void platform_reset_getopt(void);

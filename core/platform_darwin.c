@@ -348,6 +348,10 @@ void platform_tell_systemd(const char *text)
 	(void)text;
 }
 
+void platform_return_memory(void)
+{
+}
+
 void platform_trim_memory(void)
 {
 }

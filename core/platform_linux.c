@@ -463,13 +463,27 @@ void platform_tell_systemd(const char *text)
 			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 }
 
-/* mimalloc's, where the program is linked with it: it keeps what a thread frees until that thread asks for memory again. */
-extern void mi_collect(bool force) __attribute__((weak));
+/*
+ * jemalloc's, where the program is linked with it: a thread of its own gives back what was not used again for half a
+ * second, whichever thread had it. Few arenas, for our threads hand memory to each other all the time.
+ */
+extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
+	__attribute__((weak));
+extern const char *malloc_conf;
+const char *malloc_conf = "dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2";
+
+void platform_return_memory(void)
+{
+	bool yes = true;
+
+	if (mallctl)
+		(void)mallctl("background_thread", NULL, NULL, &yes, sizeof(yes));
+}
 
 void platform_trim_memory(void)
 {
-	if (mi_collect)
-		mi_collect(true);
+	if (mallctl) /* 4096: MALLCTL_ARENAS_ALL */
+		(void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
 	else
 		(void)malloc_trim(0);
 }

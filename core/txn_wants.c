@@ -123,7 +123,7 @@ static struct slice key_shown(struct buf *key, const struct id *node)
 
 int txn_load_shown(struct txn *t, struct txn_node *tn, struct slice rendered)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf state = {0};
 	int r = store_get(t->store, key_shown(&key, &tn->n.id), &state);
 
@@ -132,7 +132,7 @@ int txn_load_shown(struct txn *t, struct txn_node *tn, struct slice rendered)
 
 int txn_old_shown(const struct txn *t, const struct id *node, struct buf *ret)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 
 	return store_read(t->db->store, key_shown(&key, node), ret);
 }
@@ -180,7 +180,7 @@ static void end_replaced(struct txn *t, const struct txn_node *tn)
 
 void txn_write_shown(struct txn *t, struct txn_node *tn, struct slice rendered)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	if (tn->shown) {
@@ -197,7 +197,7 @@ void txn_write_shown(struct txn *t, struct txn_node *tn, struct slice rendered)
 
 void txn_write_wants(struct txn *t)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 
 	for (size_t i = 0; i < t->want_count; i++) {
