@@ -296,7 +296,7 @@ void hold_clear(struct txn *t, struct txn_node *tn)
 /* The collections' changes come in any order: the deletion may have been here before the word that it is a move. */
 int hold_moved(struct txn *t, const struct id *node)
 {
-	AUTO(buf_fini) struct buf key = {0};
+	AUTO(buf_fini) struct buf key = BUF_SHORT;
 	AUTO(buf_fini) struct buf value = {0};
 	struct txn_node *tn = txn_node(t, node);
 	struct hold_place p = {0};
