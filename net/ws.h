@@ -1,5 +1,5 @@
 /*
- * WebSocket connections, in and out: path /blaze/1, subprotocol "blaze1", binary messages, no
+ * WebSocket connections, in and out: path /blaze/1, no subprotocol, binary messages, no
  * extensions. What is behind it alone knows libwebsockets (4.1.6: what it must not be asked for is in
  * ws.c).
  *

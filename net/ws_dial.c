@@ -63,7 +63,7 @@ struct ws_conn *ws_dial_with(struct ws *w, const struct endpoint *e, const struc
 		.path = WS_PATH,
 		.host = host,
 		.origin = NULL,
-		.protocol = WS_PROTOCOL,
+		.protocol = NULL, /* the path says it; the header would be a third of each upgrade */
 		.local_protocol_name = WS_PROTOCOL,
 		.ietf_version_or_minus_one = -1,
 		.opaque_user_data = c,

@@ -27,13 +27,13 @@ static bool header_is(struct lws *wsi, enum lws_token_indexes token, const char 
 	return n > 0 && strcmp(text, value) == 0;
 }
 
-/* Before the 101: our path and our subprotocol, nothing else. */
+/* Before the 101: our path and no subprotocol, nothing else. */
 static int on_filter(struct ws *w, struct lws *wsi, struct ws_conn *c, struct slice in)
 {
 	(void)w;
 	(void)in;
 	if (c && header_is(wsi, WSI_TOKEN_GET_URI, WS_PATH) &&
-	    header_is(wsi, WSI_TOKEN_PROTOCOL, WS_PROTOCOL))
+	    lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0)
 		return 0;
 	return -1;
 }

@@ -91,7 +91,7 @@ def test_garbage_within_websocket(pair, what):
     goes_on(pair)
 
 
-@pytest.mark.parametrize('path, protocol', [('/', 'blaze1'), ('/blaze/2', 'blaze1'), ('/blaze/1', 'chat')])
+@pytest.mark.parametrize('path, protocol', [('/', None), ('/blaze/2', None), ('/blaze/1', 'chat')])
 def test_other_paths_and_protocols_are_not_served(pair, path, protocol):
     s, answer = upgrade(pair.nodes[0], path, protocol)
     assert b' 101 ' not in answer

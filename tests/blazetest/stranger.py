@@ -4,7 +4,7 @@ import os
 import socket
 
 REQUEST = ('GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-           'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n')
+           'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n')
 
 
 def dial(node, timeout=5):
@@ -12,10 +12,11 @@ def dial(node, timeout=5):
     return socket.create_connection((host, int(port)), timeout)
 
 
-def upgrade(node, path='/blaze/1', protocol='blaze1'):
+def upgrade(node, path='/blaze/1', protocol=None):
     s = dial(node)
     key = base64.b64encode(os.urandom(16)).decode()
-    s.sendall(REQUEST.format(path=path, key=key, protocol=protocol).encode())
+    said = f'Sec-WebSocket-Protocol: {protocol}\r\n' if protocol else ''
+    s.sendall(REQUEST.format(path=path, key=key, protocol=said).encode())
     return s, s.recv(4096)
 
 
