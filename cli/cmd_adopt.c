@@ -146,8 +146,9 @@ static int accept_work(struct service *s, struct out *out, const struct adopt_wo
 		return out_error(out, CODE_ATTENTION,
 				 "devices: nothing was changed: say --yes to adopt all of it");
 	if (!yes &&
-	    out_ask(out, "Adopt all of it, on every device? This cannot be taken back, but undone "
-			 "(blaze undo). [y/N] ") <= 0)
+	    out_ask(out,
+		    "Whoever has the device can have made this at any time. Adopt all of it, on every "
+		    "device? [y/N] ") <= 0)
 		return out_error(out, CODE_FAILED, "devices: nothing was changed");
 	service_settle(s);
 	int r = adopt_accept(s->db, w, &waiting, &why);

@@ -73,6 +73,14 @@ static void look_fini(struct look *l)
 	free(l->seen);
 }
 
+/* What was adopted, and waits for what it builds on, is nobody's to decide any more. */
+static bool is_undecided(const struct db *db, const struct kept *k)
+{
+	const struct member *m = member_find(db, k->actor);
+
+	return m && !member_adopted(m, &k->stream, k->last);
+}
+
 /* ---- reading ------------------------------------------------------------------------------------ */
 
 static int add_change(struct look *l, struct slice bytes, uint64_t actor)
@@ -280,7 +288,7 @@ int adopt_look(struct db *db, uint64_t actor, struct adopt_work *ret)
 	if (m)
 		ret->device = m->device;
 	for (size_t i = 0; r == 0 && i < db->kept_count; i++) {
-		if (db->kept[i].actor == actor)
+		if (db->kept[i].actor == actor && is_undecided(db, &db->kept[i]))
 			r = read_feed(&l, &db->kept[i]);
 	}
 	if (r == 0)
@@ -305,7 +313,7 @@ size_t adopt_list(struct db *db, struct adoptable **ret)
 
 		while (at < n && list[at].device.actor != k->actor)
 			at++;
-		if (!m)
+		if (!is_undecided(db, k))
 			continue;
 		n += at == n;
 		list[at].device = m->device;

@@ -389,6 +389,39 @@ static void test_only_who_manages_decides(void)
 	end(s, 3);
 }
 
+/* It built on what only it had heard of: that has to come first. */
+static void test_adopted_work_waits_for_what_it_builds_on(void)
+{
+	struct side s[4];
+	struct adopt_work w;
+	struct why why = {""};
+	uint64_t waiting = 0;
+	const unsigned left[] = {A, B, D};
+
+	begin(s, 4);
+	write_file(&s[B], "shared.json", "{\"n\":1}");
+	speak(&s[B], &s[C]);
+	write_file(&s[C], "shared.json", "{\"n\":1,\"m\":2}");
+	remove_from(&s[A], &s[C]);
+	speak(&s[C], &s[A]);
+	assert(kept_of(&s[A], &s[C]) == 1 && !has_file(&s[A], "shared.json", "{\"n\":1}"));
+	assert(adopt_look(s[A].db, db_actor(s[C].db), &w) == 0 && w.change_count == 1);
+	assert(adopt_accept(s[A].db, &w, &waiting, &why) == 0 && waiting == 1);
+	assert(kept_of(&s[A], &s[C]) == 0); /* nothing is left to decide */
+	adopt_work_fini(&w);
+	db_close(s[A].db);
+	side_open(&s[A]);
+	speak(&s[A], &s[D]);
+	assert(!has_file(&s[A], "shared.json", "{\"n\":1,\"m\":2}"));
+	speak(&s[A], &s[B]);
+	speak_all(s, left, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert(has_file(&s[left[i]], "shared.json", "{\"n\":1,\"m\":2}") &&
+		       kept_of(&s[left[i]], &s[C]) == 0);
+	expect_same(s, left, 3, "in its turn");
+	end(s, 4);
+}
+
 static void put_feed(struct buf *out, const struct id *stream, uint64_t actor)
 {
 	buf_varint(out, 0);
@@ -460,6 +493,8 @@ int main(void)
 		{"admitted_again", test_admitted_again},
 		{"of_a_reader", test_of_a_reader},
 		{"only_who_manages_decides", test_only_who_manages_decides},
+		{"adopted_work_waits_for_what_it_builds_on",
+		 test_adopted_work_waits_for_what_it_builds_on},
 		{"visitor_that_lies_and_floods", test_visitor_that_lies_and_floods},
 	};
 
