@@ -68,7 +68,7 @@
  *     mailbox*.*         items for a relay or a folder, and from there; under which key
  *     words.*            secrets people read out     account.*      what is on paper
  *     keys.*, digest.*   identity, cryptography      status.*       what net knows about peers
- *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom
+ *     report.*           the verdict: "is it synced?" report_topology.*  who talks to whom; report_rate.*, rate.*  how fast
  *     flags.*            what members were caught at
  *     quarantine.*, sync_kept.*  what removed devices made and nobody had taken; adopt.* shown, and adopted
  *     topology.*         the pattern                 contact.*, sync_contacts.*  where devices are; sync_feeds.*, vv.* short names, lists

@@ -13,6 +13,7 @@
 #include "core/db_chunks.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/report_rate.h"
 #include "core/report_topology.h"
 
 #include <inttypes.h>
@@ -655,6 +656,7 @@ void report_text(const struct report_source *src, struct buf *out)
 	if (f.peer_count) {
 		put_table(&f, out);
 		put_health(&f, out);
+		report_rate_text(src, out);
 		report_topology_cut_off(src, out);
 	}
 	if (f.stats.peer_count == 0)
@@ -779,8 +781,8 @@ void report_json(const struct report_source *src, struct buf *out)
 	put_json_number(out, "forged", f.missing.bad_count);
 	put_json_number(out, "damaged", f.missing.damaged_count);
 	close_json(out, '}');
-	buf_printf(out, ",");
-	buf_printf(out, "\"peers\":[");
+	report_rate_json(src, out);
+	buf_printf(out, ",\"peers\":[");
 	for (size_t i = 0; i < f.peer_count; i++) {
 		put_json_peer(out, &f.peers[i]);
 		buf_printf(out, ",");

@@ -1,6 +1,7 @@
 /* The table of peers. A database has few members: a linear search is the fastest one. */
 #include "core/status.h"
 
+#include "core/rate.h"
 #include "core/thread.h"
 #include "core/watch.h"
 
@@ -8,10 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct traffic {
+	struct rate up;
+	struct rate down;
+};
+
 struct status {
 	struct watch *watch;
 	struct mutex lock;
 	struct peer_status *peers; /* protected by lock, as all below */
+	struct traffic *traffic;   /* of each */
 	size_t peer_count;
 	struct relay_status *relays;
 	size_t relay_count;
@@ -32,6 +39,7 @@ void status_destroy(struct status *s)
 		return;
 	mutex_fini(&s->lock);
 	free(s->peers);
+	free(s->traffic);
 	free(s->relays);
 	free(s);
 }
@@ -101,10 +109,15 @@ void status_edit(struct status *s, uint64_t actor, void (*edit)(struct peer_stat
 	struct peer_status *p = find_locked(s, actor);
 	if (!p) {
 		s->peers = xreallocarray(s->peers, s->peer_count + 1, sizeof(*s->peers));
+		s->traffic = xreallocarray(s->traffic, s->peer_count + 1, sizeof(*s->traffic));
+		s->traffic[s->peer_count] = (struct traffic){0};
 		p = &s->peers[s->peer_count++];
 		*p = (struct peer_status){.actor = actor, .state = PEER_OFFLINE, .rtt_us = -1};
 	}
 	struct shown before = shown_of(p);
+	struct traffic *traffic = &s->traffic[p - s->peers];
+	rate_note(&traffic->up, monotonic_ms(), p->up_bytes);
+	rate_note(&traffic->down, monotonic_ms(), p->down_bytes);
 	edit(p, ctx);
 	assert(p->actor == actor);
 	struct shown after = shown_of(p);
@@ -117,8 +130,13 @@ bool status_get(struct status *s, uint64_t actor, struct peer_status *ret)
 {
 	mutex_lock(&s->lock);
 	const struct peer_status *p = find_locked(s, actor);
-	if (p)
+	if (p) {
+		const struct traffic *traffic = &s->traffic[p - s->peers];
+
 		*ret = *p;
+		ret->up_rate = rate_of(&traffic->up, monotonic_ms(), p->up_bytes);
+		ret->down_rate = rate_of(&traffic->down, monotonic_ms(), p->down_bytes);
+	}
 	mutex_unlock(&s->lock);
 	return p;
 }

@@ -29,14 +29,16 @@ struct peer_status {
 	char name[DEVICE_NAME_BYTES_MAX + 1];
 	char label[DEVICE_LABEL_BYTES];
 	enum peer_state state;
-	enum peer_path path;		       /**< PATH_NONE while it is not connected */
-	bool in_folder;			       /**< it writes into a folder relay that is open here */
+	enum peer_path path; /**< PATH_NONE while it is not connected */
+	bool in_folder;	     /**< it writes into a folder relay that is open here */
 	char endpoint[ENDPOINT_BYTES_MAX + 1]; /**< where it was dialled or came from; "" if never */
 	int64_t rtt_us;			       /**< -1 unknown */
 	int64_t clock_skew_ms;		       /**< peer minus us; 0 unknown */
 	uint64_t last_seen_ms;		       /**< wall clock; 0 never */
 	uint64_t up_bytes;		       /**< since start, on the wire */
 	uint64_t down_bytes;
+	uint64_t up_rate; /**< bytes a second over the last seconds; status_get() works them out */
+	uint64_t down_rate;
 	char last_error[128]; /**< why the last attempt failed; "" if it did not */
 };
 

@@ -135,3 +135,30 @@ def test_wait_elsewhere_prints_one_line(pair):
     eventually(lambda: any('socket' in os.readlink(f) for f in Path(f'/proc/{waiting.pid}/fd').iterdir()))
     pair.restore()
     assert waiting.communicate()[0].count('\n') == 1 and waiting.returncode == 0
+
+
+def test_status_says_how_fast_it_goes_while_something_is_under_way(pair):
+    a, b = pair.nodes
+    a.write('r.json', '{}')
+    pair.synced()
+    for node in pair.nodes:
+        assert eventually(lambda n=node: n.status()['state'] == 'synced')
+        assert node.status()['rates'] == []
+        assert '/s' not in node.run('status').stdout
+    pair.proxy().delay = 0.1  # for each 64 KiB
+    a.path('d').mkdir()
+    for n in range(40):
+        a.path(f'd/{n}.bin').write_bytes(os.urandom(100_000))
+
+    def rate(node, key):
+        return next((r for r in node.status()['rates'] if r[key] and r['path'] == 'direct'), None)
+
+    out = eventually(lambda: rate(a, 'up_bytes_per_second'), 20, 'a says how fast it sends')
+    assert out['name'] == 'device-b' and out['seconds_left'] > 0
+    assert re.search(r'^  device-b  [\d.]+ [kM]?B/s out, [\d.]+ [kM]?B/s in', a.run('status').stdout, re.M)
+    eventually(lambda: rate(b, 'down_bytes_per_second'), 20, 'b says how fast it receives')
+    pair.proxy().delay = 0.0
+    pair.synced()
+    for node in pair.nodes:
+        eventually(lambda n=node: n.status()['rates'] == [] and '/s' not in n.run('status').stdout, 10,
+                   'nothing is under way any more')
