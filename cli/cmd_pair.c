@@ -95,8 +95,8 @@ static void print_invitation(struct service *s, struct out *out, struct invite_t
 		show_duration(&life, ttl_ms);
 	if (t->relay[0])
 		out_printf(out,
-			   "This device waits here, and at the relay %s, which can read nothing of "
-			   "it. On the same network the part from '@' on can be left out.\n",
+			   "It waits here, and at the relay %s, which can read nothing of it.\n"
+			   "On the same network, what follows the words can be left out.\n",
 			   t->relay);
 	else
 		print_no_relay(s, out);

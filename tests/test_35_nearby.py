@@ -9,6 +9,7 @@ from blazetest import Node, eventually
 from blazetest.avahi import Avahi
 from blazetest.cluster import Invitation, is_connected
 from blazetest.namespace import Namespaces, inside
+from blazetest.relay import Relay, wait_idle
 from blazetest.wait import now
 
 NONE = 'nobody is looked for on the local network'
@@ -137,6 +138,24 @@ def test_daemon_that_goes_away_and_comes_back(lan, paired):
     for node in (a, b):
         node.stop()
         assert log_of(node).count(NONE) == 1, 'one line, however often it is tried'
+
+
+@apply(lan_only)
+def test_code_of_a_relay_that_is_away(lan, directory):
+    """Nothing was spent there: the local network is asked."""
+    a, b = lan.node(0, 'a').init().mount(listen='0.0.0.0:0'), lan.node(1, 'b')
+    relay = Relay(directory, netns=lan.pids[0], listen='10.99.0.1:0').start()
+    try:
+        a.run('relay', 'add', relay.address, a.database)
+        wait_idle(a)
+        with Invitation(a) as invitation:
+            assert invitation.code.endswith('@' + relay.listen)
+            relay.kill9()
+            said = b.run('pair', '--name', 'device-b', invitation.code).stdout
+            invitation.accepted()
+        assert f'Found device-a at {a.listen.replace("0.0.0.0", "10.99.0.1")}' in said
+    finally:
+        relay.kill9()
 
 
 @apply(lan_only)
