@@ -14,7 +14,7 @@ static bool has_seqs(enum mailbox_kind kind)
 	return kind == MAILBOX_ENVELOPE || kind == MAILBOX_STRATUM;
 }
 
-int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
+int mailbox_head_decode(struct slice bytes, struct mailbox_item *ret)
 {
 	struct reader r = reader_init(bytes);
 	struct mailbox_item item = {.kind = (enum mailbox_kind)reader_u8(&r)};
@@ -33,7 +33,18 @@ int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
 	}
 	item.head = SLICE(bytes.data, bytes.len - reader_left(&r));
 	item.sealed = reader_take(&r, reader_left(&r));
-	if (r.bad || item.sealed.len < ENVELOPE_PIECE_EXTRA_BYTES + 24)
+	if (r.bad)
+		return -EBADMSG;
+	*ret = item;
+	return 0;
+}
+
+int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret)
+{
+	struct mailbox_item item;
+	int r = mailbox_head_decode(bytes, &item);
+
+	if (r < 0 || item.sealed.len < ENVELOPE_PIECE_EXTRA_BYTES + 24)
 		return -EBADMSG;
 	*ret = item;
 	return 0;

@@ -67,6 +67,9 @@ struct mailbox_item {
 /** -EBADMSG. Borrows from bytes. */
 int mailbox_item_decode(struct slice bytes, struct mailbox_item *ret);
 
+/** The same of its head alone; what follows is in `sealed`, whatever it is. */
+int mailbox_head_decode(struct slice bytes, struct mailbox_item *ret);
+
 /* ---- the database's side ------------------------------------------------------------------------- */
 
 /** What a log of a relay was, as far as somebody has seen it. */

@@ -6,10 +6,10 @@
 
 /*
  * r request, c cursor, f first, s slots, t time, v version, m mailbox, l log, a acl, h chain, k sign_pk, d durable, e code, x text,
- * b reads, g signature, n nameplate, w invite; i the rest, at least a byte; z the rest, which may be empty.
+ * b reads, p waits, g signature, n nameplate, w invite; i the rest, at least a byte; z the rest, which may be empty.
  */
 static const char *const rows[] = {
-	[MAIL_OPEN] = "mlcs",
+	[MAIL_OPEN] = "mlcsp",
 	[MAIL_OPENED] = "lfhcvakb",
 	[MAIL_CREATE] = "i",
 	[MAIL_PUT] = "ri",
@@ -36,6 +36,8 @@ static const char *const rows[] = {
 	[MAIL_CERT] = "i",
 	[MAIL_WELCOME] = "i",
 	[MAIL_STREAM] = "i",
+	[MAIL_HOLD] = "z",
+	[MAIL_PASSED] = "ci",
 	[MAIL_WAIT] = "rnw",
 	[MAIL_WAITS] = "re",
 	[MAIL_UNWAIT] = "r",
@@ -91,6 +93,9 @@ static uint8_t *fixed(struct mail *m, char field, size_t *ret_len)
 	case 'e':
 		*ret_len = 1;
 		return &m->code;
+	case 'p':
+		*ret_len = 1;
+		return &m->waits;
 	case 'b':
 		*ret_len = 1;
 		return &m->reads;
@@ -160,7 +165,44 @@ int mail_decode(struct slice message, struct mail *ret)
 
 void mail_item_digest(struct slice item, uint8_t ret[DIGEST_BYTES])
 {
-	digest(ret, "blaze item", &item, 1);
+	struct mailbox_item stub;
+	uint8_t content[DIGEST_BYTES];
+
+	if (mailbox_head_decode(item, &stub) < 0)
+		stub = (struct mailbox_item){.head = item, .sealed = SLICE("", 0)};
+	digest(content, "blaze item content", &stub.sealed, 1);
+	stub.sealed = SLICE(content, sizeof(content));
+	mail_stub_digest(&stub, ret);
+}
+
+void mail_stub_digest(const struct mailbox_item *stub, uint8_t ret[DIGEST_BYTES])
+{
+	const struct slice parts[] = {stub->head, stub->sealed};
+
+	digest(ret, "blaze item", parts, countof(parts));
+}
+
+void mail_stub(struct slice item, struct buf *out)
+{
+	struct mailbox_item whole;
+	uint8_t content[DIGEST_BYTES];
+	int r = mailbox_head_decode(item, &whole);
+
+	assert(r == 0); /* it is in the log */
+	digest(content, "blaze item content", &whole.sealed, 1);
+	buf_slice_append(out, whole.head);
+	buf_append(out, content, sizeof(content));
+}
+
+int mail_stub_decode(struct slice stub, struct mailbox_item *ret)
+{
+	struct mailbox_item item;
+	int r = mailbox_head_decode(stub, &item);
+
+	if (r < 0 || item.sealed.len != DIGEST_BYTES)
+		return -EBADMSG;
+	*ret = item;
+	return 0;
 }
 
 void mail_chain(const uint8_t before[DIGEST_BYTES], uint64_t cursor,

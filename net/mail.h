@@ -11,6 +11,7 @@
 #define BLAZE_NET_MAIL_H
 
 #include "core/auth.h"
+#include "core/mailbox.h"
 
 #define MAIL_ACL_VERSION 1
 /** Devices of a mailbox. */
@@ -21,7 +22,8 @@
 #define MAIL_INVITE_BYTES 8
 
 enum mail_type {
-	MAIL_OPEN = 1, /**< mailbox, log, cursor, slots: where we are in which log */
+	MAIL_OPEN =
+		1, /**< mailbox, log, cursor, slots, waits: where we are in which log; 1 = no PUSH before HOLD */
 	MAIL_OPENED =
 		2, /**< log, first, chain, cursor, version, acl, sign_pk: what follows comes after `first`, whose chain
 			      is `chain`; the log ends at `cursor`; the ACL's version and mail_acl_id(); reads */
@@ -56,6 +58,9 @@ enum mail_type {
 	MAIL_WELCOME =
 		35, /**< welcome: of an administrator, db_welcome_relay(). Answered by READS */
 	MAIL_STREAM = 36, /**< stream: a message of net/smart.h, both ways */
+	MAIL_HOLD =
+		37, /**< list of (tag, seq), sorted: held here, and not to be pushed, of the log as it was when opened */
+	MAIL_PASSED = 38, /**< cursor, stub: the log's next is held, says HOLD */
 
 	/* RENDEZVOUS. `request` names one waiting, and the conversation that comes of it. */
 	MAIL_WAIT =
@@ -97,7 +102,8 @@ struct mail {
 	uint8_t sign_pk[KEYS_PK_BYTES];
 	uint8_t durable; /**< 1: on this disk */
 	uint8_t code;	 /**< enum mail_error */
-	uint8_t reads;	 /**< 1: it has a copy of the database, limited to what it was granted */
+	uint8_t waits;
+	uint8_t reads; /**< 1: it has a copy of the database, limited to what it was granted */
 	uint8_t signature[KEYS_SIGNATURE_BYTES];
 	struct slice text;
 	struct slice rest; /**< item, acl, list, cert, welcome or stream */
@@ -108,6 +114,15 @@ void mail_encode(const struct mail *m, struct buf *out);
 /** -EBADMSG. */
 int mail_decode(struct slice message, struct mail *ret);
 
+/**
+ * An item without its content: what is before the sealed part, and 32 bytes digest of that part. It says as much about the chain as
+ * the item does, so what is passed over cannot be another one.
+ */
+void mail_stub(struct slice item, struct buf *out);
+/** -EBADMSG. ret->sealed is the digest. */
+int mail_stub_decode(struct slice stub, struct mailbox_item *ret);
+/** As mail_item_digest() of the item. */
+void mail_stub_digest(const struct mailbox_item *stub, uint8_t ret[DIGEST_BYTES]);
 /** Both sides compute it: the chain of `cursor`, from the one before and the item. */
 void mail_item_digest(struct slice item, uint8_t ret[DIGEST_BYTES]);
 void mail_chain(const uint8_t before[DIGEST_BYTES], uint64_t cursor,

@@ -72,6 +72,10 @@ struct relay {
 	bool reads;
 	bool welcomed; /* in this connection */
 	bool cert_asked;
+	bool log_waits;		   /* nothing of the log is pushed before HOLD */
+	uint64_t hold_ms;	   /* HOLD is said then at the latest */
+	struct mailbox_feed *held; /* said in it, sorted by tag */
+	size_t held_count;
 	uint64_t member_at; /* db_grant_revision() for which the next is true, and 1; 0 = not looked */
 	struct member_info member; /* the relay; actor 0 = it never was one */
 	uint64_t stream_ms;	   /* when the stream may be opened again */
@@ -100,6 +104,9 @@ void relay_smart_info(const struct relay *r, struct relay_info *ret);
 bool relay_is_member(const struct relay *r);
 /** OPENED, READS: whether it has a copy. */
 void relay_smart_reads(struct relay *r, bool reads, struct slice why);
+/** Whether the log is to wait until the copy has told what it has: OPEN. */
+bool relay_smart_waits(struct relay *r);
+int relay_smart_on_passed(struct relay *r, const struct mail *m);
 int relay_smart_on_reads(struct relay *r, const struct mail *m);
 int relay_smart_on_cert(struct relay *r, const struct mail *m);
 int relay_smart_on_stream(struct relay *r, const struct mail *m);
@@ -113,6 +120,8 @@ void relay_say(struct relay *r, const struct mail *m);
 /** Asks for an answer. */
 void relay_ping(struct relay *r);
 void relay_say_open(struct relay *r);
+/** So much of the log came: TAKEN is due. */
+int relay_came(struct relay *r, size_t bytes);
 /** TAKEN, durably. */
 int relay_say_taken(struct relay *r);
 /** The slot, if it says something new. */

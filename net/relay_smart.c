@@ -14,6 +14,8 @@
 #define STREAM_QUEUE_BYTES 65536
 /* After it has refused the stream: it may not have heard yet that this device is a member. */
 #define STREAM_AGAIN_MS 1000
+/* How long the log is held back for the copy's sake. */
+#define HOLD_MS 3000
 
 void relay_smart_start(struct relay *r)
 {
@@ -33,6 +35,9 @@ void relay_smart_end(struct relay *r)
 	r->reads = false;
 	r->stream_ms = 0;
 	r->copy_error[0] = 0;
+	r->log_waits = false;
+	free(STEAL(r->held));
+	r->held_count = 0;
 	smart_destroy(STEAL(r->smart));
 }
 
@@ -68,9 +73,42 @@ static void bring_welcome(struct relay *r)
 	r->welcomed = true;
 }
 
+bool relay_smart_waits(struct relay *r)
+{
+	look(r);
+	r->log_waits = relay_is_member(r);
+	r->hold_ms = monotonic_ms() + HOLD_MS;
+	return r->log_waits;
+}
+
+/* HOLD: what came by the copy, or in another way, need not come again out of the log; which goes on from here. */
+static void say_hold(struct relay *r)
+{
+	AUTO(buf_fini) struct buf list = {0};
+
+	r->log_waits = false;
+	free(STEAL(r->held));
+	r->held_count = 0;
+	if (r->ledger.cursor < r->head) /* else there is nothing to be passed over */
+		r->held_count = mailbox_feeds(r->mailbox, &r->held);
+	for (size_t i = 0; i < r->held_count; i++) {
+		id_write(&list, &r->held[i].tag);
+		buf_varint(&list, r->held[i].seq);
+	}
+	relay_say(r, &(struct mail){.type = MAIL_HOLD, .rest = buf_slice(&list)});
+}
+
+static bool may_hold(const struct relay *r, uint64_t now_ms)
+{
+	return r->ledger.cursor >= r->head || !r->reads || smart_in_sync(r->smart) ||
+	       now_ms >= r->hold_ms;
+}
+
 void relay_smart_tick(struct relay *r, uint64_t now_ms)
 {
 	look(r);
+	if (r->log_waits && may_hold(r, now_ms))
+		say_hold(r);
 	bool was_member = r->member.device.actor != 0;
 	/* Whoever knows less of the members than the log says must not let it in again. */
 	bool knows = r->ledger.cursor >= r->head && !mailbox_is_waiting(r->mailbox);
@@ -157,6 +195,34 @@ int relay_smart_on_cert(struct relay *r, const struct mail *m)
 	r->host->certified(r->host->ctx, r, good ? m->rest : SLICE("", 0),
 			   good ? "" : "it does not prove the keys that its address names");
 	return good ? 0 : -EBADMSG;
+}
+
+static int compare_tags(const void *a, const void *b)
+{
+	const struct mailbox_feed *x = a;
+	const struct mailbox_feed *y = b;
+
+	return id_cmp(&x->tag, &y->tag);
+}
+
+/* What it passes over is what HOLD said, or it is kept back: the chain proves which item it is about. */
+int relay_smart_on_passed(struct relay *r, const struct mail *m)
+{
+	struct mailbox_item stub;
+	uint8_t item_digest[DIGEST_BYTES];
+	int e = mail_stub_decode(m->rest, &stub);
+
+	if (e < 0 || r->held_count == 0)
+		return -EBADMSG;
+	const struct mailbox_feed key = {.tag = stub.tag};
+	const struct mailbox_feed *held =
+		bsearch(&key, r->held, r->held_count, sizeof(*r->held), compare_tags);
+	bool logged = stub.kind == MAILBOX_ENVELOPE || stub.kind == MAILBOX_STRATUM;
+	if (!held || !logged || stub.seq_first + stub.count - 1 > held->seq)
+		return -EBADMSG;
+	mail_stub_digest(&stub, item_digest);
+	e = ledger_next(&r->ledger, m->cursor, item_digest);
+	return e < 0 ? e : relay_came(r, m->rest.len);
 }
 
 int relay_smart_on_stream(struct relay *r, const struct mail *m)

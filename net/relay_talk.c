@@ -45,7 +45,8 @@ void relay_say_open(struct relay *r)
 				    .mailbox = mailbox_id(r->mailbox),
 				    .log = l->log,
 				    .cursor = l->proven,
-				    .slots = l->slots});
+				    .slots = l->slots,
+				    .waits = relay_smart_waits(r)});
 }
 
 /* The list as it should be: all members, and what each may. Free with mail_acl_fini(). */
@@ -352,23 +353,27 @@ static int take(struct relay *r, struct slice item)
 	return taken(r, mailbox_take(r->mailbox, item));
 }
 
-static int on_push(struct relay *r, const struct mail *m)
+int relay_came(struct relay *r, size_t bytes)
 {
-	uint8_t item_digest[DIGEST_BYTES];
 	uint64_t now = monotonic_ms();
 
-	mail_item_digest(m->rest, item_digest);
-	int e = ledger_next(&r->ledger, m->cursor, item_digest);
-	if (e == 0)
-		e = take(r, m->rest);
-	if (e < 0)
-		return e;
-	r->untaken_bytes += m->rest.len;
+	r->untaken_bytes += bytes;
 	if (r->untaken_bytes >= RELAY_TAKEN_BYTES)
 		return relay_say_taken(r);
 	if (!r->taken_due_ms || r->taken_due_ms > now + RELAY_TAKEN_MS)
 		r->taken_due_ms = now + RELAY_TAKEN_MS;
 	return 0;
+}
+
+static int on_push(struct relay *r, const struct mail *m)
+{
+	uint8_t item_digest[DIGEST_BYTES];
+
+	mail_item_digest(m->rest, item_digest);
+	int e = ledger_next(&r->ledger, m->cursor, item_digest);
+	if (e == 0)
+		e = take(r, m->rest);
+	return e < 0 ? e : relay_came(r, m->rest.len);
 }
 
 static int on_slot(struct relay *r, const struct mail *m)
@@ -472,6 +477,7 @@ int relay_handle(void *ctx, struct slice message)
 		[MAIL_READS] = relay_smart_on_reads,
 		[MAIL_CERT] = relay_smart_on_cert,
 		[MAIL_STREAM] = relay_smart_on_stream,
+		[MAIL_PASSED] = relay_smart_on_passed,
 		[MAIL_WAITS] = on_rendezvous,
 		[MAIL_KNOCK] = on_rendezvous,
 		[MAIL_PASS] = on_rendezvous,

@@ -6,6 +6,7 @@
  *   certs.[ch]             the certificate, renewed        splice.[ch]  invitations that wait, and who knocks
  *   session.[ch]           what is said on a connection    box.[ch]     mailboxes and their rules
  *   store.h                what is asked of a store        store_leveldb.c  the store on this machine
+ *   holds.[ch]             what a device need not be sent
  *   copies.[ch]            SMART: what it was granted, and the thread that has it    copy.[ch]  one on the disk
  *
  * It links core/ and net/ only.

@@ -40,7 +40,10 @@ struct session {
 	struct seat *seat; /* SMART; NULL until a mailbox is open */
 	struct id log; /* of the mailbox when it was opened: another one now means that it was begun anew */
 	uint8_t rights;
-	uint64_t cursor; /* sent up to here */
+	uint64_t cursor;  /* sent up to here */
+	bool waits;	  /* nothing of the log before HOLD */
+	uint64_t held_to; /* what is held is passed over up to here */
+	struct holds holds;
 	uint64_t slots;
 	uint64_t window; /* bytes sent and not taken */
 	struct queue placed;
@@ -199,12 +202,27 @@ static int next_slot(struct session *s)
 	return r;
 }
 
+/* HOLD: an item that the device has becomes a stub. */
+static bool is_held(const struct session *s, uint64_t cursor, struct buf *item)
+{
+	struct mailbox_item head;
+	struct buf stub = {0};
+
+	if (cursor > s->held_to || mailbox_head_decode(buf_slice(item), &head) < 0 ||
+	    !holds_cover(&s->holds, &head))
+		return false;
+	mail_stub(buf_slice(item), &stub);
+	buf_fini(item);
+	*item = stub;
+	return true;
+}
+
 static int next_of_log(struct session *s)
 {
 	AUTO(buf_fini) struct buf item = {0};
 	const struct at *placed = queue_first(&s->placed);
 
-	if (s->cursor >= s->box->head || s->window >= SESSION_WINDOW_BYTES)
+	if (s->waits || s->cursor >= s->box->head || s->window >= SESSION_WINDOW_BYTES)
 		return 0;
 	if (s->cursor < s->box->first)
 		return -ESTALE; /* trimmed under a slow reader: it has to open again */
@@ -219,10 +237,13 @@ static int next_of_log(struct session *s)
 	int r = box_read(s->box, cursor, &item);
 	if (r < 0)
 		return r;
+	bool held = is_held(s, cursor, &item);
 	s->cursor = cursor;
 	s->window += item.len;
 	queue_add(&s->sent, cursor, item.len);
-	say(s, &(struct mail){.type = MAIL_PUSH, .cursor = cursor, .rest = buf_slice(&item)});
+	say(s, &(struct mail){.type = held ? MAIL_PASSED : MAIL_PUSH,
+			      .cursor = cursor,
+			      .rest = buf_slice(&item)});
 	return 1;
 }
 
@@ -322,6 +343,8 @@ static int opened(struct session *s, const struct mail *asked)
 	if (r < 0)
 		return r;
 	s->cursor = m.first;
+	s->waits = asked->waits != 0;
+	s->held_to = b->head;
 	memcpy(m.sign_pk, keys_device(s->host->keys)->sign_pk, sizeof(m.sign_pk));
 	take_seat(s, &m);
 	say(s, &m);
@@ -525,6 +548,14 @@ static int on_refill(struct session *s, const struct mail *m)
 	return r < 0 ? say_error(s, 0, r) : 0;
 }
 
+static int on_hold(struct session *s, const struct mail *m)
+{
+	if (!s->waits)
+		return -EPROTO;
+	s->waits = false;
+	return holds_decode(m->rest, &s->holds);
+}
+
 static int on_cert_ask(struct session *s, const struct mail *m)
 {
 	AUTO(buf_fini) struct buf cert = {0};
@@ -599,9 +630,9 @@ static int handle(void *ctx, struct slice message)
 		[MAIL_LACK_ASK] = on_lack_ask, [MAIL_GET] = on_get,
 		[MAIL_REFILL] = on_refill,     [MAIL_PING] = on_ping,
 		[MAIL_CERT_ASK] = on_cert_ask, [MAIL_WELCOME] = on_welcome,
-		[MAIL_STREAM] = on_stream,     [MAIL_WAIT] = on_wait,
-		[MAIL_UNWAIT] = on_leave,      [MAIL_PASS] = on_pass,
-		[MAIL_HANG_UP] = on_leave,
+		[MAIL_STREAM] = on_stream,     [MAIL_HOLD] = on_hold,
+		[MAIL_WAIT] = on_wait,	       [MAIL_UNWAIT] = on_leave,
+		[MAIL_PASS] = on_pass,	       [MAIL_HANG_UP] = on_leave,
 	};
 	struct session *s = ctx;
 	struct mail m;
@@ -706,6 +737,7 @@ void session_closed(void *user, const char *reason)
 	free(s->placed.items);
 	free(s->sent.items);
 	free(s->pending);
+	holds_fini(&s->holds);
 	buf_fini(&s->wanted);
 	free(s);
 }

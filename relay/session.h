@@ -12,6 +12,7 @@
 #include "net/ws.h"
 #include "relay/box.h"
 #include "relay/copies.h"
+#include "relay/holds.h"
 #include "relay/splice.h"
 
 /** Of the log, sent and not taken. */

@@ -313,3 +313,30 @@ def test_it_is_nobody_s_peer(apart, relay):
     assert [p['name'] for p in status['peers']] == ['device-b']
     b.mount()
     a.wait()
+
+
+def test_catching_up_comes_from_the_copy(apart, relay):
+    """What the copy has told is not sent again, sealed; all else is, and the log's chain is what it was for everybody."""
+    a, b = apart.nodes
+    a.write('notes/first.txt', 'x\n')
+    apart.synced()
+    grant(a, relay, 'notes')
+    wait_copied(a, b)
+    b.stop()
+    for n in range(300):
+        a.write(f'notes/{n}.bin', os.urandom(30000))
+        a.write(f'letters/{n % 5}.txt', f'{n}\n')
+    wait_idle(a)
+    wait_copied(a)
+    relay.stop()
+    before = relays_of(a)[0]['down_bytes']
+    relay.start()
+    b.mount()
+    apart.synced()
+    assert a.tree() == b.tree()
+    wait_idle(a, b)
+    after = relays_of(b)[0]
+    assert after['alarm'] == '' and after['refused'] == 0
+    assert relays_of(a)[0]['alarm'] == ''
+    assert after['down_bytes'] < 1.3 * 300 * 30000, 'once, not once by the copy and once out of the log'
+    assert relays_of(a)[0]['down_bytes'] - before < 300 * 30000 / 20, 'what it made itself is not sent to it'

@@ -5,6 +5,7 @@
 #include "core/mailbox.h"
 #include "net/ledger.h"
 #include "net/mailaddr.h"
+#include "relay/holds.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,25 @@ static void check_item(struct slice bytes)
 	if (item.head.len + item.sealed.len != bytes.len ||
 	    item.sealed.data != bytes.data + item.head.len)
 		abort();
+}
+
+static void check_holds(struct slice bytes)
+{
+	struct mailbox_item stub;
+	struct holds holds = {0};
+
+	if (mail_stub_decode(bytes, &stub) == 0 && stub.head.len + DIGEST_BYTES != bytes.len)
+		abort();
+	if (holds_decode(bytes, &holds) < 0)
+		return;
+	for (size_t i = 0; i < holds.count; i++) {
+		struct mailbox_item item = {
+			.tag = holds.items[i].tag, .seq_first = holds.items[i].last, .count = 1};
+
+		if (!holds_cover(&holds, &item))
+			abort();
+	}
+	holds_fini(&holds);
 }
 
 static void check_texts(const char *text)
@@ -109,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = 0;
 	check_message(bytes);
 	check_acl(bytes);
+	check_holds(bytes);
 	check_item(bytes);
 	check_texts(text);
 	check_ledger(bytes);

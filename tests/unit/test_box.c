@@ -1,5 +1,6 @@
 /* The relay's mailboxes on a real store: what stays, what goes, and what a restart finds. */
 #include "relay/box.h"
+#include "relay/holds.h"
 
 #include <ftw.h>
 #include <stdio.h>
@@ -87,6 +88,60 @@ static void test_log(struct boxes *boxes, const struct id *id)
 	box_unref(b);
 }
 
+/* HOLD: a stub stands for its item in the chain, and for no other; what is held is covered to its end, and no more. */
+static void test_stubs(void)
+{
+	AUTO(buf_fini) struct buf item = {0};
+	AUTO(buf_fini) struct buf stub = {0};
+	AUTO(buf_fini) struct buf list = {0};
+	uint8_t of_item[DIGEST_BYTES];
+	uint8_t of_stub[DIGEST_BYTES];
+	struct mailbox_item head;
+	struct holds holds = {0};
+	uint8_t sealed[100] = {9};
+
+	buf_u8(&item, MAILBOX_ENVELOPE);
+	buf_be64(&item, 5);
+	id_write(&item, &(struct id){{7}});
+	buf_varint(&item, 1);
+	buf_varint(&item, 3);
+	buf_append(&item, sealed, sizeof(sealed));
+	assert(mailbox_item_decode(buf_slice(&item), &head) == 0);
+	mail_item_digest(buf_slice(&item), of_item);
+	mail_stub(buf_slice(&item), &stub);
+	assert(mail_stub_decode(buf_slice(&stub), &head) == 0);
+	assert(head.seq_first == 1 && head.count == 3);
+	mail_stub_digest(&head, of_stub);
+	assert(memcmp(of_item, of_stub, sizeof(of_item)) == 0);
+	/* Another feed's item cannot be passed off as this one: not a byte may be another. */
+	for (size_t i = 0; i < stub.len; i++) {
+		stub.data[i] ^= 1;
+		if (mail_stub_decode(buf_slice(&stub), &head) == 0) {
+			mail_stub_digest(&head, of_stub);
+			assert(memcmp(of_item, of_stub, sizeof(of_item)) != 0);
+		}
+		stub.data[i] ^= 1;
+	}
+	assert(mail_stub_decode(SLICE(stub.data, stub.len - 1), &head) == -EBADMSG);
+	assert(mail_stub_decode(buf_slice(&item), &head) == -EBADMSG);
+
+	assert(mail_stub_decode(buf_slice(&stub), &head) == 0);
+	id_write(&list, &head.tag);
+	buf_varint(&list, 2);
+	assert(holds_decode(buf_slice(&list), &holds) == 0 && !holds_cover(&holds, &head));
+	holds_fini(&holds);
+	list.data[list.len - 1] = 3;
+	assert(holds_decode(buf_slice(&list), &holds) == 0 && holds_cover(&holds, &head));
+	head.tag.b[0] ^= 1;
+	assert(!holds_cover(&holds, &head));
+	holds_fini(&holds);
+	buf_append(&list, list.data, 17); /* twice */
+	assert(holds_decode(buf_slice(&list), &holds) == -EBADMSG);
+	assert(holds_decode(SLICE(list.data, 16), &holds) == -EBADMSG);
+	assert(holds_decode(SLICE("", 0), &holds) == 0 && !holds_cover(&holds, &head));
+	holds_fini(&holds);
+}
+
 /* What is taken by all goes while the mailbox is more than half full; what is old goes. Then a new log may be asked for. */
 static void test_retention(struct boxes *boxes, const struct id *id, const struct keys *keys)
 {
@@ -164,6 +219,7 @@ int main(void)
 			box_unref(b);
 	}
 	test_log(boxes, &id);
+	test_stubs();
 	test_access(boxes, &id, keys, stranger);
 	boxes_destroy(boxes);
 	boxes = open_boxes(); /* a restart finds all of it */
