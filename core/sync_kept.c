@@ -65,7 +65,7 @@ static uint64_t stands_at(const struct sync_kept *k, struct feed_pos *vv, size_t
 	return entry && entry->seq > has ? entry->seq : has;
 }
 
-static void raise(struct sync_kept *k, struct feed_pos *entry, const struct feed_pos *to)
+static void raise_entry(struct sync_kept *k, struct feed_pos *entry, const struct feed_pos *to)
 {
 	if (entry) {
 		entry->seq = to->seq;
@@ -92,7 +92,7 @@ int sync_kept_next(struct sync_kept *k, struct db *db, struct feed_pos *vv, size
 			continue;
 		r = db_next_kept(db, &after, ret_item, ret);
 		/* What does not follow there is of another branch: it is not sent for nothing again and again. */
-		raise(k, entry, r > 0 ? &ret_item->pos : &here[i]);
+		raise_entry(k, entry, r > 0 ? &ret_item->pos : &here[i]);
 	}
 	free(here);
 	return r;
