@@ -145,6 +145,16 @@ uint64_t mailbox_due_ms(const struct mailbox *m);
 /** The answer to MAILBOX_ASK: those the place lacks. */
 void mailbox_lacks(struct mailbox *m, struct slice tags);
 
+struct feed_pos;
+
+/**
+ * The next stratum that is here after *at (by feed and last change; zeros: the first): 1, and *at is where it ends, *ret_tag what
+ * its feed is called at the place now; 0 = there is none; -EIO. A stratum is made of what every living device holds durably.
+ */
+int mailbox_next_stratum(struct mailbox *m, struct feed_pos *at, struct id *ret_tag);
+/** It, as an item. What names chunks in it was put before, with these. -ENOENT it is gone, -EIO. */
+int mailbox_seal_stratum(struct mailbox *m, const struct feed_pos *at, struct buf *ret);
+
 /** The slot of this device, if what it says is news: 1, else 0. places: it is also news that a log is longer. */
 int mailbox_next_slot(struct mailbox *m, const struct mailbox_log *logs, size_t count, bool places,
 		      struct buf *ret);

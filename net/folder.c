@@ -258,6 +258,12 @@ static bool is_there(struct folder *f, uint64_t now_ms)
 	return folder_io_is_dir(f, f->base) == 0;
 }
 
+static void tidy(struct folder *f)
+{
+	folder_fold(f, monotonic_ms());
+	folder_compact(f, monotonic_ms());
+}
+
 /* Returns when it wants to be called again. */
 static uint64_t step(struct folder *f, bool told)
 {
@@ -278,7 +284,7 @@ static uint64_t step(struct folder *f, bool told)
 	}
 	folder_put(f, monotonic_ms(), atomic_load(&f->stopping));
 	if (!atomic_load(&f->stopping))
-		folder_compact(f, monotonic_ms());
+		tidy(f);
 	return sooner(sooner(folder_put_due(f), next_look(f)), f->there_ms);
 }
 

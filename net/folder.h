@@ -34,6 +34,8 @@
 #define FOLDER_MAKER_PAUSES 30
 /** How many a file stays that is in a larger one as well: somebody may be reading it. */
 #define FOLDER_SPARE_PAUSES 5
+/** The same for what is in a stratum; and how often it is looked for strata. A cloud may carry what goes faster than what comes. */
+#define FOLDER_FOLDED_PAUSES 150
 #define FOLDER_SEGMENT_BYTES (1u << 20)
 /** How long a call may take before people are told that the folder hangs. */
 #define FOLDER_HANGS_MS 5000

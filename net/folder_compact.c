@@ -1,7 +1,7 @@
 /*
  * Small files of this device are written together in larger ones, so that a folder of years has hundreds of files, not a million:
- * FILES_MAX of one size make some of the next. A file goes when all that is in it was in a newer and whole one for
- * FOLDER_SPARE_PAUSES: somebody may be reading it. So nothing has to be remembered of a compaction that did not come to its end.
+ * FILES_MAX of one size make some of the next; and a large one of which half is in strata is written without that half. A file goes when all that is in it was in a newer and whole one for
+ * FOLDER_SPARE_PAUSES: somebody may be reading it; when it is in a stratum (net/folder_fold.c), for FOLDER_FOLDED_PAUSES. So nothing has to be remembered of a compaction that did not come to its end.
  */
 #include "core/log.h"
 #include "net/folder_i.h"
@@ -21,8 +21,26 @@ static bool is_mine(const struct folder_file *file)
 	       file->items[0].i.kind != MAILBOX_SLOT;
 }
 
-static bool is_of_size(const struct folder_file *file, size_t which)
+/* Large, and at least half of it is in strata. */
+static bool is_hollow(struct folder *f, const struct folder_file *file)
 {
+	uint64_t folded = 0;
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < file->count; i++) {
+		const struct folder_item *item = &file->items[i];
+
+		all += item->i.len;
+		folded += folder_index_is_folded(&f->index, file, item) ? item->i.len : 0;
+	}
+	return file->size >= sizes[countof(sizes) - 1] && folded >= all - folded;
+}
+
+/* which: of a size, or, beyond the last one, the hollow ones. */
+static bool is_of_kind(struct folder *f, const struct folder_file *file, size_t which)
+{
+	if (which == countof(sizes))
+		return is_hollow(f, file);
 	return file->size < sizes[which] && (which == 0 || file->size >= sizes[which - 1]);
 }
 
@@ -31,13 +49,18 @@ static void drop_spare(struct folder *f, uint64_t now_ms)
 	for (size_t i = f->index.count; i-- > 0;) {
 		struct folder_file *file = f->index.files[i];
 
-		if (!is_mine(file) || !folder_index_is_spare(&f->index, file)) {
+		enum folder_spare spare =
+			is_mine(file) ? folder_index_spare(&f->index, file) : FOLDER_NEEDED;
+
+		if (spare == FOLDER_NEEDED) {
 			file->spare_ms = 0;
 			continue;
 		}
 		if (!file->spare_ms)
 			file->spare_ms = now_ms;
-		if (now_ms < file->spare_ms + FOLDER_SPARE_PAUSES * f->pause_ms)
+		uint64_t pauses =
+			spare == FOLDER_FOLDED ? FOLDER_FOLDED_PAUSES : FOLDER_SPARE_PAUSES;
+		if (now_ms < file->spare_ms + pauses * f->pause_ms)
 			continue;
 		int r = folder_io_unlink(f, file->path);
 		if (r == 0 || r == -ENOENT)
@@ -71,6 +94,7 @@ static int flush(struct merging *m)
 	return r;
 }
 
+/* What is in a stratum is not written again: of a file with more, that stays. */
 static int merge_file(struct merging *m, const struct folder_file *file)
 {
 	AUTO(buf_fini) struct buf all = {0};
@@ -84,6 +108,8 @@ static int merge_file(struct merging *m, const struct folder_file *file)
 	for (size_t i = 0; r == 0 && i < s.count; i++) {
 		struct reader body = reader_init(buf_slice(&all));
 
+		if (folder_index_is_folded(&m->f->index, file, &file->items[i]))
+			continue;
 		(void)reader_take(&body, s.items[i].offset);
 		m->items = xreallocarray(m->items, m->count + 1, sizeof(*m->items));
 		struct buf *item = &m->items[m->count++];
@@ -104,8 +130,8 @@ static void merge(struct folder *f, size_t which)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < count; i++) {
-		if (is_mine(files[i]) && !files[i]->spare_ms && is_of_size(files[i], which) &&
-		    !folder_index_is_spare(&f->index, files[i]))
+		if (is_mine(files[i]) && !files[i]->spare_ms && is_of_kind(f, files[i], which) &&
+		    folder_index_spare(&f->index, files[i]) == FOLDER_NEEDED)
 			r = merge_file(&m, files[i]);
 	}
 	if (r >= 0)
@@ -133,17 +159,24 @@ void folder_compact(struct folder *f, uint64_t now_ms)
 	drop_spare(f, now_ms);
 	if (!was_read_again(f))
 		return;
-	for (size_t which = 0; which < countof(sizes); which++) {
+	if (now_ms < f->retry_ms)
+		return;
+	for (size_t which = 0; which <= countof(sizes); which++) {
+		size_t enough = which < countof(sizes) ? FILES_MAX : 1;
 		size_t count = 0;
+
+		if (which == countof(sizes) && f->hollow_version == f->index.version)
+			continue;
 
 		for (size_t i = 0; i < f->index.count; i++) {
 			const struct folder_file *file = f->index.files[i];
 
-			count += is_mine(file) && !file->spare_ms && is_of_size(file, which);
+			count += is_mine(file) && !file->spare_ms && is_of_kind(f, file, which);
 		}
-		if (count < FILES_MAX || now_ms < f->retry_ms)
-			continue;
-		merge(f, which);
-		return;
+		if (count >= enough) {
+			merge(f, which);
+			return;
+		}
 	}
+	f->hollow_version = f->index.version;
 }

@@ -72,8 +72,23 @@ struct folder_place folder_index_chunk(struct folder_index *x, const struct id *
 uint64_t folder_index_chunk_count(struct folder_index *x);
 /** Files by number, as they were written. Caller frees. */
 struct folder_file **folder_index_in_order(const struct folder_index *x);
-/** Whether each item of an own file is in another own file as well, one that stays. */
-bool folder_index_is_spare(struct folder_index *x, const struct folder_file *file);
+enum folder_spare {
+	FOLDER_NEEDED,
+	FOLDER_COPIED, /* every item is in a newer file, as it is */
+	FOLDER_FOLDED, /* or in a stratum */
+};
+
+/** Whether each item of an own file is in newer own files as well, which are whole. */
+enum folder_spare folder_index_spare(struct folder_index *x, const struct folder_file *file);
+/** Whether an item of an own file is in a stratum of a newer own file. */
+bool folder_index_is_folded(struct folder_index *x, const struct folder_file *file,
+			    const struct folder_item *item);
+/**
+ * How many envelopes of own files a stratum of this feed would take the place of; it ends with `last`, what is up to `after` is in
+ * the one before. 0 if it is there.
+ */
+size_t folder_index_count_foldable(struct folder_index *x, const struct id *tag, uint64_t after,
+				   uint64_t last);
 
 /* ---- the folder ---------------------------------------------------------------------------------- */
 
@@ -154,6 +169,11 @@ struct folder {
 	uint32_t write_tries;
 	uint64_t number;
 	uint64_t scrubbed; /* number of the last own file that was read again */
+	uint64_t fold_ms;  /* when to look next for strata to be written */
+	uint64_t fold_generation;
+	uint64_t fold_version;
+	uint64_t hollow_version; /* of the index, when there was no hollow file */
+	unsigned fold_slower;
 	uint64_t forged_count;
 	uint64_t lost_count;
 	uint64_t written_ms;
@@ -226,6 +246,10 @@ bool folder_check_loses(struct folder *f, struct folder_file *file);
 /* folder_compact.c */
 /** Puts small files together, takes away what is in larger ones. */
 void folder_compact(struct folder *f, uint64_t now_ms);
+
+/* folder_fold.c */
+/** Writes strata in the place of old envelopes. */
+void folder_fold(struct folder *f, uint64_t now_ms);
 
 /* folder.c */
 /** Around each system call on the folder. */

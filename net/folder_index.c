@@ -258,29 +258,67 @@ struct folder_file **folder_index_in_order(const struct folder_index *x)
 }
 
 /* Whether another own file, one that is newer and whole, has this. */
-static bool is_elsewhere(const struct folder_index *x, const struct folder_file *file,
-			 const struct segment_item *i)
+static enum folder_spare find_elsewhere(const struct folder_index *x,
+					const struct folder_file *file, const struct segment_item *i)
 {
+	enum folder_spare found = FOLDER_NEEDED;
+
 	for (size_t p = tag_position(x, &i->tag); p < x->place_count; p++) {
 		const struct folder_place *at = &x->places[p];
 		const struct segment_item *j = &at->item->i;
 
 		if (!id_eq(&j->tag, &i->tag) || j->first > i->first)
-			return false;
-		if (at->file->own && at->file->known && at->file->whole && !at->file->missing_ms &&
-		    at->file->number > file->number && last_of(j) >= last_of(i))
-			return true;
+			break;
+		if (!at->file->own || !at->file->known || !at->file->whole || at->file->missing_ms ||
+		    at->file->number <= file->number || last_of(j) < last_of(i))
+			continue;
+		if (j->kind == i->kind)
+			return FOLDER_COPIED;
+		found = FOLDER_FOLDED;
 	}
-	return false;
+	return found;
 }
 
-bool folder_index_is_spare(struct folder_index *x, const struct folder_file *file)
+enum folder_spare folder_index_spare(struct folder_index *x, const struct folder_file *file)
+{
+	enum folder_spare spare = file->count > 0 ? FOLDER_COPIED : FOLDER_NEEDED;
+
+	sort_places(x);
+	for (size_t i = 0; i < file->count && spare != FOLDER_NEEDED; i++) {
+		enum folder_spare item = FOLDER_NEEDED;
+
+		if (file->items[i].i.kind != MAILBOX_SLOT)
+			item = find_elsewhere(x, file, &file->items[i].i);
+		if (item != FOLDER_COPIED)
+			spare = item;
+	}
+	return spare;
+}
+
+bool folder_index_is_folded(struct folder_index *x, const struct folder_file *file,
+			    const struct folder_item *item)
 {
 	sort_places(x);
-	for (size_t i = 0; i < file->count; i++) {
-		if (file->items[i].i.kind == MAILBOX_SLOT ||
-		    !is_elsewhere(x, file, &file->items[i].i))
-			return false;
+	return find_elsewhere(x, file, &item->i) == FOLDER_FOLDED;
+}
+
+size_t folder_index_count_foldable(struct folder_index *x, const struct id *tag, uint64_t after,
+				   uint64_t last)
+{
+	size_t count = 0;
+
+	sort_places(x);
+	for (size_t p = tag_position(x, tag); p < x->place_count; p++) {
+		const struct folder_place *at = &x->places[p];
+		const struct segment_item *i = &at->item->i;
+
+		if (!id_eq(&i->tag, tag) || i->first > last)
+			break;
+		if (!at->file->own || !at->file->known || at->file->missing_ms)
+			continue;
+		if (i->kind == MAILBOX_STRATUM && last_of(i) == last)
+			return 0;
+		count += i->kind == MAILBOX_ENVELOPE && i->first > after && last_of(i) <= last;
 	}
-	return file->count > 0;
+	return count;
 }

@@ -293,7 +293,7 @@ static void forget_missing(struct folder *f, struct folder_file *file, uint64_t 
 	if (file->good && now_ms < file->missing_ms + FOLDER_MISSING_PAUSES * f->pause_ms)
 		return;
 	if (file->good && file->own && file->items[0].i.kind != MAILBOX_SLOT &&
-	    !folder_index_is_spare(&f->index, file)) {
+	    !folder_index_spare(&f->index, file) != FOLDER_NEEDED) {
 		f->lost_count++;
 		log_info("folder: a file that this device wrote is gone from %s; it is written again",
 			 f->path);

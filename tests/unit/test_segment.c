@@ -117,14 +117,28 @@ static void test_index(void)
 	assert(held(&x, 9) == 6);
 	folder_index_remove(&x, b);
 	assert(held(&x, 9) == 6 && !folder_index_find(&x, "b"));
-	assert(!folder_index_is_spare(&x, a));
+	assert(folder_index_spare(&x, a) == FOLDER_NEEDED);
 	struct folder_file *all = hold(&x, "e", 9, 1, 20);
-	assert(!folder_index_is_spare(&x, a)); /* the other one is not newer */
+	assert(folder_index_spare(&x, a) == FOLDER_NEEDED); /* the other one is not newer */
 	all->number = 99;
 	x.version++;
-	assert(folder_index_is_spare(&x, a) && !folder_index_is_spare(&x, all));
+	assert(folder_index_spare(&x, a) == FOLDER_COPIED &&
+	       folder_index_spare(&x, all) == FOLDER_NEEDED);
+	/* A stratum stands for the envelopes in it, and for no part of one. */
+	all->items[0].i.kind = MAILBOX_STRATUM;
+	x.version++;
+	assert(folder_index_spare(&x, a) == FOLDER_FOLDED);
+	assert(folder_index_is_folded(&x, a, &a->items[0]));
+	const struct id tag = {{9}};
+	assert(folder_index_count_foldable(&x, &tag, 0, 20) == 0); /* it is there */
+	assert(folder_index_count_foldable(&x, &tag, 0, 12) == 2);
+	assert(folder_index_count_foldable(&x, &tag, 0, 11) == 1);
+	assert(folder_index_count_foldable(&x, &tag, 1, 12) == 1);
+	all->missing_ms = 1;
+	assert(folder_index_spare(&x, a) == FOLDER_NEEDED);
+	all->missing_ms = 0;
 	all->whole = false;
-	assert(!folder_index_is_spare(&x, a));
+	assert(folder_index_spare(&x, a) == FOLDER_NEEDED);
 	folder_index_fini(&x);
 }
 
