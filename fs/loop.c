@@ -23,10 +23,13 @@
 /** So many requests in a row that were there before their reader: one reader more; that were not: one less. */
 #define CROWD 16
 /** How long a reader looks out for the next request; after how many it does so again if none came, */
-#define LOOKOUT_NS 30000
+#define LOOKOUT_NS 60000
 #define IN_VAIN 32
-/** or if somebody else wanted the processor: who sleeps is let in sooner than who always runs. */
+/** or if somebody else ran meanwhile, for so long: who sleeps is let in sooner than who always runs. */
+#define OTHERS_NS 200000
 #define UNWANTED 512
+/** To ask whether somebody else wants the processor costs as much as to look. */
+#define LOOKS_A_TURN 8
 /** The usher looks after the workers every millisecond, and sleeps after so many in which nothing came. */
 #define USHER_ROUNDS 4
 
@@ -157,7 +160,7 @@ static bool is_crowd(struct worker *w)
 
 /*
  * Looks for the next request for a moment before it sleeps: to be woken on a processor that sleeps takes longer than
- * a program needs to ask again. Whoever else wants the processor gets it at once.
+ * a program needs to ask again. Whoever else wants the processor gets it.
  */
 static void look_out(struct worker *w, uint64_t from)
 {
@@ -167,10 +170,12 @@ static void look_out(struct worker *w, uint64_t from)
 		w->no_lookout -= w->no_lookout > 0;
 		return;
 	}
-	for (uint64_t now = from, then = from; poll(&p, 1, 0) == 0; then = now) {
-		(void)sched_yield();
+	uint64_t now = from, then = from;
+	for (unsigned looks = 1; poll(&p, 1, 0) == 0; looks++, then = now) {
+		if (looks % LOOKS_A_TURN == 0)
+			(void)sched_yield();
 		now = now_ns();
-		if (now - then > AT_ONCE_NS) {
+		if (now - then > OTHERS_NS) {
 			w->no_lookout = UNWANTED;
 			return;
 		}
