@@ -126,7 +126,7 @@ LOADS = [
     'n = 0\nwhile True:\n    n += 1\n    open(f"w{n % 50}.json", "w").write("{}")',
     'while True:\n    f = open("shared.txt", "a"); f.write("line"); os.fsync(f.fileno()); f.close()',
     'while True:\n    [os.stat(e) for e in os.scandir(".") if e.name == "shared.txt"]; open("shared.txt").read()',
-    'while True:\n    open("t.tmp", "w").write("x" * 9999); os.replace("t.tmp", "t.txt")',
+    'mine = f"{os.getpid()}.tmp"\nwhile True:\n    open(mine, "w").write("x" * 9999); os.replace(mine, "t.txt")',
 ]
 
 
