@@ -54,6 +54,23 @@ static const char *name_of(const struct member_info *list, size_t n, uint64_t ac
 	return "";
 }
 
+/* What this member was caught at since the database was opened. */
+static void flags_json(struct db *db, uint64_t actor, struct buf *text)
+{
+	AUTO(free_ptr) struct flag *flags = NULL;
+	size_t count = db_flags(db, &flags);
+	const char *comma = "";
+
+	buf_printf(text, "\"flags\":[");
+	for (size_t i = 0; i < count; i++) {
+		if (flags[i].actor != actor)
+			continue;
+		buf_printf(text, "%s\"%s\"", comma, flags_name(flags[i].kind));
+		comma = ",";
+	}
+	buf_printf(text, "],");
+}
+
 static void print_json(struct db *db, struct out *out, const struct member_info *list, size_t n)
 {
 	AUTO(buf_fini) struct buf text = {0};
@@ -73,6 +90,7 @@ static void print_json(struct db *db, struct out *out, const struct member_info 
 			show_json_text(&text, "removed_by", name_of(list, n, m->removed_by));
 		if (m->role == MEMBER_RELAY)
 			relay_grant_json(db, m->device.actor, &text);
+		flags_json(db, m->device.actor, &text);
 		buf_printf(&text, "\"own\":%s,\"removed\":%s}", m->own ? "true" : "false",
 			   m->removed ? "true" : "false");
 	}
@@ -160,7 +178,6 @@ static int give_role(struct service *s, struct out *out, const struct member_inf
 	return CODE_OK;
 }
 
-/* What members were caught at since the database was opened. */
 static void print_flags(struct service *s, struct out *out)
 {
 	AUTO(free_ptr) struct flag *flags = NULL;

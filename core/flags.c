@@ -42,9 +42,22 @@ const char *flags_text(enum flag_kind kind)
 		return "what came as its changes does not go on where they stood: forged, damaged, or it tells "
 		       "different things to different devices";
 	case FLAG_CLOCK:
-		return "its clock is ahead of this one's";
+		return "its clock is ahead of this one's: set the time there, or here";
 	case FLAG_CUT:
 		return "it writes although it was removed, or may only read";
+	}
+	return "";
+}
+
+const char *flags_name(enum flag_kind kind)
+{
+	switch (kind) {
+	case FLAG_FEED:
+		return "feed";
+	case FLAG_CLOCK:
+		return "clock";
+	case FLAG_CUT:
+		return "cut";
 	}
 	return "";
 }

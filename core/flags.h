@@ -32,5 +32,7 @@ size_t db_flag_count(const struct db *db);
 size_t db_flags(struct db *db, struct flag **ret);
 /** For people: "its feed does not go on where it stood". */
 const char *flags_text(enum flag_kind kind);
+/** For programs: "feed", "clock", "cut". */
+const char *flags_name(enum flag_kind kind);
 
 #endif

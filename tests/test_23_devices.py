@@ -2,10 +2,13 @@
 import errno
 import json
 import os
+import re
+from datetime import datetime, timezone
 
 import pytest
 
 from blazetest.cluster import Invitation, is_connected
+from blazetest.faults import Fault
 from blazetest.terminal import Terminal
 from blazetest.node import BIN
 from blazetest.wait import eventually
@@ -48,6 +51,26 @@ def test_removed_device_gets_nothing_and_is_heard_no_more(three):
         assert [p['name'] for p in node.status()['peers']] == [f'device-{"b" if node is a else "a"}']
     assert not c.exists('after.json')
     a.wait()  # nobody waits for who is gone
+
+
+def test_clock_a_year_ahead_is_flagged_and_not_followed(pair):
+    a, b = pair.nodes
+    clock = Fault(b, 'clock')
+    clock.set(str(366 * 86400))
+    b.remount()
+    b.write('theirs.json', '{"n":1}')
+    b.write('both.txt', 'from the other year')
+    pair.synced()
+    assert a.text('both.txt') == 'from the other year', 'it is taken all the same'
+    assert devices(a)['device-b']['flags'] == ['clock'] and devices(a)['device-a']['flags'] == []
+    assert re.search("! .*device-b-.*: its clock is ahead of this one's", a.run('devices', a.database).stdout)
+    a.allow(r".*device-b-.*: its clock is ahead of this one's.*")
+    a.write('own.json', '{"n":2}')
+    a.write('both.txt', 'from today')
+    pair.synced()
+    assert a.log('own.json')[-1]['time'][:4] == str(datetime.now(timezone.utc).year), 'it spreads to nobody'
+    assert [n.text('both.txt') for n in pair.nodes] == ['from today'] * 2, 'who has seen it comes after it'
+    assert [n.text('own.json') for n in pair.nodes] == ['{"n":2}'] * 2
 
 
 def test_removed_device_is_told(three):
