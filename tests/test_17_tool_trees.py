@@ -37,9 +37,9 @@ WORK = {
     'unzip': many('$HOME/t') + '(cd "$HOME/t" && zip -qr ../a.zip .); unzip -q "$HOME/a.zip" -d "$1"',
     'zip and update': many() + 'cd "$1"; touch -d 2024-05-06 s1 s[12]/r.json; zip -qrX a.zip s1; '
                       'zip -qX a.zip s2/r.json; unzip -tq a.zip',
-    'gzip': ONE + 'gzip "$1/r.json"',
+    'gzip': ONE + 'gzip -n "$1/r.json"',
     'gzip and gunzip': ONE + 'gzip "$1/r.json"; gunzip "$1/r.json.gz"',
-    'gzip -k': ONE + 'gzip -k "$1/r.json"',
+    'gzip -k': ONE + 'gzip -nk "$1/r.json"',
     'xz': ONE + 'xz "$1/r.json"; xz -d "$1/r.json.xz"',
     'ln -sf': ONE + 'echo a > "$1/a"; ln -s a "$1/l"; ln -sf r.json "$1/l"; ln -sfn a "$1/r.json"',
     'sqlite': sqlite('delete'),
