@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from blazetest.wait import SCALE, now, pause
+from blazetest.wait import SCALE, eventually, now, pause
 
 CYCLES = int(os.environ.get('BLAZE_KILL_CYCLES', '25'))
 REMOUNT_SECONDS_MAX = 0.5
@@ -133,6 +133,7 @@ def test_fsynced_file_survives_kill_before_close(node):
     except OSError:
         pass
     assert node.mount().text('r.json') == '{"n":1}'
+    eventually(lambda: node.status()['held'] == 0, 10, 'what was held at the kill is published')
     assert len(node.log('r.json')) == 1
 
 
