@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from blazetest.relay import Relay, relays_of, wait_idle
-from blazetest.wait import eventually
+from blazetest.wait import SCALE, eventually
 
 
 @pytest.fixture
@@ -338,5 +338,6 @@ def test_catching_up_comes_from_the_copy(apart, relay):
     after = relays_of(b)[0]
     assert after['alarm'] == '' and after['refused'] == 0
     assert relays_of(a)[0]['alarm'] == ''
-    assert after['down_bytes'] < 1.3 * 300 * 30000, 'once, not once by the copy and once out of the log'
+    if SCALE == 1:  # the log waits for the copy for 3 s; a build that is slower than that takes both
+        assert after['down_bytes'] < 1.3 * 300 * 30000, 'once, not once by the copy and once out of the log'
     assert relays_of(a)[0]['down_bytes'] - before < 300 * 30000 / 20, 'what it made itself is not sent to it'
